@@ -1,0 +1,3 @@
+"""Active learning of neural-network potentials for rare events, inside LAMMPS."""
+
+__version__ = "0.1.0"

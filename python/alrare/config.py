@@ -1,0 +1,254 @@
+"""The configuration of a campaign: al.toml, read once, strict, with units in every field."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of al.toml: unknown keys are refused, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Labeller(Section):
+    """The electronic-structure method that labels configurations."""
+
+    program: Literal["tblite", "dftb+", "ase"] = "tblite"
+    """tblite (GFN2-xTB, needs no parameter files), dftb+ (the program must be on PATH), or any ASE calculator."""
+    method: str = "GFN2-xTB"
+    """tblite only: GFN2-xTB or GFN1-xTB."""
+    electronic_temperature: Positive = 300.0
+    """Fermi temperature in K. Part of the method: labels of two temperatures are never mixed."""
+    slater_koster: Path | None = None
+    """dftb+ only: folder of the .skf files (3OB for DFTB3)."""
+    scc_tolerance: Positive = 1e-8
+    """dftb+ only: SCC tolerance in electrons."""
+    calculator: str | None = None
+    """ase only: dotted path of the calculator class or function, e.g. `ase.calculators.emt.EMT`."""
+    arguments: dict[str, Any] = {}
+    """ase only: keyword arguments of the calculator."""
+    min_distance: Positive = 0.5
+    """A label whose closest pair of atoms is nearer than this (Å) is refused as unphysical."""
+    timeout: Positive = 300.0
+    """Seconds after which one label counts as failed."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Labeller":
+        if self.program == "ase" and self.calculator is None:
+            raise ValueError("program = 'ase' needs `calculator`, the dotted path of an ASE calculator")
+        if self.program == "dftb+" and self.slater_koster is None:
+            raise ValueError("program = 'dftb+' needs `slater_koster`, the folder of the .skf files")
+        return self
+
+
+class InitialData(Section):
+    """The labeller's own MD at equilibrium: the first training data (paper, §2.2)."""
+
+    temperature: Positive = 500.0
+    """K."""
+    equilibration_steps: Annotated[int, Field(ge=0)] = 1000
+    """MD steps before the first frame is kept."""
+    steps: Count = 2000
+    """MD steps during which frames are kept."""
+    stride: Count = 1
+    """Keep every stride-th step: 2000 steps at stride 1 are the paper's 2000 frames."""
+    damping: Positive = 0.1
+    """Damping time of the thermostat in ps."""
+    seed: Count = 1
+    """Seed of the initial velocities."""
+
+
+class Pull(Section):
+    """Steered MD: a spring between two atoms whose length grows at a constant rate (paper, §2.2)."""
+
+    atoms: tuple[Count, Count] = (1, 6)
+    """The two pulled atoms, counted from 1 as in LAMMPS."""
+    spring: Positive = 10.0
+    """Spring constant in eV/Å²."""
+    rate: Positive = 1.0
+    """Pulling rate in Å/ps."""
+    relax_steps: Annotated[int, Field(ge=0)] = 2000
+    """Steps with the thermostat alone before the pull."""
+    steps: Count = 6500
+    """Steps of the pull."""
+    temperature: Positive = 10.0
+    """K."""
+    thermostat: Literal["berendsen", "langevin"] = "berendsen"
+    """berendsen is the paper's; langevin lets two potentials share their noise, seed by seed."""
+    damping: Positive = 0.1
+    """Damping time of the thermostat in ps."""
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2)
+    """One pull for each seed (initial velocities and noise); model and reference use the same seeds."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Pull":
+        if self.atoms[0] == self.atoms[1]:
+            raise ValueError(f"atoms = {list(self.atoms)}: the two pulled atoms must differ")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds = {list(self.seeds)}: every seed must be different")
+        return self
+
+
+class Model(Section):
+    """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
+
+    members: Annotated[int, Field(ge=2)] = 3
+    """Networks in the ensemble; the uncertainty is their standard deviation."""
+    hidden: dict[str, tuple[Count, ...]] = {"H": (256, 192, 160)}
+    """Hidden layers by element; elements not named take `hidden_default`."""
+    hidden_default: tuple[Count, ...] = (224, 192, 160)
+    """Hidden layers of every other element."""
+
+
+class Train(Section):
+    """How each member is fitted."""
+
+    recipe: Literal["paper", "fast"] = "paper"
+    """paper: Adam at a constant rate. fast: whitened descriptor and a one-cycle rate, far fewer epochs."""
+    epochs: Count = 300
+    """Passes over the training data; the epoch of lowest validation energy MSE is kept."""
+    batch_size: Count = 64
+    """Configurations per step."""
+    learning_rate: Positive = 1e-3
+    """Constant rate (paper) or highest rate (fast)."""
+    force_weight: Annotated[float, Field(ge=0)] = 0.1
+    """The α of eq. 3."""
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Share of the configurations that trains; the rest validates."""
+    split: Literal["random", "inherited"] = "inherited"
+    """random: a new split every iteration. inherited: old configurations keep the best member's roles (§2.3.6)."""
+
+
+class Select(Section):
+    """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
+
+    sigma: Positive = 3.0
+    """The threshold is mean + sigma · std of the uncertainty over the first `screening_steps`."""
+    screening_steps: Count = 1000
+    """Steps from which the adaptive threshold is made."""
+    threshold: Positive | None = None
+    """A fixed threshold in eV instead of the adaptive one."""
+    energy_gap: Annotated[float, Field(ge=0)] = 0.0434
+    """Smallest energy difference to every chosen configuration, eV (1 kcal/mol)."""
+    distance_gap: Annotated[float, Field(ge=0)] = 0.01
+    """Smallest spring-distance difference to every chosen configuration, Å."""
+    max_per_pull: Count = 50
+    """Candidates one pull may write."""
+    max_per_iteration: Count = 50
+    """Candidates labelled in an iteration, from all its pulls."""
+    strategy: Literal["paper", "spread"] = "paper"
+    """paper: first come, first taken. spread: evenly over the spring distance."""
+    upper: Positive | None = None
+    """Frames of an uncertainty above this (eV) are unphysical: counted, never labelled."""
+    min_distance: Positive = 0.5
+    """Frames with two atoms nearer than this (Å) are unphysical: counted, never labelled."""
+
+
+class Augment(Section):
+    """Noisy copies of each selected configuration (paper, §2.3.4)."""
+
+    copies: Annotated[int, Field(ge=0)] = 2
+    """Copies of each selected configuration."""
+    amplitude: Annotated[float, Field(ge=0)] = 0.05
+    """Uniform noise of ± this on every coordinate, Å."""
+
+
+class Run(Section):
+    """Where and how wide the work runs."""
+
+    lmp: str = "lmp"
+    """The LAMMPS program; one that knows nnp_ensemble and al_select (`alrare check` tells)."""
+    mpi_ranks: Count = 1
+    """Ranks of each LAMMPS run; above 1 it is started by `mpiexec -n`."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Tasks at a time (labels, members, pulls), one thread each; 0 means one for each core."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Where LAMMPS evaluates the ensemble: auto, cpu, cuda or cuda:N."""
+
+
+class Config(Section):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the campaign: its run folder is runs/NAME."""
+    structure: Path
+    """The molecule to pull: any file ASE reads. Relative to al.toml."""
+    iterations: Annotated[int, Field(ge=0)] = 10
+    """Active-learning iterations after the initial model (iteration 0)."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Seed of everything random outside the pulls: splits, weights, noise."""
+    timestep: Positive = 0.5
+    """MD time step in fs."""
+    driver: Literal["best", "mean"] = "best"
+    """Whose forces drive the pull: the best member (paper) or the mean of the ensemble."""
+
+    labeller: Labeller = Labeller()
+    initial: InitialData = InitialData()
+    pull: Pull = Pull()
+    model: Model = Model()
+    train: Train = Train()
+    select: Select = Select()
+    augment: Augment = Augment()
+    run: Run = Run()
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a campaign's configuration.
+
+    Paths inside the file are taken relative to the file's own folder.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or holds a key or value that is not allowed; the
+        message names each key, what was expected and what came.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); `alrare template > al.toml` writes one to start from"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return parse_config(content, folder=path.parent, source=str(path))
+
+
+def parse_config(content: dict[str, Any], *, folder: Path, source: str) -> Config:
+    """Check configuration values; relative paths are taken from `folder`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`; `source` names where the values came from.
+    """
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(entry, source) for entry in error.errors())) from error
+    labeller = config.labeller
+    if labeller.slater_koster is not None:
+        folder_of_files = (folder / labeller.slater_koster.expanduser()).resolve()
+        labeller = labeller.model_copy(update={"slater_koster": folder_of_files})
+    structure = (folder / config.structure.expanduser()).resolve()
+    return config.model_copy(update={"structure": structure, "labeller": labeller})
+
+
+def _explain(entry: Any, source: str) -> str:
+    *tables, key = [str(part) for part in entry["loc"]] or [source]
+    where = f"({source}, [{'.'.join(tables)}])" if tables else f"({source})"
+    if entry["type"] == "extra_forbidden":
+        return f"{key}: unknown key; remove it or see `alrare schema` for the keys that exist {where}"
+    if entry["type"] == "missing":
+        return f"{key}: required, but not given {where}"
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    return f"{key} = {entry['input']!r}: {message[0].lower()}{message[1:]} {where}"
