@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from alrare.errors import AlrareError
 from alrare.progress import LineProgress, SilentProgress, Tee, TerminalProgress, duration, with_log
 
@@ -70,7 +69,7 @@ def test_the_log_of_a_run_is_appended_to(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(AlrareError, match="log.txt: could not be written .*run the same command"),
+        pytest.raises(AlrareError, match=r"log\.txt: could not be written .*run the same command"),
         with_log(SilentProgress(), tmp_path / "file" / "log.txt"),
     ):
         pass
