@@ -1,0 +1,57 @@
+# make demo   set up, build, and run the hexane example
+# make test   set up, build, then ctest and pytest
+# make check  formatting, lint, types, layers
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build/wheel
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
+SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp -type f \
+  -not -path '*/__pycache__/*' 2>/dev/null)
+CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
+
+.PHONY: install demo test check format clean
+
+install: $(VENV)/.installed
+
+# torch comes first and alone, so that no other package chooses its build.
+$(VENV)/.dependencies: constraints.txt pyproject.toml
+	@echo "Setting up $(VENV): about 2 minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "python's venv module is missing: install it (Debian: python3-venv)"; exit 1; }
+	$(PIP) torch==2.13.0
+	$(PIP) $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  print(*(d.replace(' ', '') for d in sum(p['optional-dependencies'].values(), p['dependencies'])))")
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
+	@echo "Building the LAMMPS plugin and installing alrare: about 2 minutes the first time"
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PIP) --no-build-isolation --no-deps --force-reinstall \
+	  -C build-dir=$(BUILD) -C cmake.define.BUILD_TESTING=ON .
+	@touch $@
+
+demo: install
+	$(BIN)/alrare run examples/hexane/al.toml
+
+test: install
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/cmake --build $(BUILD) --target check-no-lammps-headers
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+clean:
+	rm -rf build $(VENV)/.installed
