@@ -1,0 +1,148 @@
+"""Frames: one configuration of a molecule or cell, labelled or not, as `ase.Atoms`.
+
+A labelled frame carries its energy (eV) and forces (eV/Å) in a `SinglePointCalculator`. On disk a
+frame is extended XYZ, which keeps 8 decimals of a position: a frame's identity is therefore its
+positions to 1e-8 Å, so that it survives being written and read.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import NDArray
+
+from .errors import AlrareError
+from .state import atomic_path
+
+RESOLUTION = 1e-8
+"""Å; positions and cells closer than this are the same frame (the last decimal of extended XYZ)."""
+
+
+def read_frames(path: Path) -> list[Atoms]:
+    """Read every frame of a structure file.
+
+    Parameters
+    ----------
+    path : Path
+        Any format that ASE reads; extended XYZ (also compressed) keeps energies and forces.
+
+    Raises
+    ------
+    AlrareError
+        If the file is missing, is not a structure file, or holds no frame.
+    """
+    if not path.is_file():
+        raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
+    try:
+        # Formats of one configuration give one Atoms, even for an index that asks for all.
+        content = ase.io.read(path, index=":")
+    except Exception as error:  # ASE's readers raise anything from StopIteration to KeyError
+        raise AlrareError(
+            f"{path}: expected a structure file that ASE reads (extended XYZ, ...), got"
+            f" {type(error).__name__}: {error}"
+        ) from error
+    frames = content if isinstance(content, list) else [content]
+    if not frames or any(len(frame) == 0 for frame in frames):
+        raise AlrareError(f"{path}: expected at least one frame with atoms, found none")
+    return frames
+
+
+def write_frames(path: Path, frames: Iterable[Atoms]) -> None:
+    """Write frames as extended XYZ, whole or not at all; labels go along."""
+    with atomic_path(path) as partial:
+        ase.io.write(partial, list(frames), format="extxyz")
+
+
+def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
+    """Return a copy of a frame that carries a label.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        N atoms; `info` goes along, any calculator does not.
+    energy : float
+        eV.
+    forces : (N, 3) array
+        eV/Å.
+    """
+    frame: Atoms = atoms.copy()
+    frame.calc = SinglePointCalculator(frame, energy=float(energy), forces=np.array(forces))
+    return frame
+
+
+def is_labelled(atoms: Atoms) -> bool:
+    """Whether a frame carries an energy and forces."""
+    results = getattr(atoms.calc, "results", {})
+    return "energy" in results and "forces" in results
+
+
+def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
+    """Return the energy (eV) and the (N, 3) forces (eV/Å) that a labelled frame carries.
+
+    Raises
+    ------
+    AlrareError
+        If the frame carries none; nothing is ever computed here.
+    """
+    if not is_labelled(atoms):
+        raise AlrareError(
+            f"{atoms.get_chemical_formula()}: expected a labelled frame (energy and forces), got"
+            " one without; label it first: alrare label"
+        )
+    results = atoms.calc.results
+    return float(results["energy"]), np.asarray(results["forces"], dtype=np.float64)
+
+
+def frame_key(atoms: Atoms, method: str) -> str:
+    """Identity of a label: what was computed, and how.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Species, positions, cell and pbc count, to `RESOLUTION`; the order of the atoms counts;
+        the cell counts only where it repeats, so a molecule may be carried in any box.
+    method : str
+        Hash of the labeller's method (`alrare.labellers.method_of`).
+
+    Returns
+    -------
+    str
+        sha256 in hexadecimal.
+
+    Raises
+    ------
+    AlrareError
+        If a position is not finite.
+    """
+    if not np.isfinite(atoms.positions).all():
+        raise AlrareError(
+            f"{atoms.get_chemical_formula()}: a position is not finite; such a frame has no label"
+        )
+    cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+    digest = hashlib.sha256()
+    for part in (
+        np.asarray(atoms.numbers, dtype="<i8"),
+        np.rint(atoms.positions / RESOLUTION).astype("<i8"),
+        np.rint(cell / RESOLUTION).astype("<i8"),
+        np.asarray(atoms.pbc, dtype="<i8"),
+    ):
+        digest.update(str(part.shape).encode() + part.tobytes())
+    digest.update(method.encode())
+    return digest.hexdigest()
+
+
+def closest_pair(atoms: Atoms) -> tuple[float, int, int]:
+    """Return the smallest interatomic distance in Å and the two atoms, counted from 0.
+
+    A frame of one atom gives infinity. The nearest periodic image is used.
+    """
+    if len(atoms) < 2:
+        return np.inf, 0, 0
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    np.fill_diagonal(distances, np.inf)
+    first, second = np.unravel_index(np.argmin(distances), distances.shape)
+    return float(distances[first, second]), int(first), int(second)

@@ -1,0 +1,246 @@
+"""LAMMPS inputs that stand alone, and the runner that follows one live.
+
+Reference and model pull with the same text, so that with the same seed they start from the same
+velocities and, with Langevin, feel the same noise: atoms are never sorted, and on one rank the
+random numbers go to the atoms in the order of the data file.
+
+The pull itself is `fix smd cvel ... couple auto auto auto 0.0`. LAMMPS sets its target to the
+distance of the two atoms when the run begins and moves it by rate · dt after each force; the
+force on the fix group, f[4], and the accumulated work, f[7], come out negative when it pulls
+apart (tension would be their opposite). Both signs, and the target's step, are handled in
+`pull_input` and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+
+from .config import Pull
+from .errors import AlrareError
+from .state import write_text
+
+DATA_FILE = "molecule.data"
+"""Name of the structure beside each input."""
+INPUT_FILE = "in.smd"
+"""Name of the input itself: `lmp -in in.smd` in its folder repeats the run."""
+WORK_FILE = "work.dat"
+"""Name of the work curve that a pull writes."""
+
+_MARGIN = 10.0  # Å around a molecule in the data file; the box then follows the atoms
+_HOTTEST = 1e5  # K; a molecule above it (or NaN) has blown up
+
+
+def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
+    """Write a structure for `atom_style atomic`; atom IDs are the order of the atoms, from 1.
+
+    Parameters
+    ----------
+    path : Path
+        File to make.
+    atoms : Atoms
+        A molecule (pbc all off), or a cell that repeats in all directions and is lower
+        triangular, as LAMMPS wants it.
+    elements : sequence of str
+        Element of each atom type, in the order of the model's.
+
+    Raises
+    ------
+    AlrareError
+        If an element is not listed, or the cell is one that LAMMPS cannot hold.
+    """
+    symbols = atoms.get_chemical_symbols()
+    unknown = sorted(set(symbols) - set(elements))
+    if unknown:
+        raise AlrareError(
+            f"{path.name}: the structure holds {', '.join(unknown)}, but only"
+            f" {', '.join(elements)} are known to the model"
+        )
+    lines = ["# written by alrare; units: angstrom, g/mol", ""]
+    lines += [f"{len(atoms)} atoms", f"{len(elements)} atom types", "", *_box(atoms), ""]
+    lines += ["Masses", ""]
+    for kind, element in enumerate(elements, start=1):
+        lines.append(f"{kind} {atomic_masses[atomic_numbers[element]]:.6f}  # {element}")
+    lines += ["", "Atoms # atomic", ""]
+    for tag, (symbol, position) in enumerate(zip(symbols, atoms.positions, strict=True), start=1):
+        x, y, z = (f"{value:.15g}" for value in position)
+        lines.append(f"{tag} {elements.index(symbol) + 1} {x} {y} {z}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _box(atoms: Atoms) -> list[str]:
+    if not atoms.pbc.any():
+        low, high = atoms.positions.min(axis=0) - _MARGIN, atoms.positions.max(axis=0) + _MARGIN
+        tilt = np.zeros(3)
+    else:
+        cell = atoms.cell.array
+        if not atoms.pbc.all() or np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-9:
+            raise AlrareError(
+                "structure: expected a molecule (pbc off) or a lower triangular cell that repeats"
+                f" in all three directions, got pbc {list(atoms.pbc)}, cell {cell.tolist()}"
+            )
+        low, high, tilt = np.zeros(3), np.diag(cell), cell[[1, 2, 2], [0, 0, 1]]
+    lines = [
+        f"{a:.15g} {b:.15g} {axis}lo {axis}hi" for a, b, axis in zip(low, high, "xyz", strict=True)
+    ]
+    return lines + (["{:.15g} {:.15g} {:.15g} xy xz yz".format(*tilt)] if tilt.any() else [])
+
+
+def pull_input(
+    *,
+    potential: str,
+    pull: Pull,
+    seed: int,
+    timestep: float,
+    watch: str = "",
+    columns: Mapping[str, str] | None = None,
+    periodic: bool = False,
+    thermo_every: int = 100,
+) -> str:
+    """Return the text of `in.smd`: relaxation with the thermostat alone, then the pull.
+
+    The run reads `molecule.data` and writes `work.dat` in its own folder. Steps count from 0
+    where the pull begins.
+
+    Parameters
+    ----------
+    potential : str
+        Commands that define the forces (`pair_style ...`, `pair_coeff ...`), after `read_data`.
+    pull : Pull
+        The spring, its rate, the thermostat, the lengths of both parts.
+    seed : int
+        Makes the initial velocities and, with Langevin, the noise.
+    timestep : float
+        fs.
+    watch : str
+        Commands put right before the pull's `run`, for instance `fix al_select`; they may use
+        `v_d`, the distance of the pulled atoms in Å, the equal-style variable of the pull.
+    columns : mapping of str to str
+        Further columns of the work file: `{"energy_std/eV": "c_uq[1]"}`. A compute named here
+        must be defined in `potential`.
+    periodic : bool
+        Whether the structure repeats; a molecule's box follows it, and no atom can be lost.
+    thermo_every : int
+        Steps between two lines of the log, from which `run_lammps` reads how far the run is.
+    """
+    rate = f"{pull.rate:.10g}"
+    shown = {
+        "step": "$(step)",
+        "distance/angstrom": "${d}",
+        "target/angstrom": "${target}",
+        "force/(eV/angstrom)": "${force}",
+        "work/eV": "${work}",
+        "potential_energy/eV": "$(c_thermo_pe:%.10g)",
+        "temperature/K": "$(c_thermo_temp:%.6g)",
+    } | {name: f"$({value}:%.8g)" for name, value in (columns or {}).items()}
+    first, second = pull.atoms
+    steps = [
+        f"# pull of atoms {first} and {second}, seed {seed}; again: lmp -in {INPUT_FILE}",
+        *_system(potential, pull.temperature, seed, timestep, periodic),
+        *_thermostat(pull.thermostat, pull.temperature, pull.damping, seed),
+        *_thermo(thermo_every, ""),
+        f"run {pull.relax_steps}",
+        "",
+        "# the pull: W = -f_pull[7] and tension = -f_pull[4] (fix smd counts both as negative);",
+        "# f_pull[5] is the target of the next step",
+        "reset_timestep 0",
+        f"group pulled_a id {first}",
+        f"group pulled_b id {second}",
+        f"fix pull pulled_a smd cvel {pull.spring:.10g} {rate} couple pulled_b auto auto auto 0.0",
+        "variable d equal f_pull[6]",
+        f"variable target equal f_pull[5]-{rate}*dt",
+        "variable force equal -f_pull[4]",
+        "variable work equal -f_pull[7]",
+        f'fix work all print 1 "{" ".join(shown.values())}" file {WORK_FILE} screen no'
+        f' title "# {" ".join(shown)}"',
+        *watch.strip().splitlines(),
+        *_thermo(thermo_every, "v_d v_work"),
+        f"run {pull.steps}",
+    ]
+    return "\n".join(steps) + "\n"
+
+
+def md_input(
+    *,
+    potential: str,
+    temperature: float,
+    damping: float,
+    seed: int,
+    timestep: float,
+    equilibration_steps: int,
+    steps: int,
+    periodic: bool = False,
+    thermo_every: int = 100,
+) -> str:
+    """Return the text of an MD at constant temperature (Langevin, total momentum kept at zero).
+
+    Parameters
+    ----------
+    potential : str
+        As in `pull_input`.
+    temperature, damping, timestep : float
+        K, ps, fs.
+    seed : int
+        Makes velocities and noise.
+    equilibration_steps, steps : int
+        Steps before and after `reset_timestep 0`.
+    periodic : bool
+        Whether the structure repeats.
+    thermo_every : int
+        Steps between two lines of the log.
+    """
+    lines = [
+        f"# MD at {temperature:g} K, seed {seed}; again: lmp -in {INPUT_FILE}",
+        *_system(potential, temperature, seed, timestep, periodic),
+        *_thermostat("langevin", temperature, damping, seed),
+        *_thermo(thermo_every, ""),
+        f"run {equilibration_steps}",
+        "reset_timestep 0",
+        f"run {steps}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _system(
+    potential: str, temperature: float, seed: int, timestep: float, periodic: bool
+) -> list[str]:
+    return [
+        "units metal",
+        "atom_style atomic",
+        "atom_modify map yes sort 0 0.0",
+        f"boundary {'p p p' if periodic else 's s s'}",
+        f"read_data {DATA_FILE}",
+        "neighbor 2.0 bin",
+        "neigh_modify every 1 delay 0 check yes",
+        *potential.strip().splitlines(),
+        f"timestep {timestep * 1e-3:.10g}",
+        f"velocity all create {temperature:.10g} {_seed(seed, 0)} mom yes rot yes dist gaussian"
+        " loop all",
+        "",
+        "# ends the run when the structure has blown up or is no longer a number",
+        f'variable blown_up equal "!(c_thermo_temp < {_HOTTEST:g})"',
+        "fix structure_blew_up all halt 10 v_blown_up != 0 error hard",
+        "",
+    ]
+
+
+def _thermostat(kind: str, temperature: float, damping: float, seed: int) -> list[str]:
+    span = f"{temperature:.10g} {temperature:.10g} {damping:.10g}"
+    if kind == "langevin":
+        return ["fix move all nve", f"fix bath all langevin {span} {_seed(seed, 1)} zero yes"]
+    return ["fix move all nve", f"fix bath all temp/berendsen {span}"]
+
+
+def _thermo(every: int, extra: str) -> list[str]:
+    return [
+        f"thermo {every}",
+        f"thermo_style custom step temp pe {extra}".rstrip(),
+        "thermo_modify flush yes",
+    ]
+
+
+def _seed(seed: int, stream: int) -> int:
+    # LAMMPS's generators want 1 ... 900,000,000 and start alike for neighboring seeds.
+    return 1 + (12345 * seed + 271828183 * stream) % 899_999_963

@@ -1,0 +1,129 @@
+"""Running LAMMPS as a program of its own, with live progress."""
+
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .errors import SimulationError
+from .lammps_input import INPUT_FILE
+from .tasks import ONE_THREAD, die_with_parent
+
+_LAST_LINES = 12  # of the log, shown when a run fails
+
+
+def lammps_command(lmp: str, ranks: int) -> list[str]:
+    """Return the command that starts LAMMPS on a number of MPI ranks."""
+    return ["mpiexec", "-n", str(ranks), lmp] if ranks > 1 else [lmp]
+
+
+def run_lammps(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Run `in.smd` in its folder to its end; `log.lammps` stays there.
+
+    Ended with everything it started when this thread is interrupted or the driver dies.
+
+    Parameters
+    ----------
+    command : sequence of str
+        As from `lammps_command`.
+    folder : Path
+        Holds the input and receives every output.
+    on_step : callable
+        Called with the number of MD steps done so far, over all `run` commands.
+
+    Raises
+    ------
+    SimulationError
+        If LAMMPS is missing, or ends with an error; the message holds LAMMPS's own.
+    """
+    words = [*command, "-in", INPUT_FILE, "-log", "log.lammps", "-nocite"]
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env={**os.environ, **ONE_THREAD},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches the driver alone, which ends the run below
+            preexec_fn=_end_with_driver,
+        )
+    except FileNotFoundError as error:
+        raise SimulationError(
+            f"{error.filename}: no such program; set `lmp` in [run] of al.toml to a LAMMPS that"
+            " knows nnp_ensemble and al_select (`alrare check` tells)"
+        ) from error
+    except PermissionError as error:
+        raise SimulationError(f"{command[0]}: not a program that may be run") from error
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    steps = _StepCounter()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last.append(line.rstrip())
+            done = steps.read(line)
+            if done is not None:
+                on_step(done)
+        status = process.wait()
+    finally:
+        _end(process)
+    if status != 0:
+        raise SimulationError(_explain(status, words, folder, list(last)))
+
+
+class _StepCounter:
+    """Steps done over all runs of an input, from the thermo lines LAMMPS prints."""
+
+    def __init__(self) -> None:
+        self._table = False
+        self._before = 0
+        self._now = 0
+
+    def read(self, line: str) -> int | None:
+        words = line.split()
+        if words[:2] == ["Step", "Temp"]:
+            self._table = True
+            self._before, self._now = self._before + self._now, 0
+        elif line.startswith("Loop time"):
+            self._table = False
+        elif self._table and words and words[0].isdigit():
+            self._now = int(words[0])
+            return self._before + self._now
+        return None
+
+
+def _explain(status: int, words: list[str], folder: Path, last: list[str]) -> str:
+    errors = [line for line in last if line.startswith("ERROR")]
+    reason = errors[0] if errors else "\n".join(last[-4:]) or f"exit status {status}"
+    if "structure_blew_up" in reason:
+        reason = f"the structure blew up or is no longer a number ({reason})"
+    elif "Unrecognized pair style" in reason or "Unrecognized fix style" in reason:
+        reason += "; this LAMMPS does not load the alrare plugin: `alrare check` says why"
+    return f"{words[0]} failed in {folder}: {reason} (whole log: {folder / 'log.lammps'})"
+
+
+def _end_with_driver() -> None:
+    die_with_parent(signal.SIGTERM)  # mpiexec ends its ranks when it is asked to end
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,135 @@
+"""The work of a pull, and the activation energy it gives (paper, §2.2 and Fig. 2b)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SimulationError
+
+COLUMNS = ("step", "distance", "target", "force", "work", "potential_energy", "temperature")
+"""Columns that every work file has; `lammps_input` writes them, with their units in the header."""
+
+
+@dataclass(frozen=True)
+class WorkCurve:
+    """One pull, a value a step; every array is (n,).
+
+    The spring pulls with force = spring · (target − distance), and the work is that force
+    integrated over the target's path: the energy put in at the spring's moving end.
+    """
+
+    step: NDArray[np.float64]
+    """MD steps since the pull began."""
+    distance: NDArray[np.float64]
+    """Distance of the two pulled atoms, Å."""
+    target: NDArray[np.float64]
+    """Length to which the spring pulls, Å."""
+    force: NDArray[np.float64]
+    """Tension of the spring, eV/Å; positive pulls the atoms apart."""
+    work: NDArray[np.float64]
+    """Work done by the spring since the pull began, eV."""
+    potential_energy: NDArray[np.float64]
+    """eV."""
+    temperature: NDArray[np.float64]
+    """K."""
+    energy_std: NDArray[np.float64] | None
+    """Disagreement of the ensemble, eV; None when the labeller itself drove the pull."""
+
+
+def read_work(path: Path) -> WorkCurve:
+    """Read the work file of a pull.
+
+    A last line that was cut (the pull is still running, or was killed) is left out.
+
+    Parameters
+    ----------
+    path : Path
+        A first line `# column/unit ...`, then one row of numbers a step.
+
+    Raises
+    ------
+    SimulationError
+        If the file is missing, is no work file, or holds no step.
+    """
+    try:
+        header, *lines = path.read_text().splitlines(keepends=True)
+    except OSError as error:
+        raise SimulationError(f"{path}: no work curve ({error.strerror})") from error
+    except ValueError:
+        raise SimulationError(f"{path}: empty; the pull ended before its first step") from None
+    names = [column.partition("/")[0] for column in header.removeprefix("#").split()]
+    missing = [name for name in COLUMNS if name not in names]
+    if not header.startswith("#") or missing:
+        raise SimulationError(
+            f"{path}: expected a work file with columns {', '.join(COLUMNS)}; {missing or 'its'}"
+            f" header is missing: {header.strip()[:80]!r}"
+        )
+    try:
+        rows = np.array(
+            [[float(word) for word in line.split()] for line in lines if line.endswith("\n")]
+        )
+    except ValueError as error:
+        raise SimulationError(f"{path}: expected {len(names)} numbers a row: {error}") from error
+    if rows.size == 0:
+        raise SimulationError(f"{path}: no step; the pull ended before its first step")
+    if rows.shape[1] != len(names):
+        raise SimulationError(f"{path}: expected {len(names)} columns, got {rows.shape[1]}")
+    columns = dict(zip(names, rows.T, strict=True))
+    return WorkCurve(
+        **{name: columns[name] for name in COLUMNS}, energy_std=columns.get("energy_std")
+    )
+
+
+def activation_energy(curve: WorkCurve) -> float:
+    """Activation energy of one pull in eV: the maximum of the work (paper, Fig. 2b).
+
+    Raises
+    ------
+    SimulationError
+        If no step of the curve has a finite work.
+    """
+    finite = curve.work[np.isfinite(curve.work)]
+    if finite.size == 0:
+        raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
+    return float(finite.max())
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over pulls, eV: an activation energy, or its difference between two potentials."""
+
+    mean: float
+    """eV."""
+    sem: float | None
+    """Standard error of the mean, eV; None for one pull, which has no spread."""
+    values: tuple[float, ...]
+    """One value a pull, eV."""
+
+    @property
+    def n(self) -> int:
+        """Number of pulls."""
+        return len(self.values)
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Average over pulls, with the standard error of that mean.
+
+    Parameters
+    ----------
+    values : sequence of float, eV
+        One activation energy a pull, or, to compare two potentials pull by pull, one difference
+        a seed: the noise that both share then cancels.
+
+    Raises
+    ------
+    ValueError
+        If there is no value.
+    """
+    if not values:
+        raise ValueError("a mean over pulls needs at least one pull, got none")
+    array = np.asarray(values, dtype=np.float64)
+    sem = float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else None
+    return Mean(mean=float(array.mean()), sem=sem, values=tuple(float(value) for value in array))
