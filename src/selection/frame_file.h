@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/// \file
+/// Extended-XYZ file of chosen configurations, in eV and Å, as ASE reads it.
+
+#ifndef ALRARE_FRAME_FILE_H
+#define ALRARE_FRAME_FILE_H
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace alrare {
+
+/// One configuration and what the ensemble said of it, all of the same instant.
+struct Frame {
+  std::vector<std::string> species; ///< chemical symbol of each atom
+  std::vector<double> positions;    ///< (N, 3), Å
+  std::array<double, 9> cell{}; ///< rows are the cell vectors, Å; used if a direction is periodic
+  std::array<bool, 3> pbc{};    ///< periodic directions
+  std::int64_t step = 0;        ///< MD step
+  std::optional<double> cv;     ///< collective variable, its own unit
+  std::vector<double> member_energies; ///< (M), eV
+  double energy_std = 0.0;             ///< eV
+  double threshold = 0.0;              ///< eV
+};
+
+/// The text of one frame. There is no `energy` key: a candidate has no label yet, and ASE would
+/// take that key for one.
+std::string extended_xyz(const Frame &frame);
+
+/// A file to which frames are appended; after each call it holds whole frames only.
+class FrameFile {
+public:
+  explicit FrameFile(std::string path);
+
+  /// Make the file anew, empty.
+  /// \throws std::runtime_error if the disk refuses.
+  void create() const;
+
+  /// Keep the first `frames` frames and drop what follows them.
+  /// \returns the number of frames kept: fewer than `frames` if there were not as many.
+  /// \throws std::runtime_error if the file cannot be read or cut.
+  [[nodiscard]] std::int64_t keep(std::int64_t frames) const;
+
+  /// \throws std::runtime_error if the disk refuses; the file is then as it was before.
+  void append(const Frame &frame) const;
+
+private:
+  std::string m_path;
+};
+
+} // namespace alrare
+
+#endif

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The selection core alone: no LAMMPS, no MPI, no test framework.
+#include "frame_file.h"
+#include "selection.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+
+using alrare::Frame;
+using alrare::FrameFile;
+using alrare::Sample;
+using alrare::Selection;
+using alrare::SelectionSettings;
+using alrare::Verdict;
+
+namespace {
+
+int failures = 0;
+
+#define CHECK(claim)                                                                               \
+  do {                                                                                             \
+    if (!(claim)) {                                                                                \
+      std::printf("%s:%d: not true: %s\n", __FILE__, __LINE__, #claim);                            \
+      ++failures;                                                                                  \
+    }                                                                                              \
+  } while (false)
+
+template <typename Action> std::string message_of(Action action) {
+  try {
+    action();
+  } catch (const std::runtime_error &problem) {
+    return problem.what();
+  }
+  return "nothing was thrown";
+}
+
+bool sound() { return true; }
+bool broken() { return false; }
+
+SelectionSettings fixed_threshold(double threshold) {
+  SelectionSettings settings;
+  settings.threshold = threshold;
+  return settings;
+}
+
+SelectionSettings adaptive(std::int64_t window, double sigma) {
+  SelectionSettings settings;
+  settings.window = window;
+  settings.sigma = sigma;
+  return settings;
+}
+
+void adaptive_threshold_is_mean_plus_k_std_of_the_first_samples_then_frozen() {
+  Selection selection(adaptive(4, 3.0));
+  for (const double uq : {1.0, 2.0, 3.0, 4.0}) {
+    CHECK(!selection.threshold());
+    CHECK(selection.judge({uq, 0.0, 0.0}, sound) == Verdict::screening);
+  }
+  CHECK(std::abs(*selection.threshold() - (2.5 + 3.0 * std::sqrt(5.0 / 3.0))) < 1e-14);
+  const double frozen = *selection.threshold();
+  CHECK(selection.judge({100.0, 0.0, 0.0}, sound) == Verdict::selected);
+  CHECK(selection.judge({0.0, 0.0, 0.0}, sound) == Verdict::below);
+  CHECK(*selection.threshold() == frozen);
+  CHECK(selection.mean() == 2.5);
+}
+
+void a_sample_must_be_strictly_above_the_threshold() {
+  Selection selection(fixed_threshold(0.5));
+  CHECK(selection.judge({0.5, 0.0, 0.0}, sound) == Verdict::below);
+  CHECK(selection.judge({std::nextafter(0.5, 1.0), 0.0, 0.0}, sound) == Verdict::selected);
+  CHECK(selection.above() == 1);
+}
+
+void both_gaps_to_every_chosen_one_must_be_exceeded() {
+  auto settings = fixed_threshold(0.0);
+  settings.energy_gap = 1.0;
+  settings.cv_gap = 0.25;
+  Selection selection(settings);
+  CHECK(selection.judge({1.0, 0.0, 0.0}, sound) == Verdict::selected);
+  CHECK(selection.judge({1.0, 2.0, 0.25}, sound) == Verdict::too_similar); // cv gap not exceeded
+  CHECK(selection.judge({1.0, -1.0, 1.0}, sound) == Verdict::too_similar); // energy gap neither
+  CHECK(selection.judge({1.0, 2.0, 1.0}, sound) == Verdict::selected);
+  CHECK(selection.judge({1.0, 0.5, -1.0}, sound) == Verdict::too_similar); // near the first only
+  CHECK(selection.judge({1.0, -2.0, -1.0}, sound) == Verdict::selected);
+  CHECK(selection.selected() == 3);
+  CHECK(selection.too_similar() == 3);
+}
+
+void a_gap_of_zero_is_not_tested() {
+  Selection selection(fixed_threshold(0.0));
+  for (int i = 0; i < 3; ++i)
+    CHECK(selection.judge({1.0, 0.0, 0.0}, sound) == Verdict::selected);
+}
+
+void the_cap_comes_last() {
+  auto settings = fixed_threshold(0.0);
+  settings.max = 1;
+  settings.energy_gap = 1.0;
+  Selection selection(settings);
+  CHECK(selection.judge({1.0, 0.0, 0.0}, sound) == Verdict::selected);
+  CHECK(selection.full());
+  CHECK(selection.judge({1.0, 5.0, 0.0}, sound) == Verdict::over_cap);
+  CHECK(selection.judge({1.0, 0.0, 0.0}, sound) == Verdict::too_similar);
+  CHECK(selection.judge({1.0, 5.0, 0.0}, broken) == Verdict::unphysical);
+  CHECK(selection.selected() == 1 && selection.above() == 4);
+}
+
+void unphysical_samples_are_counted_and_never_chosen() {
+  auto settings = fixed_threshold(0.5);
+  settings.upper = 10.0;
+  Selection selection(settings);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const Sample &sample : {Sample{nan, 0, 0}, Sample{inf, 0, 0}, Sample{1, nan, 0},
+                               Sample{1, -inf, 0}, Sample{1, 0, nan}, Sample{10.1, 0, 0}})
+    CHECK(selection.judge(sample, sound) == Verdict::unphysical);
+  CHECK(selection.judge({1.0, 0.0, 0.0}, broken) == Verdict::unphysical);
+  CHECK(selection.unphysical() == 7);
+  CHECK(selection.above() == 2); // what is not a number is not above anything
+  CHECK(selection.selected() == 0);
+  CHECK(std::isfinite(selection.mean()));
+}
+
+void unphysical_samples_leave_the_adaptive_threshold_alone() {
+  auto settings = adaptive(2, 1.0);
+  settings.upper = 5.0;
+  Selection selection(settings);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(selection.judge({1.0, 0, 0}, sound) == Verdict::screening);
+  CHECK(selection.judge({nan, 0, 0}, sound) == Verdict::unphysical);
+  CHECK(selection.judge({6.0, 0, 0}, sound) == Verdict::unphysical);
+  CHECK(selection.judge({1.0, 0, 0}, sound) == Verdict::screening);
+  CHECK(*selection.threshold() == 1.0);
+}
+
+void upper_sigma_bounds_from_the_same_window() {
+  auto settings = adaptive(2, 1.0);
+  settings.upper_sigma = 2.0;
+  Selection selection(settings);
+  selection.judge({1.0, 0, 0}, sound);
+  selection.judge({3.0, 0, 0}, sound); // mean 2, std sqrt(2): threshold 3.41, upper 4.83
+  CHECK(selection.judge({4.0, 0, 0}, sound) == Verdict::selected);
+  CHECK(selection.judge({5.0, 0, 0}, sound) == Verdict::unphysical);
+}
+
+void geometry_is_looked_at_only_above_the_threshold() {
+  Selection selection(fixed_threshold(0.5));
+  int looks = 0;
+  const auto look = [&looks] { return ++looks > 0; };
+  selection.judge({0.4, 0, 0}, look);
+  CHECK(looks == 0);
+  selection.judge({0.6, 0, 0}, look);
+  CHECK(looks == 1);
+}
+
+void a_restored_selection_goes_on_bit_for_bit() {
+  auto settings = adaptive(20, 0.5);
+  settings.energy_gap = 0.1;
+  settings.cv_gap = 0.05;
+  const auto sample = [](int i) {
+    return Sample{std::abs(std::sin(1.7 * i)) / 3.0, std::cos(0.9 * i), 0.013 * i};
+  };
+  for (const int cut : {0, 7, 20, 33}) {
+    Selection uncut(settings), first(settings), second(settings);
+    for (int i = 0; i < cut; ++i)
+      first.judge(sample(i), sound);
+    second.restore(first.state());
+    for (int i = 0; i < 60; ++i) {
+      const auto verdict = uncut.judge(sample(i), sound);
+      if (i >= cut)
+        CHECK(second.judge(sample(i), sound) == verdict);
+    }
+    CHECK(uncut.selected() > 2 && uncut.too_similar() > 0);
+    CHECK(second.state() == uncut.state());
+  }
+}
+
+void foreign_states_are_refused() {
+  Selection selection(fixed_threshold(1.0));
+  for (const auto &state :
+       {std::vector<double>{}, std::vector<double>(7, 2.0), std::vector<double>(8, 1.0)})
+    CHECK(message_of([&] { selection.restore(state); }) ==
+          "the saved state of the selection is damaged or foreign");
+}
+
+void settings_out_of_range_are_named() {
+  const auto refusal = [](auto change) {
+    SelectionSettings settings;
+    change(settings);
+    return message_of([&] { Selection{settings}; });
+  };
+  CHECK(refusal([](auto &s) { s.window = 1; }) == "threshold adaptive n = 1: must be >= 2");
+  CHECK(refusal([](auto &s) { s.sigma = -1; }) == "threshold adaptive k = -1: must be >= 0");
+  CHECK(refusal([](auto &s) { s.energy_gap = -2; }) == "energy gap = -2: must be >= 0");
+  CHECK(refusal([](auto &s) { s.max = 0; }) == "max = 0: must be >= 1");
+  CHECK(refusal([](auto &s) { s.upper = 0; }) == "upper = 0: must be > 0");
+  CHECK(refusal([](auto &s) { s.upper_sigma = 3; }) ==
+        "upper sigma = 3: must be larger than the k of the adaptive threshold");
+  CHECK(refusal([](auto &s) {
+          s.threshold = 1;
+          s.upper = 1;
+        }) == "upper = 1: must be larger than the threshold");
+  CHECK(refusal([](auto &s) {
+          s.threshold = 1;
+          s.upper_sigma = 9;
+        }) == "upper sigma needs an adaptive threshold; give upper as a number");
+}
+
+std::string content(const std::string &path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+Frame water(std::int64_t step) {
+  Frame frame;
+  frame.species = {"O", "H", "H"};
+  frame.positions = {0, 0, 0, 0.96, 0, 0, -0.24, 0.93, 0};
+  frame.step = step;
+  frame.member_energies = {-1.0, -1.5};
+  frame.energy_std = 0.25;
+  frame.threshold = 0.125;
+  return frame;
+}
+
+void frames_are_extended_xyz() {
+  auto frame = water(7);
+  CHECK(alrare::extended_xyz(frame).rfind(
+            "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\" step=7 "
+            "member_energies=\"-1.00000000 -1.50000000\" energy_std=0.25 threshold=0.125\n"
+            "O 0.0000000000 0.0000000000 0.0000000000\n",
+            0) == 0);
+  frame.cv = 1.5;
+  frame.pbc = {true, false, true};
+  frame.cell = {9, 0, 0, 1, 8, 0, 0, 0, 7};
+  const auto text = alrare::extended_xyz(frame);
+  CHECK(text.find("Lattice=\"9.0000000000 0.0000000000 0.0000000000 1.0000000000 ") == 2);
+  CHECK(text.find("pbc=\"T F T\" step=7 cv=1.5 ") != std::string::npos);
+}
+
+void a_file_is_cut_to_its_first_frames() {
+  const std::string path = "test_selection_frames.extxyz";
+  const FrameFile file(path);
+  file.create();
+  for (int step = 0; step < 3; ++step)
+    file.append(water(step));
+  const auto one = alrare::extended_xyz(water(0));
+  std::ofstream(path, std::ios::app) << one.substr(0, one.size() - 1); // cut short by a crash
+  CHECK(file.keep(9) == 3);
+  CHECK(content(path) == one + alrare::extended_xyz(water(1)) + alrare::extended_xyz(water(2)));
+  CHECK(file.keep(1) == 1);
+  CHECK(content(path) == one);
+  CHECK(file.keep(0) == 0);
+  CHECK(content(path).empty());
+  std::filesystem::remove(path);
+  CHECK(file.keep(2) == 0); // a file that is missing is made
+  CHECK(std::filesystem::exists(path));
+  file.append(water(0));
+  file.create();
+  CHECK(content(path).empty());
+  std::filesystem::remove(path);
+}
+
+void a_refusing_disk_is_an_error_with_the_name_of_the_file() {
+  CHECK(message_of([] { FrameFile("no/such/folder/c.extxyz").create(); }) ==
+        "no/such/folder/c.extxyz: cannot be written (No such file or directory)");
+  if (std::filesystem::exists("/dev/full"))
+    CHECK(message_of([] { FrameFile("/dev/full").append(water(0)); }) ==
+          "/dev/full: cannot be written (No space left on device)");
+}
+
+} // namespace
+
+int main() {
+  adaptive_threshold_is_mean_plus_k_std_of_the_first_samples_then_frozen();
+  a_sample_must_be_strictly_above_the_threshold();
+  both_gaps_to_every_chosen_one_must_be_exceeded();
+  a_gap_of_zero_is_not_tested();
+  the_cap_comes_last();
+  unphysical_samples_are_counted_and_never_chosen();
+  unphysical_samples_leave_the_adaptive_threshold_alone();
+  upper_sigma_bounds_from_the_same_window();
+  geometry_is_looked_at_only_above_the_threshold();
+  a_restored_selection_goes_on_bit_for_bit();
+  foreign_states_are_refused();
+  settings_out_of_range_are_named();
+  frames_are_extended_xyz();
+  a_file_is_cut_to_its_first_frames();
+  a_refusing_disk_is_an_error_with_the_name_of_the_file();
+  std::printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
