@@ -115,8 +115,9 @@ def pull_input(
     timestep : float
         fs.
     watch : str
-        Commands put right before the pull's `run`, for instance `fix al_select`; they may use
-        `v_d`, the distance of the pulled atoms in Å, the equal-style variable of the pull.
+        Commands put right before the work file's, for instance `fix al_select`; they may use
+        `v_d`, the distance of the pulled atoms in Å, the equal-style variable of the pull, and
+        `columns` may show what they computed at the same step.
     columns : mapping of str to str
         Further columns of the work file: `{"energy_std/eV": "c_uq[1]"}`. A compute named here
         must be defined in `potential`.
@@ -153,9 +154,9 @@ def pull_input(
         f"variable target equal f_pull[5]-{rate}*dt",
         "variable force equal -f_pull[4]",
         "variable work equal -f_pull[7]",
+        *watch.strip().splitlines(),
         f'fix work all print 1 "{" ".join(shown.values())}" file {WORK_FILE} screen no'
         f' title "# {" ".join(shown)}"',
-        *watch.strip().splitlines(),
         *_thermo(thermo_every, "v_d v_work"),
         f"run {pull.steps}",
     ]

