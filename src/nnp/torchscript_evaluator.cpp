@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
+#include "evaluator.h"
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/jit/python/update_graph_executor_opt.h>
+#include <torch/cuda.h>
+#include <torch/script.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace alrare {
+
+namespace {
+
+constexpr std::size_t n_arguments = 8; // of the contract's forward, self included
+
+/// "cpu" or "cuda:N" for what the user asked; throws when the device is not there.
+torch::Device pick_device(const OpenOptions &options) {
+  const std::string &asked = options.device;
+  if (asked == "cpu")
+    return torch::Device(torch::kCPU);
+  const int n_devices =
+      torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
+  if (asked == "auto" && n_devices == 0)
+    return torch::Device(torch::kCPU);
+  if (n_devices == 0)
+    throw std::runtime_error("device " + asked +
+                             ": this machine, or this build of torch, has no "
+                             "CUDA device; use device cpu or device auto");
+  int index = options.node_rank % n_devices;
+  if (asked.rfind("cuda:", 0) == 0)
+    index = std::stoi(asked.substr(5));
+  if (index >= n_devices)
+    throw std::runtime_error("device " + asked + ": this machine has CUDA devices 0 to " +
+                             std::to_string(n_devices - 1));
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
+}
+
+/// A view of host memory as a tensor on the device (no copy when that is the CPU).
+template <typename T>
+torch::Tensor view(const std::vector<T> &data, at::IntArrayRef shape, torch::ScalarType type,
+                   const torch::Device &device) {
+  if (data.empty())
+    return torch::empty(shape, torch::TensorOptions().dtype(type).device(device));
+  // from_blob wants a mutable pointer; the contract forbids the model to write to its arguments
+  return torch::from_blob(const_cast<T *>(data.data()), shape, type).to(device);
+}
+
+std::vector<double> to_doubles(const torch::Tensor &tensor) {
+  const torch::Tensor host = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
+  const double *const data = host.data_ptr<double>();
+  return std::vector<double>(data, data + host.numel());
+}
+
+/// Errors of the interpreter carry the model's stack; what went wrong is their last line.
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n')
+    text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+class TorchScriptEvaluator final : public Evaluator {
+public:
+  TorchScriptEvaluator(const std::string &path, const OpenOptions &options)
+      : device_(pick_device(options)), threads_(std::max(1, options.threads)) {
+    // the profiling executor costs seconds of warm-up and gains nothing afterwards
+    torch::jit::setGraphExecutorOptimize(false);
+    at::set_num_threads(threads_);
+    torch::jit::ExtraFilesMap extra{{"alrare.json", ""}};
+    module_ = torch::jit::load(path, device_, extra);
+    if (extra["alrare.json"].empty())
+      throw std::runtime_error("it is a TorchScript file without alrare.json inside, so not an "
+                               "alrare ensemble");
+    metadata_ = parse_metadata(extra["alrare.json"]);
+    module_.eval();
+    if (module_.get_method("forward").function().getSchema().arguments().size() != n_arguments)
+      throw std::runtime_error("its forward does not take the arguments of format version 1");
+  }
+
+  const Metadata &metadata() const override { return metadata_; }
+
+  std::string description() const override { return "TorchScript on " + device_.str(); }
+
+  void evaluate(const Neighborhood &hood, const std::vector<double> &weights,
+                Evaluation &out) override {
+    const auto members = static_cast<std::size_t>(metadata_.members);
+    if (weights.size() != members)
+      throw std::runtime_error("expected " + std::to_string(members) + " weights, got " +
+                               std::to_string(weights.size()));
+    if (hood.n_local == 0) { // a rank without atoms asks nothing of the model
+      out.member_energies.assign(members, 0.0);
+      out.gradient.clear();
+      return;
+    }
+    try {
+      run(hood, weights, out);
+    } catch (const c10::Error &e) {
+      throw std::runtime_error("the model failed: " + last_line(e.what_without_backtrace()));
+    } catch (const std::exception &e) {
+      throw std::runtime_error("the model failed: " + last_line(e.what()));
+    }
+    if (out.member_energies.size() != members || out.gradient.size() != hood.vec.size())
+      throw std::runtime_error("the model returned " + std::to_string(out.member_energies.size()) +
+                               " energies and " + std::to_string(out.gradient.size()) +
+                               " gradient components, expected " + std::to_string(members) +
+                               " and " + std::to_string(hood.vec.size()));
+  }
+
+private:
+  void run(const Neighborhood &hood, const std::vector<double> &weights, Evaluation &out) {
+    const c10::InferenceMode guard;
+    torch::jit::setGraphExecutorOptimize(false); // a per-thread setting
+    if (at::get_num_threads() != threads_)
+      at::set_num_threads(threads_);
+    const auto n_edges = static_cast<std::int64_t>(hood.n_edges());
+    const auto n_rows = static_cast<std::int64_t>(hood.species.size());
+    const auto n_triples = static_cast<std::int64_t>(hood.n_triples());
+    const auto dtype = metadata_.double_precision ? torch::kFloat64 : torch::kFloat32;
+
+    std::vector<torch::jit::IValue> in;
+    in.reserve(n_arguments - 1);
+    in.emplace_back(view(hood.vec, {n_edges, 3}, torch::kFloat64, device_).to(dtype));
+    in.emplace_back(view(hood.edge_i, {n_edges}, torch::kInt64, device_));
+    in.emplace_back(view(hood.edge_j, {n_edges}, torch::kInt64, device_));
+    in.emplace_back(view(hood.species, {n_rows}, torch::kInt64, device_));
+    in.emplace_back(static_cast<std::int64_t>(hood.n_local));
+    in.emplace_back(view(hood.triples, {n_triples, 2}, torch::kInt64, device_));
+    in.emplace_back(
+        view(weights, {static_cast<std::int64_t>(weights.size())}, torch::kFloat64, device_));
+    const torch::jit::IValue result = module_.forward(std::move(in));
+    if (!result.isTuple() || result.toTupleRef().elements().size() != 2)
+      throw std::runtime_error("forward must return (energies, gradient)");
+    const auto &parts = result.toTupleRef().elements();
+    out.member_energies = to_doubles(parts[0].toTensor());
+    out.gradient = to_doubles(parts[1].toTensor());
+  }
+
+  torch::Device device_;
+  int threads_;
+  torch::jit::Module module_;
+  Metadata metadata_;
+};
+
+} // namespace
+
+} // namespace alrare
+
+/// The one symbol of this library: see alrare::EvaluatorFactory.
+extern "C" __attribute__((visibility("default"))) alrare::Evaluator *
+alrare_open_torchscript(const char *path, const alrare::OpenOptions *options) {
+  const std::string where = std::string("model file '") + path + "': ";
+  try {
+    return new alrare::TorchScriptEvaluator(path, *options);
+  } catch (const c10::Error &) { // torch's text speaks of zip archives and its own source lines
+    throw std::runtime_error(where + "this is not a TorchScript file that this torch can read");
+  } catch (const std::exception &e) {
+    throw std::runtime_error(where + e.what());
+  }
+}

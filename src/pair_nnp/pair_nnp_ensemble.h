@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifdef PAIR_CLASS
+// clang-format off
+PairStyle(nnp_ensemble,PairNNPEnsemble);
+// clang-format on
+#else
+
+#ifndef LMP_PAIR_NNP_ENSEMBLE_H
+#define LMP_PAIR_NNP_ENSEMBLE_H
+
+#include "pair.h"
+
+#include <memory>
+
+namespace LAMMPS_NS {
+
+/// An ensemble of neural-network potentials (docs/pair_nnp_ensemble.md).
+///
+/// Translates between LAMMPS and alrare::Evaluator; units and ranks cross here and nowhere else.
+/// After every compute() `extract` gives, in the energy units of the run and equal on all ranks:
+///
+/// | name            | dim | type     | meaning                                           |
+/// |-----------------|-----|----------|---------------------------------------------------|
+/// | energy_std      | 0   | double * | standard deviation of the members' energies       |
+/// | force_std       | 0   | double * | largest force deviation of an atom; 0 when off    |
+/// | member_energies | 1   | double * | (M) energies of the whole system                  |
+/// | n_members       | 0   | int *    | M                                                 |
+/// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
+///
+/// All are null before pair_coeff. `pvector` holds [energy_std, force_std, member energies...] on
+/// rank 0 and zeros elsewhere: compute pair adds the ranks up.
+class PairNNPEnsemble : public Pair {
+public:
+  PairNNPEnsemble(class LAMMPS *);
+  ~PairNNPEnsemble() override;
+
+  void compute(int, int) override;
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+  void *extract(const char *, int &) override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
+  double memory_usage() override;
+
+private:
+  void allocate();
+  void load(const char *path, int n_names, char **names);
+  void check_elements(const char *path, int n_names, char **names);
+  void choose_forces();
+  void evaluate();
+  void add_forces();
+  void tally_virial();
+  void reduce_energies();
+  void reduce_force_std();
+
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+};
+
+} // namespace LAMMPS_NS
+
+#endif
+#endif
