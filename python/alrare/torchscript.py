@@ -1,0 +1,157 @@
+"""The ensemble as a TorchScript file for LAMMPS (contract version 1, docs/model_format.md).
+
+TorchScript is deprecated upstream: only this module and the C++ backend know of it.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .aev import Descriptor
+from .ensemble import Ensemble
+from .errors import ModelError
+from .network import summed_gradient
+from .state import atomic_path
+
+METADATA_FILE = "alrare.json"
+EXPORT_TOLERANCE = 1e-4
+"""Largest difference allowed between the export and the Python model, eV and eV/Å."""
+
+
+class EnsembleModule(torch.nn.Module):
+    """The contract's `forward`: member energies and the gradient of their weighted sum.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    dtype : torch.dtype
+        Of edge vectors, descriptor and networks. Energies are summed in float64 always.
+    """
+
+    def __init__(self, ensemble: Ensemble, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        metadata = ensemble.metadata
+        self.members = metadata.members
+        self.descriptor = Descriptor(metadata.aev, len(metadata.elements), dtype)
+        self.networks = torch.nn.ModuleList(ensemble.networks(dtype))
+        self.self_energies: Tensor
+        energies = torch.tensor(metadata.self_energies, dtype=torch.float64)
+        self.register_buffer("self_energies", energies)
+
+    def forward(
+        self,
+        vec: Tensor,
+        edge_i: Tensor,
+        edge_j: Tensor,
+        species: Tensor,
+        n_local: int,
+        triples: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Evaluate the local centers.
+
+        Parameters
+        ----------
+        vec : (E, 3) tensor, Å
+        edge_i, edge_j : (E,) int64 tensors
+        species : (N,) int64 tensor
+        n_local : int
+        triples : (T, 2) int64 tensor
+        weights : (M,) float64 tensor
+
+        Returns
+        -------
+        (M,) float64 tensor, eV
+            Energy of each member, self energies included.
+        (E, 3) tensor, eV/Å
+            d(Σ_m w_m E_m)/dvec.
+        """
+        aev, saved = self.descriptor(vec, edge_i, edge_j, species, n_local, triples)
+        local = species[:n_local]
+        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
+        grad_aev = torch.empty_like(aev)
+        for k, network in enumerate(self.networks):
+            rows = torch.nonzero(local == k).squeeze(1)
+            if rows.shape[0] > 0:
+                energy, grad, first = network(aev.index_select(0, rows), weights)
+                energies += energy.double().sum(1)
+                grad_aev.index_copy_(0, rows, summed_gradient(grad, first))
+        return energies, self.descriptor.backward(saved, triples, grad_aev)
+
+
+def export_torchscript(ensemble: Ensemble, path: Path) -> None:
+    """Write `ensemble.pt`, after comparing it with the Python model on a random configuration.
+
+    Raises
+    ------
+    ModelError
+        If the file, read back, gives other energies or gradients than the Python model.
+    AlrareError
+        If the disk refuses the write.
+    """
+    module = EnsembleModule(ensemble).eval()
+    with atomic_path(path) as partial:
+        extra = {METADATA_FILE: ensemble.metadata.to_json()}
+        with _deprecated():
+            torch.jit.save(torch.jit.script(module), str(partial), _extra_files=extra)
+        _check_equal(load_torchscript(partial)[0], module, ensemble, path)
+
+
+def load_torchscript(path: Path) -> tuple[torch.nn.Module, dict[str, object]]:
+    """Read an `ensemble.pt`: the module, and the metadata embedded in it.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or foreign.
+    """
+    extra = {METADATA_FILE: ""}
+    try:
+        with _deprecated():
+            module: torch.nn.Module = torch.jit.load(str(path), _extra_files=extra)
+        content: dict[str, object] = json.loads(extra[METADATA_FILE])
+    except (RuntimeError, ValueError, OSError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ModelError(f"{path}: expected an ensemble.pt of alrare, got: {first_line}") from error
+    return module, content
+
+
+@contextmanager
+def _deprecated() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        yield
+
+
+def _check_equal(
+    exported: torch.nn.Module, module: EnsembleModule, ensemble: Ensemble, path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    n_atoms = 6 * len(ensemble.metadata.elements)
+    grid = np.indices((3, 3, -(-n_atoms // 9))).reshape(3, -1).T[:n_atoms] * 1.4
+    positions = torch.from_numpy(grid + rng.uniform(-0.1, 0.1, grid.shape))
+    vectors = positions[None] - positions[:, None]
+    near = vectors.norm(dim=2) < ensemble.metadata.aev.radial_cutoff
+    edge_i, edge_j = torch.nonzero(near.fill_diagonal_(False)).unbind(1)
+    vec = vectors[edge_i, edge_j]
+    short = vec.norm(dim=1) < ensemble.metadata.aev.angular_cutoff
+    same = (edge_i[:, None] == edge_i[None]) & short[:, None] & short[None]
+    triples = torch.nonzero(torch.triu(same, diagonal=1))
+    species = torch.arange(n_atoms) % len(ensemble.metadata.elements)
+    weights = torch.linspace(0.5, 1.5, ensemble.metadata.members, dtype=torch.float64)
+    arguments = (vec.float(), edge_i, edge_j, species, n_atoms, triples, weights)
+    with torch.inference_mode():
+        ours, theirs = module(*arguments), exported(*arguments)
+    for a, b in zip(ours, theirs, strict=True):
+        if not torch.allclose(a, b, rtol=1e-5, atol=EXPORT_TOLERANCE):
+            raise ModelError(
+                f"{path}: the export differs from the Python model by"
+                f" {float((a - b).abs().max()):.2e} eV, {EXPORT_TOLERANCE} is allowed;"
+                f" torch {torch.__version__} compiles it wrong"
+            )
