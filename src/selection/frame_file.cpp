@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "frame_file.h"
+#include "selection/frame_file.h"
 
 #include <cerrno>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "selection.h"
+#include "selection/selection.h"
 
 #include <algorithm>
 #include <cmath>

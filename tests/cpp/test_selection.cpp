@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The selection core alone: no LAMMPS, no MPI, no test framework.
-#include "frame_file.h"
-#include "selection.h"
+// The selection core alone: no LAMMPS, no MPI.
+#include "check.h"
+
+#include "selection/frame_file.h"
+#include "selection/selection.h"
 
 #include <cmath>
 #include <cstdio>
@@ -20,25 +22,6 @@ using alrare::Verdict;
 
 namespace {
 
-int failures = 0;
-
-#define CHECK(claim)                                                                               \
-  do {                                                                                             \
-    if (!(claim)) {                                                                                \
-      std::printf("%s:%d: not true: %s\n", __FILE__, __LINE__, #claim);                            \
-      ++failures;                                                                                  \
-    }                                                                                              \
-  } while (false)
-
-template <typename Action> std::string message_of(Action action) {
-  try {
-    action();
-  } catch (const std::runtime_error &problem) {
-    return problem.what();
-  }
-  return "nothing was thrown";
-}
-
 bool sound() { return true; }
 bool broken() { return false; }
 
@@ -55,7 +38,9 @@ SelectionSettings adaptive(std::int64_t window, double sigma) {
   return settings;
 }
 
-void adaptive_threshold_is_mean_plus_k_std_of_the_first_samples_then_frozen() {
+} // namespace
+
+TEST("adaptive threshold is mean plus k std of the first samples then frozen") {
   Selection selection(adaptive(4, 3.0));
   for (const double uq : {1.0, 2.0, 3.0, 4.0}) {
     CHECK(!selection.threshold());
@@ -69,14 +54,14 @@ void adaptive_threshold_is_mean_plus_k_std_of_the_first_samples_then_frozen() {
   CHECK(selection.mean() == 2.5);
 }
 
-void a_sample_must_be_strictly_above_the_threshold() {
+TEST("a sample must be strictly above the threshold") {
   Selection selection(fixed_threshold(0.5));
   CHECK(selection.judge({0.5, 0.0, 0.0}, sound) == Verdict::below);
   CHECK(selection.judge({std::nextafter(0.5, 1.0), 0.0, 0.0}, sound) == Verdict::selected);
   CHECK(selection.above() == 1);
 }
 
-void both_gaps_to_every_chosen_one_must_be_exceeded() {
+TEST("both gaps to every chosen one must be exceeded") {
   auto settings = fixed_threshold(0.0);
   settings.energy_gap = 1.0;
   settings.cv_gap = 0.25;
@@ -91,13 +76,13 @@ void both_gaps_to_every_chosen_one_must_be_exceeded() {
   CHECK(selection.too_similar() == 3);
 }
 
-void a_gap_of_zero_is_not_tested() {
+TEST("a gap of zero is not tested") {
   Selection selection(fixed_threshold(0.0));
   for (int i = 0; i < 3; ++i)
     CHECK(selection.judge({1.0, 0.0, 0.0}, sound) == Verdict::selected);
 }
 
-void the_cap_comes_last() {
+TEST("the cap comes last") {
   auto settings = fixed_threshold(0.0);
   settings.max = 1;
   settings.energy_gap = 1.0;
@@ -110,7 +95,7 @@ void the_cap_comes_last() {
   CHECK(selection.selected() == 1 && selection.above() == 4);
 }
 
-void unphysical_samples_are_counted_and_never_chosen() {
+TEST("unphysical samples are counted and never chosen") {
   auto settings = fixed_threshold(0.5);
   settings.upper = 10.0;
   Selection selection(settings);
@@ -126,7 +111,7 @@ void unphysical_samples_are_counted_and_never_chosen() {
   CHECK(std::isfinite(selection.mean()));
 }
 
-void unphysical_samples_leave_the_adaptive_threshold_alone() {
+TEST("unphysical samples leave the adaptive threshold alone") {
   auto settings = adaptive(2, 1.0);
   settings.upper = 5.0;
   Selection selection(settings);
@@ -138,7 +123,7 @@ void unphysical_samples_leave_the_adaptive_threshold_alone() {
   CHECK(*selection.threshold() == 1.0);
 }
 
-void upper_sigma_bounds_from_the_same_window() {
+TEST("upper sigma bounds from the same window") {
   auto settings = adaptive(2, 1.0);
   settings.upper_sigma = 2.0;
   Selection selection(settings);
@@ -148,7 +133,7 @@ void upper_sigma_bounds_from_the_same_window() {
   CHECK(selection.judge({5.0, 0, 0}, sound) == Verdict::unphysical);
 }
 
-void geometry_is_looked_at_only_above_the_threshold() {
+TEST("geometry is looked at only above the threshold") {
   Selection selection(fixed_threshold(0.5));
   int looks = 0;
   const auto look = [&looks] { return ++looks > 0; };
@@ -158,7 +143,7 @@ void geometry_is_looked_at_only_above_the_threshold() {
   CHECK(looks == 1);
 }
 
-void a_restored_selection_goes_on_bit_for_bit() {
+TEST("a restored selection goes on bit for bit") {
   auto settings = adaptive(20, 0.5);
   settings.energy_gap = 0.1;
   settings.cv_gap = 0.05;
@@ -180,36 +165,34 @@ void a_restored_selection_goes_on_bit_for_bit() {
   }
 }
 
-void foreign_states_are_refused() {
+TEST("foreign states are refused") {
   Selection selection(fixed_threshold(1.0));
   for (const auto &state :
        {std::vector<double>{}, std::vector<double>(7, 2.0), std::vector<double>(8, 1.0)})
-    CHECK(message_of([&] { selection.restore(state); }) ==
-          "the saved state of the selection is damaged or foreign");
+    CHECK_THROWS(selection.restore(state),
+                 "the saved state of the selection is damaged or foreign");
 }
 
-void settings_out_of_range_are_named() {
-  const auto refusal = [](auto change) {
+TEST("settings out of range are named") {
+  const auto with = [](auto change) {
     SelectionSettings settings;
     change(settings);
-    return message_of([&] { Selection{settings}; });
+    return Selection(settings);
   };
-  CHECK(refusal([](auto &s) { s.window = 1; }) == "threshold adaptive n = 1: must be >= 2");
-  CHECK(refusal([](auto &s) { s.sigma = -1; }) == "threshold adaptive k = -1: must be >= 0");
-  CHECK(refusal([](auto &s) { s.energy_gap = -2; }) == "energy gap = -2: must be >= 0");
-  CHECK(refusal([](auto &s) { s.max = 0; }) == "max = 0: must be >= 1");
-  CHECK(refusal([](auto &s) { s.upper = 0; }) == "upper = 0: must be > 0");
-  CHECK(refusal([](auto &s) { s.upper_sigma = 3; }) ==
-        "upper sigma = 3: must be larger than the k of the adaptive threshold");
-  CHECK(refusal([](auto &s) {
-          s.threshold = 1;
-          s.upper = 1;
-        }) == "upper = 1: must be larger than the threshold");
-  CHECK(refusal([](auto &s) {
-          s.threshold = 1;
-          s.upper_sigma = 9;
-        }) == "upper sigma needs an adaptive threshold; give upper as a number");
+  CHECK_THROWS(with([](auto &s) { s.window = 1; }), "threshold adaptive n = 1: must be >= 2");
+  CHECK_THROWS(with([](auto &s) { s.sigma = -1; }), "threshold adaptive k = -1: must be >= 0");
+  CHECK_THROWS(with([](auto &s) { s.energy_gap = -2; }), "energy gap = -2: must be >= 0");
+  CHECK_THROWS(with([](auto &s) { s.max = 0; }), "max = 0: must be >= 1");
+  CHECK_THROWS(with([](auto &s) { s.upper = 0; }), "upper = 0: must be > 0");
+  CHECK_THROWS(with([](auto &s) { s.upper_sigma = 3; }),
+               "upper sigma = 3: must be larger than the k of the adaptive threshold");
+  CHECK_THROWS(with([](auto &s) { s.threshold = s.upper = 1; }),
+               "upper = 1: must be larger than the threshold");
+  CHECK_THROWS(with([](auto &s) { s.threshold = s.upper_sigma = 9; }),
+               "upper sigma needs an adaptive threshold; give upper as a number");
 }
+
+namespace {
 
 std::string content(const std::string &path) {
   std::ostringstream text;
@@ -228,7 +211,9 @@ Frame water(std::int64_t step) {
   return frame;
 }
 
-void frames_are_extended_xyz() {
+} // namespace
+
+TEST("frames are extended xyz") {
   auto frame = water(7);
   CHECK(alrare::extended_xyz(frame).rfind(
             "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\" step=7 "
@@ -243,7 +228,7 @@ void frames_are_extended_xyz() {
   CHECK(text.find("pbc=\"T F T\" step=7 cv=1.5 ") != std::string::npos);
 }
 
-void a_file_is_cut_to_its_first_frames() {
+TEST("a file is cut to its first frames") {
   const std::string path = "test_selection_frames.extxyz";
   const FrameFile file(path);
   file.create();
@@ -266,32 +251,12 @@ void a_file_is_cut_to_its_first_frames() {
   std::filesystem::remove(path);
 }
 
-void a_refusing_disk_is_an_error_with_the_name_of_the_file() {
-  CHECK(message_of([] { FrameFile("no/such/folder/c.extxyz").create(); }) ==
-        "no/such/folder/c.extxyz: cannot be written (No such file or directory)");
+TEST("a refusing disk is an error with the name of the file") {
+  CHECK_THROWS(FrameFile("no/such/folder/c.extxyz").create(),
+               "no/such/folder/c.extxyz: cannot be written (No such file or directory)");
   if (std::filesystem::exists("/dev/full"))
-    CHECK(message_of([] { FrameFile("/dev/full").append(water(0)); }) ==
-          "/dev/full: cannot be written (No space left on device)");
+    CHECK_THROWS(FrameFile("/dev/full").append(water(0)),
+                 "/dev/full: cannot be written (No space left on device)");
 }
 
-} // namespace
-
-int main() {
-  adaptive_threshold_is_mean_plus_k_std_of_the_first_samples_then_frozen();
-  a_sample_must_be_strictly_above_the_threshold();
-  both_gaps_to_every_chosen_one_must_be_exceeded();
-  a_gap_of_zero_is_not_tested();
-  the_cap_comes_last();
-  unphysical_samples_are_counted_and_never_chosen();
-  unphysical_samples_leave_the_adaptive_threshold_alone();
-  upper_sigma_bounds_from_the_same_window();
-  geometry_is_looked_at_only_above_the_threshold();
-  a_restored_selection_goes_on_bit_for_bit();
-  foreign_states_are_refused();
-  settings_out_of_range_are_named();
-  frames_are_extended_xyz();
-  a_file_is_cut_to_its_first_frames();
-  a_refusing_disk_is_an_error_with_the_name_of_the_file();
-  std::printf("%d failures\n", failures);
-  return failures == 0 ? 0 : 1;
-}
+int main() { return check::run(); }
