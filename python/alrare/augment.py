@@ -1,0 +1,42 @@
+"""Noisy copies of selected configurations (Jung et al. 2024, §2.3.4)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+
+def noisy_copies(
+    frames: Sequence[Atoms], *, copies: int, amplitude: float, rng: np.random.Generator
+) -> list[Atoms]:
+    """Move every coordinate by uniform noise, several times for each configuration.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        The selected configurations; they are not changed and not part of the result.
+    copies : int
+        Noisy copies of each (the paper's 2).
+    amplitude : float, Å
+        The noise is uniform in ±amplitude on every coordinate (the paper's 0.05).
+    rng : numpy.random.Generator
+        The source of the noise.
+
+    Returns
+    -------
+    list of Atoms
+        ``copies * len(frames)`` configurations, all copies of a frame side by side, without
+        calculator; `info["copy_of"]` is the index of the frame in `frames`.
+    """
+    result = []
+    for index, frame in enumerate(frames):
+        for _ in range(copies):
+            copy = Atoms(
+                numbers=frame.numbers,
+                positions=frame.positions + rng.uniform(-amplitude, amplitude, (len(frame), 3)),
+                cell=frame.cell,
+                pbc=frame.pbc,
+            )
+            copy.info["copy_of"] = index
+            result.append(copy)
+    return result

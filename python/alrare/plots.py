@@ -1,0 +1,181 @@
+"""Figures of a campaign: work curves, and errors per iteration."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from .state import atomic_path
+from .work import WorkCurve
+
+KCAL_PER_MOL = 0.0434
+"""The paper's aim for the error of the activation energy, eV."""
+POINTS = 800
+"""Points drawn of each curve."""
+INK = "#1a1a1a"
+STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "alrare",
+}
+
+
+def plot_work(
+    target: Path,
+    *,
+    reference: Sequence[WorkCurve],
+    iterations: Mapping[int, Sequence[WorkCurve]],
+) -> None:
+    """Draw the work against the spring distance, as target.png and target.svg.
+
+    The bold line is the mean over the seeds at equal steps; each seed is a faint line.
+
+    Parameters
+    ----------
+    target : Path
+        Without its suffix.
+    reference : sequence of WorkCurve
+        The labeller's pulls; may be empty.
+    iterations : mapping from iteration to sequence of WorkCurve
+        The model's pulls.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+        axes = figure.subplots()
+        _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
+        for number, color in _colors(iterations).items():
+            label = "initial model" if number == 0 else f"iteration {number}"
+            style = "--" if number == 0 else "-"
+            _draw_pulls(axes, iterations[number], label, color, style, order=4)
+        axes.set_xlabel("spring distance (Å)")
+        axes.set_ylabel("work (eV)")
+        axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+        axes.margins(x=0.01)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="upper left", ncols=1 if len(iterations) < 8 else 2)
+        _save(figure, target)
+
+
+def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
+    """Draw activation energy and errors per iteration, as target.png and target.svg.
+
+    Parameters
+    ----------
+    target : Path
+        Without its suffix.
+    results : mapping
+        The content of results.json.
+    """
+    rows = results["iterations"]
+    reference = results.get("reference") or {}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.0, 5.2), layout="constrained")
+        above, below = figure.subplots(2, sharex=True, height_ratios=[1, 1.2])
+        _draw_energy(above, rows, reference)
+        _draw_error(below, rows)
+        figure.align_ylabels()
+        _save(figure, target)
+
+
+def _draw_energy(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
+) -> None:
+    level = reference.get("activation_energy")
+    if level is not None:
+        axes.axhline(level, color="black", linewidth=1.2, label="labeller")
+        sem = reference.get("activation_energy_sem") or 0.0
+        axes.axhspan(level - sem, level + sem, color="black", alpha=0.12, linewidth=0)
+    x, y, bar = _column(rows, "activation_energy", "activation_energy_sem")
+    axes.errorbar(x, y, yerr=bar, fmt="o-", color="#c0392b", capsize=3, label="model")
+    axes.set_ylabel("activation energy (eV)")
+    axes.legend(loc="best")
+
+
+def _draw_error(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    x, y, bar = _column(rows, "error", "error_sem")
+    size = np.maximum(np.abs(y), 1e-4)
+    low = np.minimum(bar, 0.9 * size)
+    axes.axhspan(1e-6, KCAL_PER_MOL, color="#27ae60", alpha=0.15, linewidth=0, label="1 kcal/mol")
+    axes.errorbar(
+        x, size, yerr=[low, bar], fmt="o-", color="#c0392b", capsize=3,
+        label="activation energy, |error|",
+    )  # fmt: skip
+    x_unseen, unseen, _ = _column(rows, "energy_mae_unseen", None)
+    axes.plot(x_unseen, unseen, "s--", color="#2c6fbb", markersize=4, label="unseen frames, MAE")
+    axes.set_yscale("log")
+    known = np.concatenate([size, unseen, [KCAL_PER_MOL]])
+    axes.set_ylim(min(0.01, 0.5 * known.min()), 2.0 * (known.max() + bar.max(initial=0.0)))
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("error (eV)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+
+
+def _draw_pulls(
+    axes: Axes,
+    curves: Sequence[WorkCurve],
+    label: str,
+    color: Any,
+    style: str,
+    *,
+    order: int,
+    width: float = 1.6,
+) -> None:
+    curves = [curve for curve in curves if len(curve.work) > 0]
+    for curve in curves:
+        if len(curves) > 1:
+            thin = _thin(len(curve.work))
+            axes.plot(
+                curve.distance[thin], curve.work[thin], style, color=color, alpha=0.3,
+                linewidth=0.7, zorder=order - 1,
+            )  # fmt: skip
+    if curves:
+        shared = min(len(curve.work) for curve in curves)
+        distance = np.mean([curve.distance[:shared] for curve in curves], axis=0)
+        work = np.mean([curve.work[:shared] for curve in curves], axis=0)
+        thin = _thin(shared)
+        axes.plot(
+            distance[thin], work[thin], style, color=color, linewidth=width, zorder=order,
+            label=label,
+        )  # fmt: skip
+
+
+def _thin(n: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, n - 1, min(n, POINTS)).astype(np.intp))
+
+
+def _colors(iterations: Mapping[int, Any]) -> dict[int, Any]:
+    """Dark to light in order of learning, the initial model in gray."""
+    learned = [number for number in sorted(iterations) if number > 0]
+    shades = matplotlib.colormaps["plasma"](np.linspace(0.82, 0.15, max(len(learned), 1)))
+    colors: dict[int, Any] = {0: "0.5"} if 0 in iterations else {}
+    return colors | dict(zip(learned, shades, strict=False))
+
+
+def _column(
+    rows: Sequence[Mapping[str, Any]], key: str, spread: str | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    known = [row for row in rows if row.get(key) is not None]
+    x = np.array([row["iteration"] for row in known], dtype=float)
+    y = np.array([row[key] for row in known], dtype=float)
+    bar = np.array([(row.get(spread) or 0.0) if spread else 0.0 for row in known])
+    return x, y, bar
+
+
+def _save(figure: Figure, target: Path) -> None:
+    for suffix, extra in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
+        with atomic_path(target.with_suffix(suffix)) as partial:
+            figure.savefig(partial, **extra)

@@ -1,0 +1,296 @@
+"""What a campaign has found so far: results.json, the table, the page, the status."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import AlrareError
+from .label_store import LabelStore
+from .state import read_json, write_json, write_text
+from .work import WorkCurve, read_work
+
+RESULTS = "results.json"
+
+
+def iteration_record(
+    *,
+    iteration: int,
+    n_labels: int,
+    evaluation: Mapping[str, Any],
+    selection: Sequence[Mapping[str, Any]],
+    n_chosen: int,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return one entry of the "iterations" in results.json.
+
+    Parameters
+    ----------
+    iteration : int
+        0 is the initial model.
+    n_labels : int
+        All labels in the data set that this iteration's ensemble was trained on.
+    evaluation : mapping
+        `evaluate.Evaluation.to_json()`.
+    selection : sequence of mappings
+        `simulate.Selection.to_json()` of each pull: threshold (eV), selected, above, too_similar,
+        unphysical.
+    n_chosen : int
+        Candidates taken from all pulls, before noisy copies.
+    seconds : mapping from stage to float, s
+        Wall time.
+    """
+    counts = {
+        key: sum(int(pull[key] or 0) for pull in selection)
+        for key in ("selected", "above", "too_similar", "unphysical")
+    }
+    thresholds = [pull["threshold"] for pull in selection if pull["threshold"] is not None]
+    return {
+        "iteration": iteration,
+        "n_labels": n_labels,
+        **evaluation,
+        "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
+        "seconds": dict(seconds),
+    }
+
+
+def write_results(
+    run: Path, *, reference: Mapping[str, Any], iterations: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write results.json of a run, whole or not at all.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    reference : mapping
+        activation_energy (eV), activation_energy_sem (eV or None), n_pulls, ...
+    iterations : sequence of mappings
+        Of `iteration_record`, in order.
+    """
+    write_json(run / RESULTS, {"reference": dict(reference), "iterations": list(iterations)})
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """Read results.json of a run; without one yet, return empty results.
+
+    Raises
+    ------
+    AlrareError
+        If `run` is no run folder or the file is damaged.
+    """
+    _check_run(run)
+    if not (run / RESULTS).is_file():
+        return {"reference": {}, "iterations": []}
+    content = read_json(run / RESULTS)
+    if not isinstance(content, dict) or not isinstance(content.get("iterations"), list):
+        raise AlrareError(
+            f"{run / RESULTS}: expected results written by alrare, got something else"
+        )
+    return content
+
+
+def iteration_table(results: Mapping[str, Any], *, width: int = 100) -> str:
+    """Lay out one line per iteration, as text for a terminal or a log."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=_reference_line(results),
+        title_justify="left",
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for heading in _HEADINGS:
+        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    for row in results["iterations"]:
+        table.add_row(*_cells(row))
+    out = io.StringIO()
+    Console(file=out, width=width).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+
+
+def status(run: Path) -> str:
+    """Tell where a campaign stands, from what is on the disk.
+
+    Raises
+    ------
+    AlrareError
+        If `run` is no run folder.
+    """
+    results = read_results(run)
+    lines = [f"campaign  {run}"]
+    store = run / "labels" / "labels.sqlite"
+    if store.is_file():
+        try:
+            with LabelStore(store) as labels:
+                counts = labels.counts()
+            lines.append("labels    " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+        except (
+            AlrareError
+        ) as error:  # busy, or on a read-only disk: the rest is still worth telling
+            lines.append(f"labels    {error}")
+    done = len(results["iterations"])
+    lines.append(
+        f"finished  {done} iteration{'' if done == 1 else 's'}, counting the initial model"
+    )
+    log = run / "log.txt"
+    if log.is_file():
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines += [f"log       {line}" for line in last[-3:]]
+    if done:
+        lines += ["", iteration_table(results)]
+    return "\n".join(lines)
+
+
+def write_plots(run: Path) -> list[Path]:
+    """Draw work_curves and errors (.png and .svg) into the run folder; return the PNG files.
+
+    The curves are those of ``reference/pull_SEED/work.dat`` and ``iter_KKK/pull_SEED/work.dat``.
+    """
+    from .plots import plot_errors, plot_work  # matplotlib takes a second to import
+
+    results = read_results(run)
+    iterations = {
+        int(folder.name.removeprefix("iter_")): curves
+        for folder in sorted(run.glob("iter_[0-9]*"))
+        if (curves := _curves(folder))
+    }
+    plot_work(run / "work_curves", reference=_curves(run / "reference"), iterations=iterations)
+    figures = [run / "work_curves.png"]
+    if results["iterations"]:
+        plot_errors(run / "errors", results=results)
+        figures.append(run / "errors.png")
+    return figures
+
+
+def write_report(run: Path) -> Path:
+    """Write report.html: the table and the figures on one page that needs no other file.
+
+    Raises
+    ------
+    AlrareError
+        If `run` is no run folder, or the disk refuses the write.
+    """
+    results = read_results(run)
+    figures = "\n".join(_embedded(path) for path in write_plots(run))
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in _HEADINGS)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
+        for row in results["iterations"]
+    )
+    configuration = run / "config.toml"
+    given = html.escape(configuration.read_text()) if configuration.is_file() else ""
+    page = _PAGE.format(
+        name=html.escape(run.resolve().name),
+        reference=html.escape(_reference_line(results)),
+        head=head,
+        body=body,
+        figures=figures,
+        config=f"<h2>Configuration</h2>\n<pre>{given}</pre>" if given else "",
+    )
+    target = run / "report.html"
+    write_text(target, page)
+    return target
+
+
+_HEADINGS = (
+    "iter",
+    "labels",
+    "threshold (meV)",
+    "selected",
+    "too similar",
+    "unphysical",
+    "E_a (eV)",
+    "error (eV)",
+    "unseen MAE (meV)",
+    "time (s)",
+)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    selection = row.get("selection") or {}
+    thresholds = selection.get("thresholds") or []
+    mean = sum(thresholds) / len(thresholds) if thresholds else None
+    return [
+        str(row["iteration"]),
+        str(row["n_labels"]),
+        _number(mean, 1000, 1),
+        *(str(selection.get(key, "-")) for key in ("selected", "too_similar", "unphysical")),
+        _with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
+        _with_spread(row.get("error"), row.get("error_sem"), sign="+"),
+        _number(row.get("energy_mae_unseen"), 1000, 1),
+        f"{sum((row.get('seconds') or {}).values()):.0f}",
+    ]
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return "-" if value is None else f"{value * factor:.{digits}f}"
+
+
+def _with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+
+
+def _reference_line(results: Mapping[str, Any]) -> str:
+    reference = results.get("reference") or {}
+    energy = reference.get("activation_energy")
+    if energy is None:
+        return "Activation energy of the labeller: not known yet"
+    text = _with_spread(energy, reference.get("activation_energy_sem"))
+    return f"Activation energy of the labeller: {text} eV ({reference.get('n_pulls', '?')} pulls)"
+
+
+def _curves(folder: Path) -> list[WorkCurve]:
+    return [read_work(path) for path in sorted(folder.glob("pull_*/work.dat"))]
+
+
+def _embedded(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
+
+
+def _check_run(run: Path) -> None:
+    if not run.is_dir():
+        raise AlrareError(f"{run}: no such run folder; expected one made by `alrare run al.toml`")
+    if not ((run / "config.toml").is_file() or (run / RESULTS).is_file()):
+        raise AlrareError(f"{run}: not a run folder: neither config.toml nor {RESULTS} is in it")
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{name}: active learning report</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a }}
+body {{ max-width: 62em; margin: 2em auto; padding: 0 1em }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
+th, td {{ padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }}
+th {{ border-bottom: 2px solid #1a1a1a }}
+img {{ width: 100%; max-width: 42em; display: block; margin: 1.5em 0 }}
+pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
+</style>
+</head>
+<body>
+<h1>{name}</h1>
+<p>{reference}. E_a: maximum of the work of a pull, mean over the seeds ± standard error.
+Error: model minus labeller over the same seeds. Unseen: relative energies of the labeller's own
+pulls, which no ensemble was trained on.</p>
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+{figures}
+{config}
+</body>
+</html>
+"""

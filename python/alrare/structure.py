@@ -1,0 +1,89 @@
+"""The molecule of a campaign: read once, checked before anything runs."""
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.io import read
+
+from .config import Config
+from .errors import ConfigError
+from .frames import closest_pair
+
+
+def load_structure(config: Config) -> Atoms:
+    """Read the structure of a campaign and check that it can be pulled.
+
+    Of a file with several frames the last one is taken, as ASE does.
+
+    Parameters
+    ----------
+    config : Config
+        Its `structure`, `pull.atoms` and `labeller.min_distance` are used.
+
+    Returns
+    -------
+    Atoms
+        Without calculator and without extra arrays.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, holds no atoms or unknown elements, is periodic, has two atoms
+        on top of each other, or lacks one of the pulled atoms.
+    """
+    atoms = _read(config.structure)
+    _check(atoms, config.structure, config.labeller.min_distance)
+    for index in config.pull.atoms:
+        if index > len(atoms):
+            raise ConfigError(
+                f"atoms = {list(config.pull.atoms)}: expected two of the {len(atoms)} atoms of"
+                f" {config.structure}, counted from 1, got atom {index} ([pull])"
+            )
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions)
+
+
+def elements_of(atoms: Atoms) -> list[str]:
+    """Return the elements of a structure, sorted by atomic number, as a model lists them.
+
+    Examples
+    --------
+    >>> elements_of(Atoms("CH4"))
+    ['H', 'C']
+    """
+    return [chemical_symbols[number] for number in sorted(set(atoms.numbers.tolist()))]
+
+
+def _read(path: Path) -> Atoms:
+    if not path.is_file():
+        raise ConfigError(f"structure = '{path}': no such file; paths are relative to al.toml")
+    try:
+        atoms = read(path)
+    except Exception as error:  # ASE's readers raise anything
+        raise ConfigError(
+            f"structure = '{path}': expected a file that ASE reads (.xyz, .cif, .gen, ...),"
+            f" got: {error or type(error).__name__}"
+        ) from error
+    if not isinstance(atoms, Atoms) or len(atoms) == 0:
+        raise ConfigError(f"structure = '{path}': expected a molecule, got a file without atoms")
+    return atoms
+
+
+def _check(atoms: Atoms, path: Path, min_distance: float) -> None:
+    if not np.isfinite(atoms.positions).all():
+        raise ConfigError(f"structure = '{path}': a position is not a finite number")
+    if 0 in atoms.numbers:
+        index = atoms.numbers.tolist().index(0) + 1
+        raise ConfigError(f"structure = '{path}': atom {index} has no known element")
+    if atoms.pbc.any():
+        raise ConfigError(
+            f"structure = '{path}': expected a molecule without periodic boundaries, got"
+            f" pbc = {atoms.pbc.tolist()}; remove the cell from the file"
+        )
+    nearest, first, second = closest_pair(atoms)
+    if nearest < min_distance:
+        raise ConfigError(
+            f"structure = '{path}': atoms {first + 1} and {second + 1} are {nearest:.3f} Å apart,"
+            f" expected at least {min_distance} Å (min_distance in [labeller])"
+        )

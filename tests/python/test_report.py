@@ -1,0 +1,152 @@
+"""results.json, the table, the figures and the page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from alrare.errors import AlrareError
+from alrare.report import (
+    iteration_record,
+    iteration_table,
+    read_results,
+    status,
+    write_report,
+    write_results,
+)
+
+HEADER = (
+    "# step distance/angstrom target/angstrom force/(eV/angstrom) work/eV potential_energy/eV"
+    " temperature/K\n"
+)
+
+
+def _curve(path: Path, peak: float, rng: np.random.Generator) -> None:
+    path.parent.mkdir(parents=True)
+    distance = np.linspace(6.5, 9.5, 400)
+    opened = (distance - 6.5) / 1.9
+    work = np.where(opened < 1, peak * opened**2, peak - 0.4 * (opened - 1))
+    work = work + 0.01 * rng.standard_normal(400)
+    rows = [
+        f"{k} {d} {d} 0 {w} -10 10\n" for k, (d, w) in enumerate(zip(distance, work, strict=True))
+    ]
+    path.write_text(HEADER + "".join(rows))
+
+
+def _record(number: int, error: float) -> dict[str, Any]:
+    evaluation = {
+        "activation_energy": 6.34 + error,
+        "activation_energy_sem": 0.05,
+        "n_pulls": 2,
+        "error": error,
+        "error_sem": 0.02,
+        "energy_mae_unseen": abs(error) / 3,
+        "force_mae_unseen": 0.1,
+    }
+    pull = {"threshold": 0.012, "selected": 25, "above": 700, "too_similar": 675, "unphysical": 3}
+    return iteration_record(
+        iteration=number,
+        n_labels=300 + 150 * number,
+        evaluation=evaluation,
+        selection=[pull, pull | {"threshold": None}],
+        n_chosen=50,
+        seconds={"train": 120.0, "simulate": 60.5},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "hexane"
+    rng = np.random.default_rng(1)
+    errors = [-5.3, -0.9, 0.3, 0.03]
+    for seed in (1, 2):
+        _curve(folder / "reference" / f"pull_{seed}" / "work.dat", 6.3 + 0.05 * seed, rng)
+        for number, error in enumerate(errors):
+            work = folder / f"iter_{number:03d}" / f"pull_{seed}" / "work.dat"
+            _curve(work, 6.3 + 0.05 * seed + error, rng)
+    (folder / "config.toml").write_text('name = "hexane"  # <script>\n')
+    write_results(
+        folder,
+        reference={"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2},
+        iterations=[_record(number, error) for number, error in enumerate(errors)],
+    )
+    return folder
+
+
+def test_a_record_holds_the_keys_of_the_results_file(run: Path) -> None:
+    row = read_results(run)["iterations"][2]
+    assert row["iteration"] == 2 and row["n_labels"] == 600 and row["n_pulls"] == 2
+    for key in ("activation_energy", "activation_energy_sem", "error", "error_sem"):
+        assert isinstance(row[key], float)
+    assert row["energy_mae_unseen"] == pytest.approx(0.1)
+    assert row["selection"] == {
+        "thresholds": [0.012],
+        "selected": 50,
+        "above": 1400,
+        "too_similar": 1350,
+        "unphysical": 6,
+        "chosen": 50,
+    }
+    assert row["seconds"] == {"train": 120.0, "simulate": 60.5}
+
+
+def test_the_table_shows_each_iteration_on_one_line(run: Path) -> None:
+    lines = iteration_table(read_results(run)).splitlines()
+    assert "labeller: 6.340 ± 0.050 eV (2 pulls)" in lines[0]
+    words = lines[-1].split()
+    assert words[:6] == ["3", "750", "12.0", "50", "1350", "6"]
+    assert "6.370 ± 0.050" in lines[-1] and "+0.030 ± 0.020" in lines[-1] and "180" in words[-1]
+    assert max(map(len, lines)) <= 100
+
+
+def test_unknown_values_are_shown_as_a_dash() -> None:
+    row = _record(0, 0.0) | {"error": None, "energy_mae_unseen": None}
+    row["selection"]["thresholds"] = []
+    last = iteration_table({"reference": {}, "iterations": [row]}).splitlines()[-1]
+    assert last.split().count("-") == 3
+
+
+def test_the_report_is_one_page_with_table_and_figures(run: Path) -> None:
+    page = write_report(run).read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "<td>+0.030 ± 0.020</td>" in page
+    assert "&lt;script&gt;" in page and "<script>" not in page
+    assert "http" not in page
+    for name in ("work_curves", "errors"):
+        assert (run / f"{name}.png").stat().st_size > 10_000
+        assert (run / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_a_report_of_a_campaign_that_just_began_is_possible(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    assert "report" in write_report(tmp_path).read_text()
+    assert "0 iterations" in status(tmp_path)
+
+
+def test_status_tells_labels_iterations_and_the_last_lines_of_the_log(run: Path) -> None:
+    from alrare.label_store import LabelStore
+    from ase import Atoms
+
+    with LabelStore(run / "labels" / "labels.sqlite") as store:
+        store.put_ok("k", Atoms("H", positions=[[0, 0, 0]]), energy=-1.0, forces=np.zeros((1, 3)))
+    (run / "log.txt").write_text("one\ntwo\nthree\nfour\n")
+    text = status(run)
+    assert "labels    1 ok" in text and "4 iterations" in text
+    assert "log       four" in text and "one" not in text
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AlrareError, match=r"neither config\.toml nor results\.json is in it"):
+        read_results(tmp_path)
+    with pytest.raises(AlrareError, match="no such run folder"):
+        status(tmp_path / "nowhere")
+
+
+def test_a_damaged_results_file_is_named(run: Path) -> None:
+    (run / "results.json").write_text('{"reference"')
+    with pytest.raises(AlrareError, match=r"results\.json: expected a JSON file"):
+        read_results(run)
+    (run / "results.json").write_text(json.dumps([1]))
+    with pytest.raises(AlrareError, match=r"results\.json: expected results written by alrare"):
+        read_results(run)
