@@ -92,7 +92,7 @@ def read_results(run: Path) -> dict[str, Any]:
     return content
 
 
-def iteration_table(results: Mapping[str, Any], *, width: int = 100) -> str:
+def iteration_table(results: Mapping[str, Any], *, width: int = 106) -> str:
     """Lay out one line per iteration, as text for a terminal or a log."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -102,7 +102,7 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 100) -> str:
         box=SIMPLE_HEAD,
         title=_reference_line(results),
         title_justify="left",
-        collapse_padding=True,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     for heading in _HEADINGS:
