@@ -254,8 +254,7 @@ private:
     std::istringstream stream(text_.substr(start, at_ - start));
     stream.imbue(std::locale::classic());
     double out = 0.0;
-    stream >> out;
-    if (!std::isfinite(out))
+    if (!(stream >> out) || !std::isfinite(out))
       fail("a number out of range");
     return out;
   }

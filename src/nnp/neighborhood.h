@@ -9,7 +9,6 @@ namespace alrare {
 
 /// Positions and a full neighbor list as plain pointers; nothing is copied or kept.
 struct NeighborList {
-  int n_local = 0;                ///< atoms owned here; they come first
   int n_all = 0;                  ///< owned and ghost atoms, N
   const double *const *positions; ///< (N, 3), Å, unwrapped: ghosts sit at their image
   const int *type;                ///< (N), 1-based atom types

@@ -343,7 +343,6 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
 /// Member energies and gradients of this rank's centers. May throw.
 void PairNNPEnsemble::evaluate() {
   alrare::NeighborList in;
-  in.n_local = atom->nlocal;
   in.n_all = atom->nlocal + atom->nghost;
   in.positions = atom->x;
   in.type = atom->type;

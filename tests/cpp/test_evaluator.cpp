@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "check.h"
+
+#include "nnp/evaluator.h"
+
+#include <cmath>
+#include <cstdio>
+#include <stdexcept>
+
+namespace {
+
+const char *const good = R"({"format": "alrare-ensemble", "format_version": 1,
+  "elements": ["H", "C"], "members": 3, "best_member": 1, "cutoff": 5.1, "angular_cutoff": 3.5,
+  "receptive_field": 5.1, "units": {"length": "angstrom", "energy": "eV"}, "later": [1, 2]})";
+
+std::string with(const std::string &old_text, const std::string &new_text) {
+  std::string text = good;
+  const auto at = text.find(old_text);
+  if (at == std::string::npos)
+    throw std::runtime_error("the test replaces what is not there: " + old_text);
+  return text.replace(at, old_text.size(), new_text);
+}
+
+/// E_m = (m + 1) * sum over edges of |vec|^2.
+class Springs final : public alrare::Evaluator {
+public:
+  Springs() { metadata_.members = 3; }
+  const alrare::Metadata &metadata() const override { return metadata_; }
+  std::string description() const override { return "springs"; }
+  void evaluate(const alrare::Neighborhood &hood, const std::vector<double> &weights,
+                alrare::Evaluation &out) override {
+    double squares = 0.0, factor = 0.0;
+    for (const double x : hood.vec)
+      squares += x * x;
+    out.member_energies.clear();
+    for (int m = 0; m < 3; ++m) {
+      out.member_energies.push_back((m + 1) * squares);
+      factor += (m + 1) * weights[m];
+    }
+    out.gradient.clear();
+    for (const double x : hood.vec)
+      out.gradient.push_back(2.0 * factor * x);
+  }
+
+private:
+  alrare::Metadata metadata_;
+};
+
+} // namespace
+
+TEST("metadata are read, and unknown keys are left alone") {
+  const alrare::Metadata model = alrare::parse_metadata(good);
+  CHECK(model.elements == std::vector<std::string>{"H", "C"});
+  CHECK(model.members == 3 && model.best_member == 1);
+  CHECK(model.cutoff == 5.1 && model.angular_cutoff == 3.5 && model.receptive_field == 5.1);
+  CHECK(!model.double_precision);
+  CHECK(
+      alrare::parse_metadata(with("\"later\": [1, 2]", "\"dtype\": \"float64\"")).double_precision);
+}
+
+TEST("metadata out of range are refused by name") {
+  CHECK_THROWS(alrare::parse_metadata("[]"), "not an alrare ensemble");
+  CHECK_THROWS(alrare::parse_metadata(with("alrare-ensemble", "mace")), "not an alrare ensemble");
+  CHECK_THROWS(alrare::parse_metadata(with("version\": 1", "version\": 2")), "format version 2");
+  CHECK_THROWS(alrare::parse_metadata(with("[\"H\", \"C\"]", "[]")), "elements");
+  CHECK_THROWS(alrare::parse_metadata(with("[\"H\", \"C\"]", "[\"H\", \"H\"]")), "elements");
+  CHECK_THROWS(alrare::parse_metadata(with("members\": 3", "members\": 0")), "members");
+  CHECK_THROWS(alrare::parse_metadata(with("member\": 1", "member\": 3")), "best_member");
+  CHECK_THROWS(alrare::parse_metadata(with("cutoff\": 5.1", "cutoff\": -1")), "cutoff");
+  CHECK_THROWS(alrare::parse_metadata(with("cutoff\": 3.5", "cutoff\": 6")), "angular_cutoff");
+  CHECK_THROWS(alrare::parse_metadata(with("eV", "Ha")), "angstrom and eV");
+}
+
+TEST("a missing file, an unknown engine and a foreign format are told apart") {
+  CHECK_THROWS(alrare::open_evaluator("/nowhere/ensemble.pt", {}), "does not exist");
+  const std::string path = "test_evaluator.safetensors";
+  std::fclose(std::fopen(path.c_str(), "w"));
+  CHECK_THROWS(alrare::open_evaluator(path, {}), "ensemble.pt");
+  std::remove(path.c_str());
+}
+
+TEST("gradients of members, weighted, add up to the gradient of the weighted sum") {
+  Springs springs;
+  alrare::Neighborhood hood;
+  hood.n_local = 1;
+  hood.vec = {1.0, 2.0, 3.0, -1.0, 0.5, 0.0};
+  const std::vector<double> weights = {0.2, 0.3, 0.5};
+  alrare::Evaluation whole;
+  springs.evaluate(hood, weights, whole);
+  std::vector<double> energies;
+  std::vector<std::vector<double>> gradients;
+  springs.evaluate_members(hood, energies, gradients);
+  CHECK(energies == whole.member_energies);
+  for (std::size_t k = 0; k < hood.vec.size(); ++k) {
+    double sum = 0.0;
+    for (std::size_t m = 0; m < 3; ++m)
+      sum += weights[m] * gradients[m][k];
+    CHECK(std::abs(sum - whole.gradient[k]) < 1e-12);
+  }
+}
+
+int main() { return check::run(); }
