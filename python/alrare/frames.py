@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from .errors import AlrareError
+from .errors import AlrareError, LabelError
 from .state import atomic_path
 
 RESOLUTION = 1e-8
@@ -115,11 +115,11 @@ def frame_key(atoms: Atoms, method: str) -> str:
 
     Raises
     ------
-    AlrareError
+    LabelError
         If a position is not finite.
     """
     if not np.isfinite(atoms.positions).all():
-        raise AlrareError(
+        raise LabelError(
             f"{atoms.get_chemical_formula()}: a position is not finite; such a frame has no label"
         )
     cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)

@@ -138,7 +138,7 @@ def pull_input(
     } | {name: f"$({value}:%.8g)" for name, value in (columns or {}).items()}
     first, second = pull.atoms
     steps = [
-        f"# pull of atoms {first} and {second}, seed {seed}; again: lmp -in {INPUT_FILE}",
+        f"# pull of atoms {first} and {second}, seed {seed}",
         *_system(potential, pull.temperature, seed, timestep, periodic),
         *_thermostat(pull.thermostat, pull.temperature, pull.damping, seed),
         *_thermo(thermo_every, ""),
@@ -193,7 +193,7 @@ def md_input(
         Steps between two lines of the log.
     """
     lines = [
-        f"# MD at {temperature:g} K, seed {seed}; again: lmp -in {INPUT_FILE}",
+        f"# MD at {temperature:g} K, seed {seed}",
         *_system(potential, temperature, seed, timestep, periodic),
         *_thermostat("langevin", temperature, damping, seed),
         *_thermo(thermo_every, ""),

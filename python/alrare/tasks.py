@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-ONE_THREAD = {
-    name: "1"
-    for name in (
+ONE_THREAD = dict.fromkeys(
+    (
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "NUMEXPR_NUM_THREADS",
         "VECLIB_MAXIMUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 """Environment of a process that computes with one thread; read by its libraries when they load."""
 
 _PR_SET_PDEATHSIG = 1

