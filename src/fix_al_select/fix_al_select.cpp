@@ -203,10 +203,11 @@ void FixALSelect::find_pair() {
                "Fix al_select: the model of pair style nnp_ensemble has {} member; the uncertainty "
                "needs at least 2",
                impl->n_members);
-  if (impl->min_distance > impl->pair->cutforce)
+  const double cutoff = impl->pair->init_one(1, 1); // cutforce is not set within a hybrid style
+  if (impl->min_distance > cutoff)
     error->all(FLERR,
                "Fix al_select: min_distance = {}: must not exceed the cutoff of the model, {}",
-               impl->min_distance, impl->pair->cutforce);
+               impl->min_distance, cutoff);
 }
 
 void FixALSelect::find_variable() {
