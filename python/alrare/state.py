@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             " permissions, then run the same command again: nothing finished is lost"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # an error above is the one to tell
+            partial.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
