@@ -82,9 +82,9 @@ def run_lammps(
         raise SimulationError(f"{command[0]}: not a program that may be run") from error
     last: deque[str] = deque(maxlen=_LAST_LINES)
     steps = _StepCounter()
+    assert process.stdout is not None
     try:
         on_start(process)
-        assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip())
             done = steps.read(line)
@@ -93,6 +93,7 @@ def run_lammps(
         status = process.wait()
     finally:
         end_process(process)
+        process.stdout.close()
     if status != 0:
         raise SimulationError(_explain(status, words, folder, list(last)))
 
