@@ -1,0 +1,361 @@
+"""The model pulls: LAMMPS with pair nnp_ensemble and fix al_select, one folder for each seed.
+
+A pull works in a folder of a temporary name, which is renamed when the pull has ended. What is
+there under its final name is finished and is never run again.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ase import Atoms
+
+from .config import Pull, Select
+from .errors import AlrareError, SimulationError
+from .lammps_input import (
+    DATA_FILE,
+    INPUT_FILE,
+    WORK_FILE,
+    pull_input,
+    write_data_file,
+)
+from .lammps_run import end_process, lammps_command, run_lammps
+from .progress import Progress, Stage
+from .state import file_hash, read_json, write_json, write_text
+from .tasks import worker_count
+
+CANDIDATES_FILE = "candidates.extxyz"
+RESULT_FILE = "result.json"
+COLUMNS = {
+    "energy_std/eV": "c_uq[1]",
+    "threshold/eV": "f_select[2]",
+    "selected/1": "f_select",
+    "above/1": "f_select[5]",
+    "too_similar/1": "f_select[6]",
+    "unphysical/1": "f_select[7]",
+}
+"""What the work file of a model's pull shows beside the work: the scalar and vector of the fix."""
+_BLOWN_UP = re.compile(
+    r"blew up|unstable|lost atoms|not a number|non-numeric|not finite|non-finite|\bnan\b"
+    r"|halt condition|neighbor bins|neighbor list overflow|out of range",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What fix al_select said at the last step of a pull."""
+
+    threshold: float | None = None
+    """eV; None while the first `screening_steps` were not complete."""
+    selected: int = 0
+    """Candidates written."""
+    above: int = 0
+    """Configurations above the threshold."""
+    too_similar: int = 0
+    """Of those, how many were within a gap of a chosen one."""
+    unphysical: int = 0
+    """Configurations refused as unphysical: never labelled."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """One pull by the model."""
+
+    seed: int
+    """Seed of its velocities and noise."""
+    folder: Path
+    """Holds in.smd and everything LAMMPS wrote."""
+    work: Path | None
+    """The work curve; None if the structure blew up before the pull began."""
+    candidates: Path
+    """Extended XYZ; absent or empty without candidates."""
+    selection: Selection
+    """Counts of the fix."""
+    finished: bool
+    """Whether all steps were done."""
+    reason: str
+    """Why not; "" if finished."""
+    seconds: float
+    """Wall time."""
+
+
+def simulate_pulls(
+    *,
+    model: Path,
+    structure: Atoms,
+    elements: Sequence[str],
+    pull: Pull,
+    select: Select,
+    timestep: float,
+    driver: Literal["best", "mean"],
+    folder: Path,
+    lmp: str,
+    ranks: int,
+    workers: int,
+    device: str,
+    progress: Progress,
+) -> list[PullResult]:
+    """Pull the structure with the model, once for each seed, several at a time.
+
+    Parameters
+    ----------
+    model : Path
+        ensemble.pt.
+    structure : Atoms
+        A molecule.
+    elements : sequence of str
+        Of the model, in its order.
+    pull, select : config tables
+        The spring, and what deserves a label; ``pull.seeds`` are the seeds.
+    timestep : float, fs
+        MD time step.
+    driver : {"best", "mean"}
+        Whose forces move the atoms.
+    folder : Path
+        ``folder/pull_SEED`` is made for each seed.
+    lmp, ranks, workers, device
+        The LAMMPS program, MPI ranks of each run, processes at a time (0: one a core; at least
+        one run), and where the ensemble is evaluated.
+    progress : Progress
+        Gets one stage that counts the MD steps of all seeds.
+
+    Returns
+    -------
+    list of PullResult
+        In the order of the seeds. A pull whose structure blew up on the way counts, with
+        ``finished`` False and what it had written until then.
+
+    Raises
+    ------
+    SimulationError
+        If LAMMPS cannot be started or ends for another reason than the structure; the pulls that
+        had finished are kept. Also if no pull made a single step.
+    AlrareError
+        If the folder holds a pull of another model or other settings, or the disk refuses.
+    """
+    per_pull = pull.relax_steps + pull.steps
+    task = _Task(
+        model=model, structure=structure, elements=elements, pull=pull, select=select,
+        timestep=timestep, driver=driver, command=tuple(lammps_command(lmp, ranks)), device=device,
+    )  # fmt: skip
+    with progress.stage(f"pulls by the model ({folder.name})", per_pull * len(pull.seeds)) as stage:
+        running = _Running(stage, per_pull)
+        with ThreadPoolExecutor(max(1, worker_count(workers) // ranks)) as pool:
+            try:
+                futures = [
+                    pool.submit(_one_pull, task, seed, folder / f"pull_{seed}", running)
+                    for seed in pull.seeds
+                ]
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+            except BaseException:
+                running.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            results = [future.result() for future in futures]
+    for result in results:
+        if not result.finished:
+            progress.message(f"{result.folder}: ended early: {result.reason}")
+    if all(result.work is None for result in results):
+        raise SimulationError(
+            f"{folder}: no pull made a single step: {results[0].reason}; the model is worthless"
+            " even at rest: give it more initial data ([initial] steps) or more epochs ([train])"
+        )
+    return results
+
+
+@dataclass(frozen=True)
+class _Task:
+    model: Path
+    structure: Atoms
+    elements: Sequence[str]
+    pull: Pull
+    select: Select
+    timestep: float
+    driver: str
+    command: tuple[str, ...]
+    device: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides what a pull gives, beside its seed."""
+        return {
+            "model": file_hash(self.model),
+            "start": self.structure.positions.tolist(),
+            "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
+            "select": self.select.model_dump(
+                mode="json", exclude={"strategy", "max_per_iteration"}
+            ),
+            "timestep": self.timestep,
+            "driver": self.driver,
+        }
+
+
+class _Running:
+    """The runs under way: their sum of steps, and the way to end them all."""
+
+    def __init__(self, stage: Stage, per_pull: int) -> None:
+        self.per_pull = per_pull
+        self._stage = stage
+        self._lock = threading.Lock()
+        self._steps: dict[int, int] = {}
+        self._processes: list[subprocess.Popen[str]] = []
+        self._stopped = False
+
+    def show(self, seed: int, done: int) -> None:
+        with self._lock:
+            self._steps[seed] = done
+            self._stage.update(sum(self._steps.values()))
+
+    def started(self, process: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._processes.append(process)
+            stopped = self._stopped
+        if stopped:
+            end_process(process)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            processes = list(self._processes)
+        for process in processes:
+            end_process(process)
+
+
+def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullResult:
+    settings = task.settings()
+    if not folder.exists():
+        _remove_unfinished(folder)
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        _write_inputs(task, seed, partial)
+        begin = time.monotonic()
+        reason = ""
+        try:
+            run_lammps(
+                task.command,
+                folder=partial,
+                on_step=lambda done: running.show(seed, done),
+                on_start=running.started,
+            )
+        except SimulationError as error:
+            if not _BLOWN_UP.search(str(error)):
+                raise
+            reason = str(error).replace(str(partial), str(folder))
+        result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
+        _finish(partial, folder, {"finished": not reason, "reason": reason, **result})
+    running.show(seed, running.per_pull)
+    return _read_result(seed, folder, settings)
+
+
+def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
+    write_data_file(folder / DATA_FILE, task.structure, task.elements)
+    model = os.path.relpath(task.model, folder)
+    potential = f"""\
+pair_style nnp_ensemble device {task.device} forces {task.driver}
+pair_coeff * * "{model}" {" ".join(task.elements)}
+compute uq all pair nnp_ensemble
+"""
+    text = pull_input(
+        potential=potential,
+        pull=task.pull,
+        seed=seed,
+        timestep=task.timestep,
+        watch=_select_command(task.select),
+        columns=COLUMNS,
+    )
+    write_text(folder / INPUT_FILE, text)
+
+
+def _select_command(select: Select) -> str:
+    if select.threshold is not None:
+        threshold = f"value {select.threshold:.10g}"
+    else:
+        threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
+    upper = "" if select.upper is None else f" upper {select.upper:.10g}"
+    return (
+        f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
+        f" cv v_d {select.distance_gap:.10g} energy {select.energy_gap:.10g}"
+        f" max {select.max_per_pull}{upper} min_distance {select.min_distance:.10g}"
+    )
+
+
+def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
+    row = _last_row(partial / WORK_FILE)
+    selection = None if row is None else _selection(row).to_json()
+    write_json(partial / RESULT_FILE, {**content, "selection": selection})
+    try:
+        for path in partial.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        partial.rename(folder)
+    except OSError as error:
+        raise AlrareError(
+            f"{folder}: could not be written ({error.strerror or error}); free space or fix the"
+            " permissions, then run the same command again: nothing finished is lost"
+        ) from error
+
+
+def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResult:
+    content = read_json(folder / RESULT_FILE)
+    try:
+        if content["settings"] != settings:
+            raise AlrareError(
+                f"{folder}: was made with another model or other settings than al.toml now has;"
+                " give the campaign a new name, or remove this folder to pull again"
+            )
+        return PullResult(
+            seed=seed,
+            folder=folder,
+            work=folder / WORK_FILE if content["selection"] else None,
+            candidates=folder / CANDIDATES_FILE,
+            selection=Selection(**(content["selection"] or {})),
+            finished=content["finished"],
+            reason=content["reason"],
+            seconds=content["seconds"],
+        )
+    except (KeyError, TypeError) as error:
+        raise AlrareError(
+            f"{folder / RESULT_FILE}: expected the result of a pull by alrare, got another file"
+            f" ({error}); remove {folder} to pull again"
+        ) from error
+
+
+def _selection(row: dict[str, float]) -> Selection:
+    return Selection(
+        threshold=row["threshold"] if row["threshold"] > 0.0 else None,
+        selected=int(row["selected"]),
+        above=int(row["above"]),
+        too_similar=int(row["too_similar"]),
+        unphysical=int(row["unphysical"]),
+    )
+
+
+def _last_row(path: Path) -> dict[str, float] | None:
+    """Return the last whole row of a work file by the names of its columns, None without rows."""
+    if not path.is_file():
+        return None
+    header, *lines = path.read_text().splitlines(keepends=True) or [""]
+    names = [word.partition("/")[0] for word in header.removeprefix("#").split()]
+    for line in reversed(lines):
+        if line.endswith("\n") and len(line.split()) == len(names):
+            return dict(zip(names, map(float, line.split()), strict=True))
+    return None
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed or failed runs of the same pull left."""
+    for path in folder.parent.glob(f".{folder.name}.*.partial"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,259 @@
+"""The model's pulls: what stays on the disk, what is repeated, what a user is told.
+
+Most tests run a stand-in for `lmp`, a small Python program that acts as one pull.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alrare.config import Pull, Select
+from alrare.errors import AlrareError, SimulationError
+from alrare.progress import SilentProgress
+from alrare.simulate import PullResult, simulate_pulls
+from alrare.work import read_work
+from ase import Atoms
+from ase.build import molecule
+
+STAND_IN = """\
+#!{python}
+import os, re, sys, time
+from pathlib import Path
+text = Path("in.smd").read_text()
+seed = int(re.search(r"seed (\\d+)", text).group(1))
+Path("started").write_text(str(os.getpid()))
+with Path("{calls}").open("a") as calls:
+    calls.write(f"{{seed}}\\n")
+title = re.search(r'title "(.*)"', text).group(1)
+columns = len(title.split()) - 1
+def table(first, last):
+    print("   Step          Temp")
+    for step in range(first, last + 1, 10):
+        print(f"{{step:8d}} 10.0", flush=True)
+    print("Loop time of 1", flush=True)
+def pull(steps):
+    with open("work.dat", "w") as work:
+        print(title, file=work)
+        for step in range(steps + 1):
+            row = [step, 6.5, 6.5, 0, 0.01 * step, -1, 10, 0.02, 0.015, 4, 9, 5, 1]
+            print(*row[:columns], file=work)
+    Path("candidates.extxyz").write_text("1\\nstep=3 cv=6.5\\nH 0 0 0\\n" * 4)
+    table(0, steps)
+{body}
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "ensemble.pt").write_text("weights")
+    return tmp_path / "ensemble.pt"
+
+
+def _lmp(folder: Path, body: str) -> str:
+    program = folder / "lmp"
+    text = STAND_IN.format(python=sys.executable, calls=folder / "calls", body=body)
+    program.write_text(text)
+    program.chmod(0o755)
+    return str(program)
+
+
+def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
+    settings: dict[str, Any] = {
+        "model": model,
+        "structure": molecule("C2H6"),
+        "elements": ["H", "C"],
+        "pull": Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2)),
+        "select": Select(screening_steps=10, upper=1.5),
+        "timestep": 0.5,
+        "driver": "best",
+        "folder": model.parent / "iter_000",
+        "lmp": lmp,
+        "ranks": 1,
+        "workers": 2,
+        "device": "cpu",
+        "progress": SilentProgress(),
+    }
+    return simulate_pulls(**(settings | changes))
+
+
+def _calls(folder: Path) -> list[int]:
+    return sorted(int(line) for line in (folder / "calls").read_text().split())
+
+
+def test_a_pull_leaves_its_input_curve_candidates_and_counts(tmp_path: Path, model: Path) -> None:
+    results = _simulate(model, _lmp(tmp_path, "table(0, 20); pull(40)"))
+    assert [result.seed for result in results] == [1, 2]
+    first = results[0]
+    assert first.finished and first.reason == ""
+    assert first.folder == tmp_path / "iter_000" / "pull_1"
+    assert first.work is not None and len(read_work(first.work).step) == 41
+    assert first.candidates.read_text().count("step=3") == 4
+    counts = first.selection
+    assert (counts.threshold, counts.selected, counts.above) == (0.015, 4, 9)
+    assert (counts.too_similar, counts.unphysical) == (5, 1)
+    assert sorted(path.name for path in (tmp_path / "iter_000").iterdir()) == ["pull_1", "pull_2"]
+
+
+def test_the_input_names_the_model_relative_to_itself(tmp_path: Path, model: Path) -> None:
+    (result, _) = _simulate(model, _lmp(tmp_path, "pull(40)"))
+    text = (result.folder / "in.smd").read_text()
+    assert 'pair_coeff * * "../../ensemble.pt" H C' in text
+    assert "pair_style nnp_ensemble device cpu forces best" in text
+    assert (
+        "fix select all al_select 1 candidates.extxyz threshold adaptive 10 3 cv v_d 0.01"
+        " energy 0.0434 max 50 upper 1.5 min_distance 0.5" in text
+    )
+    assert (result.folder / "molecule.data").is_file()
+
+
+def test_a_finished_pull_is_never_repeated(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "pull(40)")
+    before = _simulate(model, lmp)
+    after = _simulate(
+        model, lmp, pull=Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2, 3))
+    )
+    assert after[:2] == before
+    assert _calls(tmp_path) == [1, 2, 3]
+
+
+def test_a_pull_of_another_model_is_not_taken_for_this_one(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "pull(40)")
+    _simulate(model, lmp)
+    model.write_text("other weights")
+    with pytest.raises(AlrareError, match="pull_1: was made with another model"):
+        _simulate(model, lmp)
+
+
+def test_a_structure_that_blows_up_still_yields_what_it_had(tmp_path: Path, model: Path) -> None:
+    body = (
+        "pull(7)\n"
+        "if seed == 2:\n"
+        "    print('ERROR: Fix halt condition for fix-id structure_blew_up met on step 8')\n"
+        "    sys.exit(1)"
+    )
+    good, bad = _simulate(model, _lmp(tmp_path, body))
+    assert good.finished and not bad.finished
+    assert "blew up" in bad.reason and ".partial" not in bad.reason
+    assert bad.work is not None and len(read_work(bad.work).step) == 8
+    assert bad.selection.selected == 4
+
+
+def test_a_molecule_that_blows_up_at_rest_leaves_the_other_seeds(
+    tmp_path: Path, model: Path
+) -> None:
+    body = (
+        "if seed == 2:\n    pull(7)\n"
+        "else:\n    print('ERROR: Non-numeric atom coords - simulation unstable'); sys.exit(1)"
+    )
+    bad, good = _simulate(model, _lmp(tmp_path, body))
+    assert bad.work is None and not bad.finished and bad.selection.threshold is None
+    assert good.finished
+
+
+def test_when_no_pull_makes_a_step_the_campaign_is_told(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "print('ERROR: Lost atoms: original 8 current 7'); sys.exit(1)")
+    with pytest.raises(SimulationError, match=r"no pull made a single step.*Lost atoms"):
+        _simulate(model, lmp)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("Unrecognized pair style 'nnp_ensemble'", "alrare check"),
+        ("pair_coeff for nnp_ensemble: ensemble.pt: no such file", "no such file"),
+        ("Fix al_select: candidates.extxyz: cannot be written (No space left on device)", "space"),
+    ],
+)
+def test_any_other_end_of_lammps_stops_with_its_own_words(
+    tmp_path: Path, model: Path, error: str, told: str
+) -> None:
+    body = f"pull(7); print({'ERROR: ' + error!r}); sys.exit(1)"
+    with pytest.raises(SimulationError) as caught:
+        _simulate(model, _lmp(tmp_path, body))
+    assert error in str(caught.value) and told in str(caught.value)
+    assert not (tmp_path / "iter_000" / "pull_1").exists()
+
+
+def test_a_failed_pull_starts_afresh_and_the_finished_one_stays(
+    tmp_path: Path, model: Path
+) -> None:
+    body = "if seed == 2: time.sleep(0.5); print('ERROR: no license'); sys.exit(1)\npull(40)"
+    with pytest.raises(SimulationError, match="no license"):
+        _simulate(model, _lmp(tmp_path, body))
+    results = _simulate(model, _lmp(tmp_path, "pull(40)"))
+    assert all(result.finished for result in results)
+    assert _calls(tmp_path) == [1, 2, 2]
+    assert not list((tmp_path / "iter_000").glob(".*"))
+
+
+def test_a_missing_lmp_is_named_with_its_cure(model: Path) -> None:
+    message = r"/nowhere/lmp: no such program; set `lmp` in \[run\].*alrare check"
+    with pytest.raises(SimulationError, match=message):
+        _simulate(model, "/nowhere/lmp")
+
+
+def test_an_element_the_model_does_not_know_is_refused(tmp_path: Path, model: Path) -> None:
+    ammonia = Atoms("NH", positions=[[0, 0, 0], [0, 0, 1]])
+    with pytest.raises(AlrareError, match="the structure holds N, but only H, C are known"):
+        _simulate(model, _lmp(tmp_path, "pull(40)"), structure=ammonia)
+
+
+def test_a_disk_that_refuses_is_reported(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(AlrareError, match="could not be written"):
+        _simulate(model, _lmp(tmp_path, "pull(40)"), folder=tmp_path / "file")
+
+
+def test_steps_of_all_seeds_are_counted(tmp_path: Path, model: Path) -> None:
+    class Counting(SilentProgress):
+        total: int | None = None
+        last = 0
+
+        def stage(self, name: str, total: int | None) -> Any:
+            Counting.total = total
+            return super().stage(name, total)
+
+    _simulate(model, _lmp(tmp_path, "table(0, 20); pull(40)"), progress=Counting())
+    assert Counting.total == 2 * (20 + 40)
+
+
+def test_ctrl_c_ends_the_runs_at_once_and_keeps_no_half_pull(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "time.sleep(300)")  # prints nothing: no line of output to wait for
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_simulate import _simulate
+from pathlib import Path
+try:
+    _simulate(Path({str(model)!r}), {lmp!r})
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    folder = tmp_path / "iter_000"
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob(".pull_*/started"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    pids = [int(path.read_text()) for path in folder.glob(".pull_*/started")]
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(timeout=30) == 130
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not list(folder.glob("pull_*"))
+
+
+def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "pull(40)")
+    (result, _) = _simulate(model, lmp)
+    (result.folder / "result.json").write_text(json.dumps({"finished": True}))
+    with pytest.raises(AlrareError, match=r"result\.json: expected the result of a pull"):
+        _simulate(model, lmp)
