@@ -1,0 +1,99 @@
+"""A whole campaign small enough for a test: ethane, GFN2-xTB, a short pull, small networks."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+HERE = Path(__file__).parent
+CONFIG = """
+name = "ethane"
+structure = "ethane.xyz"
+iterations = 1
+
+[labeller]
+program = "ase"
+calculator = "counting.CountingXTB"
+arguments = {{ record = "{record}" }}
+
+[initial]
+equilibration_steps = 20
+steps = 200
+stride = 5
+
+[pull]
+atoms = [1, 2]
+rate = 20.0
+relax_steps = 20
+steps = 200
+temperature = 50.0
+thermostat = "langevin"
+seeds = [1, 2]
+
+[model]
+members = 2
+hidden = {{ H = [16, 12], C = [16, 12] }}
+
+[train]
+recipe = "fast"
+epochs = 8
+batch_size = 16
+force_weight = 1.0
+
+[select]
+sigma = 1.0
+screening_steps = 20
+energy_gap = 0.01
+max_per_pull = 6
+max_per_iteration = 6
+
+[run]
+workers = 2
+"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a test's campaign lives."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "al.toml"
+
+    @property
+    def record(self) -> Path:
+        """The list of configurations that the labeller was asked for."""
+        return self.path / "calls.txt"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "runs" / "ethane"
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start `alrare run` in a process group of its own."""
+        command = [sys.executable, "-m", "alrare", "run", str(self.config)]
+        environment = os.environ | {"PYTHONPATH": str(HERE)}
+        return subprocess.Popen(
+            [*command, "--runs", str(self.run.parent)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Folder:
+    """Return a folder with al.toml and the molecule, nothing run yet."""
+    folder = Folder(tmp_path)
+    write(tmp_path / "ethane.xyz", molecule("C2H6"))
+    folder.config.write_text(CONFIG.format(record=folder.record))
+    return folder

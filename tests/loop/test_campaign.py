@@ -1,0 +1,141 @@
+"""The whole loop with a real lmp: it ends, it survives being killed, it repeats no label."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+STAGES = ("relax", "reference", "train", "pulls by the model", "label", "evaluate")
+"""First words of the stages in log.txt; each is killed once."""
+
+
+def positions_labelled(store: Path) -> set[bytes]:
+    """Return the positions of all good labels, as bytes."""
+    if not store.is_file():
+        return set()
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as database:
+        rows = database.execute("SELECT positions FROM labels WHERE status = 'ok'").fetchall()
+    return {positions for (positions,) in rows}
+
+
+def calls(record: Path) -> Counter[str]:
+    """Count how often each configuration was computed, by the hash of its positions."""
+    lines = record.read_text().splitlines() if record.is_file() else []
+    return Counter(line.split()[1] for line in lines)
+
+
+def finish(campaign, timeout: float = 600.0) -> str:
+    process = campaign.start()
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, output
+    return output
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def wait_for_stage(campaign, process: subprocess.Popen[str], stage: str) -> bool:
+    """Wait until log.txt says that the stage has started; False if the campaign ended before."""
+    log = campaign.run / "log.txt"
+    deadline = time.monotonic() + 300.0
+    seen_before = log.read_text().count("\n") if log.is_file() else 0
+    while time.monotonic() < deadline:
+        lines = log.read_text().splitlines()[seen_before:] if log.is_file() else []
+        if any(stage in line and "started" in line for line in lines):
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    raise AssertionError(f"stage {stage!r} never started: {lines}")
+
+
+def check_results(campaign) -> None:
+    results = json.loads((campaign.run / "results.json").read_text())
+    assert [row["iteration"] for row in results["iterations"]] == [0, 1]
+    first, second = results["iterations"]
+    assert second["n_labels"] > first["n_labels"] >= 40
+    assert results["reference"]["n_pulls"] == 2
+    assert all(row["n_pulls"] == 2 for row in results["iterations"])
+    for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):
+        assert (campaign.run / name).stat().st_size > 0
+    for iteration in ("iter_000", "iter_001"):
+        for name in ("ensemble.safetensors", "ensemble.pt", "metrics.json", "dataset.json"):
+            assert (campaign.run / iteration / name).stat().st_size > 0
+
+
+@pytest.mark.timeout(900)
+def test_a_campaign_killed_in_every_stage_ends_and_repeats_no_label(campaign) -> None:
+    store = campaign.run / "labels" / "labels.sqlite"
+    killed = []
+    for stage in STAGES:
+        before = calls(campaign.record)
+        labelled = positions_labelled(store)
+        process = campaign.start()
+        if wait_for_stage(campaign, process, stage):
+            time.sleep(0.3)
+            kill(process)
+            killed.append(stage)
+        else:
+            output, _ = process.communicate()
+            raise AssertionError(f"the campaign ended before {stage!r}: {output}")
+        assert not repeated(labelled, before, calls(campaign.record))
+    before, labelled = calls(campaign.record), positions_labelled(store)
+    finish(campaign)
+    assert not repeated(labelled, before, calls(campaign.record))
+    assert killed == list(STAGES)
+    check_results(campaign)
+
+
+def repeated(labelled: set[bytes], before: Counter[str], after: Counter[str]) -> set[str]:
+    """Return labels that were in the store and were computed again all the same."""
+    import hashlib
+
+    keys = {hashlib.sha256(positions).hexdigest() for positions in labelled}
+    return {key for key in keys if after[key] > before[key]}
+
+
+@pytest.mark.timeout(600)
+def test_a_finished_campaign_starts_nothing_again(campaign) -> None:
+    finish(campaign)
+    check_results(campaign)
+    before = calls(campaign.record)
+    files = {path: path.stat().st_mtime_ns for path in campaign.run.glob("iter_*/**/*")}
+    finish(campaign)
+    assert calls(campaign.record) == before
+    assert {path: path.stat().st_mtime_ns for path in campaign.run.glob("iter_*/**/*")} == files
+
+
+@pytest.mark.timeout(600)
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(campaign) -> None:
+    process = campaign.start()
+    assert wait_for_stage(campaign, process, "reference")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "alrare run" in output
+    assert "Traceback" not in output
+    finish(campaign)
+    check_results(campaign)
+
+
+@pytest.mark.timeout(600)
+def test_a_changed_setting_is_refused_and_loses_nothing(campaign) -> None:
+    process = campaign.start()
+    assert wait_for_stage(campaign, process, "reference")
+    kill(process)
+    text = campaign.config.read_text()
+    campaign.config.write_text(text.replace("epochs = 8", "epochs = 9"))
+    process = campaign.start()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "[train] epochs" in output
+    assert "new name" in output
