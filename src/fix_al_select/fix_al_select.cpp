@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "fix_al_select.h"
 
+#include "al_select_options.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 
@@ -38,13 +39,10 @@ constexpr int atom_width = 5;                 // tag, type, x, y, z
 struct FixALSelect::Impl {
   Impl(const char *path, double to_eV_) : file(path), to_eV(to_eV_) {}
 
-  alrare::SelectionSettings settings;
+  ALSelectOptions options;
   std::unique_ptr<alrare::Selection> selection;
   alrare::FrameFile file;
   double to_eV; // energies of the run's units in eV
-  double min_distance = 0.5;
-  bool halt_at_max = false, halt_at_unphysical = false;
-  std::string cv_name; // empty: none
   int cv_index = -1;
 
   Pair *pair = nullptr;
@@ -82,82 +80,16 @@ FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, a
 
   const double to_eV = metal ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::REAL2METAL);
   impl = std::make_unique<Impl>(arg[4], to_eV);
-  impl->settings.energy_gap = kcal_per_mol_in_eV / to_eV;
-  read_keywords(narg, arg);
+  impl->options.settings.energy_gap = kcal_per_mol_in_eV / to_eV;
+  impl->options = read_al_select_options(lmp, narg, arg, 5, impl->options);
   try {
-    impl->selection = std::make_unique<alrare::Selection>(impl->settings);
+    impl->selection = std::make_unique<alrare::Selection>(impl->options.settings);
   } catch (const std::runtime_error &problem) {
     error->all(FLERR, "Fix al_select: {}", problem.what());
   }
 }
 
 FixALSelect::~FixALSelect() = default;
-
-void FixALSelect::read_keywords(int narg, char **arg) {
-  int iarg = 5;
-  std::string keyword;
-  const auto word = [&](const char *expected) -> std::string {
-    if (iarg >= narg)
-      error->all(FLERR, "Fix al_select: expected {} after '{}', got the end of the line", expected,
-                 arg[iarg - 1]);
-    return arg[iarg++];
-  };
-  const auto number = [&](const char *expected) {
-    return utils::numeric(FLERR, word(expected), false, lmp);
-  };
-  auto &settings = impl->settings;
-  while (iarg < narg) {
-    keyword = arg[iarg++];
-    if (keyword == "threshold") {
-      const auto kind = word("adaptive or value");
-      if (kind == "adaptive") {
-        settings.threshold.reset();
-        settings.window = utils::bnumeric(FLERR, word("a number of steps"), false, lmp);
-        settings.sigma = number("the factor of the standard deviation");
-      } else if (kind == "value") {
-        settings.threshold = number("the threshold");
-      } else {
-        error->all(FLERR, "Fix al_select: threshold: expected adaptive or value, got '{}'", kind);
-      }
-    } else if (keyword == "cv") {
-      const auto name = word("v_name");
-      if (name.size() < 3 || name.compare(0, 2, "v_") != 0)
-        error->all(FLERR, "Fix al_select: cv: expected v_name of an equal-style variable, got '{}'",
-                   name);
-      impl->cv_name = name.substr(2);
-      settings.cv_gap = number("the smallest difference of the cv");
-    } else if (keyword == "energy") {
-      settings.energy_gap = number("the smallest difference of the energy");
-    } else if (keyword == "max") {
-      settings.max = utils::bnumeric(FLERR, word("a number of configurations"), false, lmp);
-    } else if (keyword == "upper") {
-      const auto value = word("a bound or sigma");
-      if (value == "sigma")
-        settings.upper_sigma = number("the factor of the standard deviation");
-      else
-        settings.upper = utils::numeric(FLERR, value, false, lmp);
-    } else if (keyword == "min_distance") {
-      impl->min_distance = number("a distance");
-      if (!(impl->min_distance >= 0.0))
-        error->all(FLERR, "Fix al_select: min_distance = {}: must be >= 0", impl->min_distance);
-    } else if (keyword == "halt") {
-      const auto when = word("no, max or upper");
-      if (when == "no")
-        impl->halt_at_max = impl->halt_at_unphysical = false;
-      else if (when == "max")
-        impl->halt_at_max = true;
-      else if (when == "upper")
-        impl->halt_at_unphysical = true;
-      else
-        error->all(FLERR, "Fix al_select: halt: expected no, max or upper, got '{}'", when);
-    } else {
-      error->all(FLERR,
-                 "Fix al_select: unknown keyword '{}'; the keywords are threshold, cv, energy, "
-                 "max, upper, min_distance, halt",
-                 keyword);
-    }
-  }
-}
 
 int FixALSelect::setmask() { return END_OF_STEP; }
 
@@ -204,21 +136,21 @@ void FixALSelect::find_pair() {
                "needs at least 2",
                impl->n_members);
   const double cutoff = impl->pair->init_one(1, 1); // cutforce is not set within a hybrid style
-  if (impl->min_distance > cutoff)
+  if (impl->options.min_distance > cutoff)
     error->all(FLERR,
                "Fix al_select: min_distance = {}: must not exceed the cutoff of the model, {}",
-               impl->min_distance, cutoff);
+               impl->options.min_distance, cutoff);
 }
 
 void FixALSelect::find_variable() {
-  if (impl->cv_name.empty())
+  if (impl->options.cv_name.empty())
     return;
-  impl->cv_index = input->variable->find(impl->cv_name.c_str());
+  impl->cv_index = input->variable->find(impl->options.cv_name.c_str());
   if (impl->cv_index < 0)
-    error->all(FLERR, "Fix al_select: cv: variable '{}' does not exist", impl->cv_name);
+    error->all(FLERR, "Fix al_select: cv: variable '{}' does not exist", impl->options.cv_name);
   if (!input->variable->equalstyle(impl->cv_index))
     error->all(FLERR, "Fix al_select: cv: variable '{}' is not an equal-style variable",
-               impl->cv_name);
+               impl->options.cv_name);
 }
 
 void FixALSelect::warn_of_late_box_changes() {
@@ -270,7 +202,7 @@ void FixALSelect::end_of_step() { evaluate(); }
 void FixALSelect::evaluate() {
   const bigint step = update->ntimestep;
   double cv = 0.0;
-  if (!impl->cv_name.empty()) {
+  if (!impl->options.cv_name.empty()) {
     modify->clearstep_compute();
     cv = input->variable->compute_equal(impl->cv_index);
     modify->addstep_compute(step / nevery * nevery + nevery);
@@ -301,7 +233,7 @@ void FixALSelect::evaluate() {
 bool FixALSelect::geometry_is_sound() const {
   const NeighList *list = impl->pair->list;
   const double *const *x = atom->x;
-  const double nearest = impl->min_distance * impl->min_distance;
+  const double nearest = impl->options.min_distance * impl->options.min_distance;
   int sound = 1;
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
@@ -360,7 +292,7 @@ void FixALSelect::write_candidate(const double *member_energies, double cv) {
   frame.cell = {domain->xprd, 0,          0,           domain->xy, domain->yprd, 0,
                 domain->xz,   domain->yz, domain->zprd};
   frame.step = update->ntimestep;
-  if (!impl->cv_name.empty())
+  if (!impl->options.cv_name.empty())
     frame.cv = cv;
   for (int m = 0; m < impl->n_members; ++m)
     frame.member_energies.push_back(member_energies[m] * impl->to_eV);
@@ -375,8 +307,8 @@ void FixALSelect::write_candidate(const double *member_energies, double cv) {
 
 /// Softly, as fix halt: the run ends after this step, and the rest of the input is read on.
 void FixALSelect::halt_if_asked(bool unphysical) {
-  const bool cap = impl->halt_at_max && impl->selection->full();
-  const bool broken = impl->halt_at_unphysical && unphysical;
+  const bool cap = impl->options.halt_at_max && impl->selection->full();
+  const bool broken = impl->options.halt_at_unphysical && unphysical;
   if (impl->halted || !(cap || broken))
     return;
   impl->halted = true;
@@ -392,7 +324,7 @@ void FixALSelect::write_restart(FILE *fp) {
   const auto state = impl->selection->state();
   std::vector<double> values = {static_cast<double>(state.size()),
                                 static_cast<double>(impl->last_step), impl->last_energy_std,
-                                impl->cv_name.empty() ? 0.0 : 1.0};
+                                impl->options.cv_name.empty() ? 0.0 : 1.0};
   values.insert(values.end(), state.begin(), state.end());
   const int bytes = static_cast<int>(values.size() * sizeof(double));
   fwrite(&bytes, sizeof(int), 1, fp);
@@ -404,12 +336,12 @@ void FixALSelect::restart(char *buffer) {
   std::memcpy(header, buffer, sizeof header);
   std::vector<double> state(static_cast<std::size_t>(header[0]));
   std::memcpy(state.data(), buffer + sizeof header, state.size() * sizeof(double));
-  if ((header[3] != 0.0) == impl->cv_name.empty())
+  if ((header[3] != 0.0) == impl->options.cv_name.empty())
     error->all(FLERR,
                "Fix al_select: the run in the restart file was {} cv and this one is {}; "
                "use the same, or give the fix another ID to start anew",
                header[3] != 0.0 ? "with a" : "without a",
-               impl->cv_name.empty() ? "without" : "with");
+               impl->options.cv_name.empty() ? "without" : "with");
   try {
     impl->selection->restore(state);
   } catch (const std::runtime_error &problem) {

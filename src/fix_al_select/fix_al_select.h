@@ -34,7 +34,6 @@ private:
   struct Impl;
   std::unique_ptr<Impl> impl;
 
-  void read_keywords(int, char **);
   void find_pair();
   void find_variable();
   void warn_of_late_box_changes();

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/// \file
+/// The keywords of `fix al_select`.
+
+#ifndef LMP_AL_SELECT_OPTIONS_H
+#define LMP_AL_SELECT_OPTIONS_H
+
+#include "selection/selection.h"
+
+#include <string>
+
+namespace LAMMPS_NS {
+
+/// What the command says after the name of the file; energies in the units of the run.
+struct ALSelectOptions {
+  alrare::SelectionSettings settings;
+  double min_distance = 0.5;       ///< Å; nearer atoms are unphysical
+  std::string cv_name;             ///< variable without its v_; empty: none
+  bool halt_at_max = false;        ///< end the run when all candidates are selected
+  bool halt_at_unphysical = false; ///< end it at the first unphysical configuration
+};
+
+/// Read keywords from arg[first] on; a wrong one ends LAMMPS with an error that names it.
+/// \param defaults  what holds for keywords that are not given.
+ALSelectOptions read_al_select_options(class LAMMPS *lmp, int narg, char **arg, int first,
+                                       const ALSelectOptions &defaults);
+
+} // namespace LAMMPS_NS
+
+#endif
