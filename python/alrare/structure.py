@@ -13,14 +13,28 @@ from .frames import closest_pair
 
 
 def load_structure(config: Config) -> Atoms:
-    """Read the structure of a campaign and check that it can be pulled.
+    """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
+
+    Its `structure`, `pull.atoms` and `labeller.min_distance` are used.
+    """
+    return read_structure(
+        config.structure, pulled=config.pull.atoms, min_distance=config.labeller.min_distance
+    )
+
+
+def read_structure(path: Path, *, pulled: tuple[int, int], min_distance: float = 0.5) -> Atoms:
+    """Read a molecule and check that it can be pulled.
 
     Of a file with several frames the last one is taken, as ASE does.
 
     Parameters
     ----------
-    config : Config
-        Its `structure`, `pull.atoms` and `labeller.min_distance` are used.
+    path : Path
+        Any file ASE reads.
+    pulled : (int, int)
+        The two pulled atoms, counted from 1.
+    min_distance : float, Å
+        Atoms nearer than this are refused.
 
     Returns
     -------
@@ -33,13 +47,13 @@ def load_structure(config: Config) -> Atoms:
         If the file cannot be read, holds no atoms or unknown elements, is periodic, has two atoms
         on top of each other, or lacks one of the pulled atoms.
     """
-    atoms = _read(config.structure)
-    _check(atoms, config.structure, config.labeller.min_distance)
-    for index in config.pull.atoms:
+    atoms = _read(path)
+    _check(atoms, path, min_distance)
+    for index in pulled:
         if index > len(atoms):
             raise ConfigError(
-                f"atoms = {list(config.pull.atoms)}: expected two of the {len(atoms)} atoms of"
-                f" {config.structure}, counted from 1, got atom {index} ([pull])"
+                f"atoms = {list(pulled)}: expected two of the {len(atoms)} atoms of {path},"
+                f" counted from 1, got atom {index} ([pull])"
             )
     return Atoms(numbers=atoms.numbers, positions=atoms.positions)
 

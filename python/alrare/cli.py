@@ -1,0 +1,252 @@
+"""The command line: `alrare run al.toml` and its companions.
+
+Each command reads its arguments, calls one function of the package, and prints; torch and LAMMPS
+are loaded only by the commands that compute.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import __version__, commands
+from .errors import AlrareError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 on success, 1 with a message on standard error, 2 for wrong usage, 130
+        after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    command: Command = options.command
+    try:
+        return command(options)
+    except AlrareError as error:
+        print(f"alrare: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        again = shlex.join(["alrare", *given])
+        print(
+            f"\nalrare: stopped. Nothing finished is lost; go on with: {again}"
+            if options.resumes
+            else "\nalrare: stopped.",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="alrare",
+        description="Active learning of neural-network potentials for rare events, inside LAMMPS.",
+        epilog="`alrare COMMAND --help` shows an example of each command.",
+    )
+    top.add_argument("--version", action="version", version=f"alrare {__version__}")
+    subcommands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        name: str, command: Command, summary: str, example: str, *, resumes: bool = False
+    ) -> argparse.ArgumentParser:
+        one = subcommands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.set_defaults(command=command, resumes=resumes)
+        return one
+
+    _add_campaign(add)
+    _add_tools(add)
+    _add_configuration(add)
+    return top
+
+
+def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
+    for name, command, summary in (
+        ("run", commands.run, "run a whole campaign, or go on with one that was interrupted"),
+        (
+            "reference",
+            commands.reference,
+            "make only a campaign's reference: MD and pulls driven by the labeller itself",
+        ),
+    ):
+        one = add(name, command, summary, f"alrare {name} examples/hexane/al.toml", resumes=True)
+        _config_argument(one)
+        one.add_argument(
+            "--runs",
+            type=Path,
+            default=Path("runs"),
+            metavar="DIR",
+            help="folder of all campaigns; this one's is DIR/NAME (default: ./runs)",
+        )
+        _quiet_option(one)
+
+    one = add(
+        "status", commands.status, "tell where a campaign stands", "alrare status runs/hexane"
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    _json_option(one, "print results.json")
+
+    one = add(
+        "report",
+        commands.report,
+        "write report.html: table and figures on one page",
+        "alrare report runs/hexane",
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="run folder")
+
+
+def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add(
+        "train",
+        commands.train,
+        "train an ensemble on labelled configurations",
+        "alrare train hexane_md.extxyz -o model --members 7 --recipe fast --epochs 60",
+        resumes=True,
+    )
+    one.add_argument("data", type=Path, nargs="+", metavar="DATA", help="labelled extended XYZ")
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
+    one.add_argument("--members", type=int, metavar="M", help="networks in the ensemble")
+    one.add_argument("--recipe", choices=("paper", "fast"), help="how they are fitted")
+    one.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
+    one.add_argument("--batch-size", type=int, metavar="N", help="configurations per step")
+    one.add_argument("--learning-rate", type=float, metavar="X", help="rate, or its highest value")
+    one.add_argument("--force-weight", type=float, metavar="X", help="weight of the forces")
+    one.add_argument("--seed", type=int, default=1, metavar="S", help="splits and weights")
+    _workers_option(one)
+    _quiet_option(one)
+
+    one = add(
+        "evaluate",
+        commands.evaluate,
+        "compare an ensemble with labelled configurations",
+        "alrare evaluate runs/hexane/iter_004 runs/hexane/reference/pull_1/trajectory.extxyz",
+    )
+    one.add_argument(
+        "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
+    )
+    one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
+    one.add_argument(
+        "--driver", choices=("best", "mean"), default="best", help="whose energies and forces"
+    )
+    _json_option(one, "print one JSON object")
+
+    one = add(
+        "label",
+        commands.label,
+        "label configurations with the labeller of a campaign",
+        "alrare label frames.extxyz labelled.extxyz --config examples/hexane/al.toml",
+        resumes=True,
+    )
+    one.add_argument("input", type=Path, metavar="IN", help="any structure file that ASE reads")
+    one.add_argument("output", type=Path, metavar="OUT", help="labelled extended XYZ to write")
+    one.add_argument("--config", type=Path, required=True, metavar="TOML", help="its [labeller]")
+    one.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="keeps labels, so that none is computed twice (default: labels/ beside OUT)",
+    )
+    _workers_option(one)
+    _quiet_option(one)
+    _add_smd(add)
+
+
+def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add(
+        "smd",
+        commands.smd,
+        "pull a molecule with a model, or with the labeller of an al.toml",
+        "alrare smd runs/hexane/iter_004 heptane.xyz --atoms 1 7 --seeds 1-4 -o heptane",
+        resumes=True,
+    )
+    one.add_argument("source", type=Path, metavar="MODEL", help="model folder or file, or al.toml")
+    one.add_argument("structure", type=Path, metavar="STRUCTURE", help="any file ASE reads")
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="its folder")
+    one.add_argument("--atoms", type=int, nargs=2, metavar="N", help="pulled atoms, from 1")
+    one.add_argument("--rate", type=float, metavar="X", help="Å/ps")
+    one.add_argument("--spring", type=float, metavar="X", help="eV/Å²")
+    one.add_argument("--steps", type=int, metavar="N", help="steps of the pull")
+    one.add_argument("--relax-steps", type=int, metavar="N", help="steps before it")
+    one.add_argument("--temperature", type=float, metavar="X", help="K")
+    one.add_argument("--thermostat", choices=("berendsen", "langevin"))
+    one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
+    one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
+    one.add_argument("--driver", choices=("best", "mean"), default="best", help="whose forces")
+    one.add_argument("--np", type=int, default=1, metavar="N", help="MPI ranks of each pull")
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    one.add_argument("--lmp", default="lmp", help="the LAMMPS program")
+    _json_option(one, "print one JSON object")
+    _workers_option(one)
+    _quiet_option(one)
+
+
+def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add(
+        "check",
+        commands.check,
+        "find out whether LAMMPS, the plugin and the labellers are there and fit together",
+        "alrare check al.toml",
+    )
+    one.add_argument(
+        "config", type=Path, nargs="?", metavar="AL.TOML", help="its lmp and labeller are checked"
+    )
+    _json_option(one, "print one JSON object")
+
+    one = add(
+        "validate",
+        commands.validate,
+        "check a configuration and its structure without running anything",
+        "alrare validate al.toml",
+    )
+    _config_argument(one)
+    add(
+        "template",
+        commands.template,
+        "print an al.toml with every key, explained",
+        "alrare template > al.toml",
+    )
+    add("schema", commands.schema, "print the JSON schema of al.toml", "alrare schema > al.json")
+
+
+def _config_argument(one: argparse.ArgumentParser) -> None:
+    one.add_argument("config", type=Path, metavar="AL.TOML", help="the campaign's configuration")
+
+
+def _quiet_option(one: argparse.ArgumentParser) -> None:
+    one.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def _json_option(one: argparse.ArgumentParser, text: str) -> None:
+    one.add_argument("--json", action="store_true", help=text)
+
+
+def _workers_option(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="tasks at a time (0: one a core)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""What each command of the command line does, once its arguments are read.
+
+Stages are imported inside the commands: `alrare template` need not load torch.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .config import Model, Pull, Select, Train, load_config
+from .errors import AlrareError
+from .progress import open_progress
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run or resume a campaign."""
+    config = load_config(options.config)
+    from .loop import run_campaign
+
+    progress = open_progress(quiet=options.quiet)
+    run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
+    return 0
+
+
+def reference(options: argparse.Namespace) -> int:
+    """Make a campaign's reference."""
+    config = load_config(options.config)
+    from .loop import run_reference_alone
+
+    progress = open_progress(quiet=options.quiet)
+    run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print where a campaign stands."""
+    from . import report
+
+    if options.json:
+        print(json.dumps(report.read_results(options.run), indent=1))
+    else:
+        print(report.status(options.run))
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write report.html."""
+    from .report import write_report
+
+    print(write_report(options.run))
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train an ensemble with a fresh random split for each member."""
+    import numpy as np
+
+    from .dataset import random_split
+    from .frames import read_frames
+    from .train import train_ensemble
+
+    frames = [frame for path in options.data for frame in read_frames(path)]
+    model = _table(Model, options, ("members",))
+    keys = ("recipe", "epochs", "batch_size", "learning_rate", "force_weight")
+    settings = _table(Train, options, keys)
+    rng = np.random.default_rng(options.seed)
+    fraction = settings.train_fraction
+    path = train_ensemble(
+        frames,
+        splits=[
+            random_split(len(frames), train_fraction=fraction, rng=rng)
+            for _ in range(model.members)
+        ],
+        model=model,
+        settings=settings,
+        seed=options.seed,
+        folder=options.output,
+        cache=options.output / "descriptors",
+        method="",
+        workers=options.workers,
+        progress=open_progress(quiet=options.quiet),
+    )
+    print(path)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the errors of an ensemble on labelled frames."""
+    from dataclasses import asdict
+
+    from .evaluate import frame_errors
+    from .frames import read_frames
+
+    model = _model_file(options.model, ".safetensors")
+    errors = frame_errors(model, read_frames(options.data), driver=options.driver)
+    if options.json:
+        print(json.dumps(asdict(errors), indent=1))
+        return 0
+    print(f"frames                     {errors.n_frames}")
+    print(f"MAE of relative energy     {_shown(errors.energy_mae, 1000, 'meV')}")
+    print(f"MAE of force components    {_shown(errors.force_mae, 1000, 'meV/Å')}")
+    print(
+        f"rms error / energy_std     {_shown(errors.calibration, 1, '(above 1: over-confident)')}"
+    )
+    return 0
+
+
+def label(options: argparse.Namespace) -> int:
+    """Label frames; what was labelled before is taken from the store."""
+    from .frames import read_frames, write_frames
+    from .label import label as label_frames
+    from .label_store import LabelStore
+
+    config = load_config(options.config)
+    folder = options.store or options.output.parent / "labels"
+    store_path = folder / "labels.sqlite"
+    done = label_frames(
+        read_frames(options.input),
+        labeller=config.labeller,
+        store_path=store_path,
+        folder=folder,
+        workers=options.workers,
+        progress=open_progress(quiet=options.quiet),
+        origin=options.input.name,
+    )
+    with LabelStore(store_path) as store:
+        write_frames(options.output, store.frames(done.keys))
+    print(
+        f"{options.output}: {len(done.keys)} labelled ({done.computed} computed now, {done.reused}"
+        f" known before), {len(done.failed)} failed"
+    )
+    for failed in done.failed:
+        print(f"  {failed.key[:16]} {failed.kind}: {failed.reason}")
+    return 0
+
+
+def smd(options: argparse.Namespace) -> int:
+    """Pull a molecule, once for each seed, and print the activation energies."""
+    from .structure import read_structure
+
+    keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
+    if options.seeds is not None:
+        options.seeds = _seeds(options.seeds)
+    pull = _table(Pull, options, keys)
+    structure = read_structure(options.structure, pulled=pull.atoms)
+    from .work import activation_energy, mean_of, read_work
+
+    if options.source.suffix == ".toml":
+        curves = _pull_with_labeller(options, structure, pull)
+    else:
+        curves = _pull_with_model(options, structure, pull)
+    values = {seed: activation_energy(read_work(path)) for seed, path in curves.items()}
+    mean = mean_of(list(values.values()))
+    if options.json:
+        content = {"activation_energy": mean.mean, "activation_energy_sem": mean.sem}
+        print(json.dumps(content | {"n_pulls": mean.n, "values": values}, indent=1))
+        return 0
+    for seed, value in values.items():
+        print(f"seed {seed:<6} activation energy {value:.4f} eV   {curves[seed]}")
+    spread = "" if mean.sem is None else f" ± {mean.sem:.4f}"
+    print(f"mean        activation energy {mean.mean:.4f}{spread} eV")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print what is installed and what is broken; status 1 if something essential is."""
+    from .check import as_json, as_text, check_installation, is_broken
+
+    if options.config is None:
+        findings = check_installation()
+    else:
+        config = load_config(options.config)
+        findings = check_installation(lmp=config.run.lmp, labeller=config.labeller.program)
+    print(as_json(findings) if options.json else as_text(findings))
+    return 1 if is_broken(findings) else 0
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Print a summary of a campaign that could be run."""
+    from .labellers import method_of
+    from .structure import elements_of, load_structure
+
+    config = load_config(options.config)
+    atoms = load_structure(config)
+    elements = elements_of(atoms)
+    method = method_of(config.labeller, elements)
+    first, second = (index - 1 for index in config.pull.atoms)
+    start = math.dist(atoms.positions[first], atoms.positions[second])
+    end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
+    initial = config.initial.steps // config.initial.stride
+    new = config.select.max_per_iteration * (1 + config.augment.copies)
+    named = ", ".join(f"{key} {value}" for key, value in method.description.items())
+    print(
+        f"{options.config}: valid\n"
+        f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)}\n"
+        f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
+        f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
+        f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"
+        f"  labeller    {named}\n"
+        f"  ensemble    {config.model.members} members, {config.train.epochs} epochs,"
+        f" recipe {config.train.recipe}\n"
+        f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
+        " iterations"
+    )
+    return 0
+
+
+def template(_: argparse.Namespace) -> int:
+    """Print a commented al.toml."""
+    from .template import template as text
+
+    print(text(), end="")
+    return 0
+
+
+def schema(_: argparse.Namespace) -> int:
+    """Print the JSON schema of al.toml."""
+    from .template import schema as text
+
+    print(text())
+    return 0
+
+
+def _pull_with_model(options: argparse.Namespace, structure: Any, pull: Pull) -> Mapping[int, Path]:
+    from .ensemble import load_ensemble
+    from .simulate import simulate_pulls
+
+    model = _model_file(options.source, ".pt")
+    elements = load_ensemble(_model_file(options.source, ".safetensors")).metadata.elements
+    results = simulate_pulls(
+        model=model,
+        structure=structure,
+        elements=elements,
+        pull=pull,
+        select=Select(),
+        timestep=options.timestep,
+        driver=options.driver,
+        folder=options.output,
+        lmp=options.lmp,
+        ranks=options.np,
+        workers=options.workers,
+        device=options.device,
+        progress=open_progress(quiet=options.quiet),
+    )
+    return {result.seed: result.work for result in results if result.work is not None}
+
+
+def _pull_with_labeller(
+    options: argparse.Namespace, structure: Any, pull: Pull
+) -> Mapping[int, Path]:
+    from .lammps_input import WORK_FILE
+    from .reference import run_pulls
+    from .structure import elements_of
+
+    folders = run_pulls(
+        structure=structure,
+        elements=elements_of(structure),
+        labeller=load_config(options.source).labeller,
+        pull=pull,
+        timestep=options.timestep,
+        folder=options.output,
+        workers=options.workers,
+        progress=open_progress(quiet=options.quiet),
+    )
+    return {seed: folder / WORK_FILE for seed, folder in folders.items()}
+
+
+def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...]) -> Table:
+    """Make a table of the configuration from the options that were given."""
+    given = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
+    try:
+        return table.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise AlrareError(
+            f"--{name} {first['input']}: {message[0].lower()}{message[1:]}"
+        ) from error
+
+
+def _seeds(text: str) -> list[int]:
+    """Read `1-8` or `1,2,5`."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            low, _, high = part.partition("-")
+            seeds += range(int(low), int(high or low) + 1)
+    except ValueError as error:
+        raise AlrareError(f"--seeds {text}: expected numbers such as 1-8 or 1,2,5") from error
+    return seeds
+
+
+def _model_file(path: Path, suffix: str) -> Path:
+    """Return one of the two model files, given either of them or their folder."""
+    return path / f"ensemble{suffix}" if path.is_dir() else path.with_suffix(suffix)
+
+
+def _shown(value: float | None, factor: float, unit: str) -> str:
+    return "-" if value is None else f"{value * factor:.2f} {unit}"

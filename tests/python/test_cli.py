@@ -1,0 +1,212 @@
+"""The command line: what it prints, and how it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import alrare.commands
+import numpy as np
+import pytest
+from alrare.cli import main, parser
+from alrare.config import load_config
+from alrare.frames import labelled, read_frames, write_frames
+from alrare.template import template
+from ase import Atoms
+from ase.build import molecule
+from ase.io import write
+
+COMMANDS = ("run", "reference", "status", "report", "train", "evaluate", "label", "smd")
+COMMANDS += ("check", "validate", "template", "schema")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write(tmp_path / "ethane.xyz", molecule("C2H6"))
+    path = tmp_path / "al.toml"
+    path.write_text('name = "ethane"\nstructure = "ethane.xyz"\n[pull]\natoms = [1, 2]\n')
+    return path
+
+
+def test_the_template_is_valid_and_holds_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["template"]) == 0
+    path = tmp_path / "al.toml"
+    path.write_text(capsys.readouterr().out)
+    minimal = tmp_path / "minimal.toml"
+    minimal.write_text('name = "hexane"\nstructure = "hexane.xyz"\n')
+    assert load_config(path) == load_config(minimal)
+
+
+def test_the_template_explains_every_key() -> None:
+    text = template()
+    schema = alrare.config.Config.model_json_schema()
+    for table in schema["$defs"].values():
+        for key, entry in table["properties"].items():
+            assert f"{key} =" in text
+            assert entry["description"].split()[0] in text
+
+
+def test_the_schema_is_json_and_refuses_unknown_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["additionalProperties"] is False and "pull" in schema["properties"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"example:\n  alrare {command}" in text
+    example = text.split("example:\n  alrare ")[1].split("\n")[0].partition(" > ")[0]
+    parser().parse_args(example.split())
+
+
+def test_a_valid_campaign_is_summed_up(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(config)]) == 0
+    text = capsys.readouterr().out
+    assert "C2H6, 8 atoms, elements H C" in text
+    assert "atoms 1 (C) and 2 (C) from 1.52 Å to about 4.77 Å" in text
+    assert "2000 initial, then up to 150 in each of 10 iterations" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("pulls = 1", "pulls: unknown key"),
+        ("[select]\nsigma = -1", "sigma = -1: input should be greater than 0"),
+        ("[pull]\natoms = [1, 9]", "expected two of the 8 atoms"),
+        ("[pull]\natoms = [1, 1]", "the two pulled atoms must differ"),
+        ('structure = "m.xyz"', "m.xyz': no such file"),
+        ("name = ", "not valid TOML"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_1(
+    config: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+) -> None:
+    lines = ['name = "ethane"', 'structure = "ethane.xyz"']
+    lines = [line for line in lines if line.split()[0] != change.split()[0]]
+    config.write_text("\n".join([*lines, change]) + "\n")
+    assert main(["validate", str(config)]) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("alrare: ") and message in error
+    assert "Traceback" not in error
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_message(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["run", str(config), "--runs", str(tmp_path / "file"), "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert "could not be written" in error and "nothing finished is lost" in error
+
+
+def test_ctrl_c_says_how_to_go_on(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alrare.loop.run_campaign", interrupted)
+    assert main(["run", str(config), "--runs", "my runs"]) == 130
+    error = capsys.readouterr().err
+    assert f"go on with: alrare run {config} --runs 'my runs'" in error
+
+
+def test_run_passes_what_it_was_given(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def record(given: object, **more: object) -> None:
+        seen.update(more, config=given)
+
+    monkeypatch.setattr("alrare.loop.run_campaign", record)
+    assert main(["run", str(config), "--quiet"]) == 0
+    assert seen["runs"] == Path("runs") and seen["config_path"] == config
+    assert seen["config"] == load_config(config)
+
+
+def test_labels_are_made_once(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(
+        config.read_text()
+        + '[labeller]\nprogram = "ase"\ncalculator = "ase.calculators.lj.LennardJones"\n'
+    )
+    frames = [Atoms("H2", positions=[[0, 0, 0], [0, 0, d]]) for d in (0.9, 1.0, 0.1)]
+    write_frames(tmp_path / "in.extxyz", frames)
+    words = ["label", str(tmp_path / "in.extxyz"), str(tmp_path / "out.extxyz"), "--quiet"]
+    words += ["--config", str(config), "--workers", "1"]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "2 labelled (2 computed now, 0 known before), 1 failed" in text
+    assert "unphysical: atoms 1 and 2 are 0.100 Å apart" in text
+    assert len(read_frames(tmp_path / "out.extxyz")) == 2
+    assert main(words) == 0
+    assert "2 labelled (0 computed now, 2 known before)" in capsys.readouterr().out
+
+
+def test_errors_of_a_model_are_a_table_or_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from alrare.ensemble import random_ensemble
+
+    ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
+    ensemble.save(tmp_path / "ensemble.safetensors")
+    frame = molecule("CH4")
+    write_frames(tmp_path / "data.extxyz", [labelled(frame, -1.0, np.zeros((5, 3)))] * 2)
+    data = str(tmp_path / "data.extxyz")
+    assert main(["evaluate", str(tmp_path), data]) == 0
+    assert "frames                     2\nMAE of relative" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "ensemble.safetensors"), data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_frames"] == 2
+    assert main(["evaluate", str(tmp_path / "nowhere"), data]) == 1
+    assert "expected an ensemble.safetensors file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "1-x"], "--seeds 1-x: expected numbers such as 1-8 or 1,2,5"),
+        (["--relax-steps", "-5"], "--relax-steps -5: input should be greater than or equal to 0"),
+        (["--atoms", "1", "9"], "expected two of the 8 atoms"),
+        (["--atoms", "2", "2"], "the two pulled atoms must differ"),
+    ],
+)
+def test_a_pull_with_bad_options_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    write(tmp_path / "ethane.xyz", molecule("C2H6"))
+    given = ["smd", str(tmp_path), str(tmp_path / "ethane.xyz"), "-o", str(tmp_path / "out")]
+    assert main([*given, *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_status_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path / "nowhere")]) == 1
+    assert "no such run folder" in capsys.readouterr().err
+
+
+def test_the_light_commands_do_not_load_torch() -> None:
+    code = (
+        "import sys, alrare.cli as cli; cli.main(['schema']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'ase', 'matplotlib')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert run.returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    code = "import sys; from alrare.cli import main; sys.exit(main(['template']))"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert b"Traceback" not in error
