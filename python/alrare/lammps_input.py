@@ -29,7 +29,7 @@ INPUT_FILE = "in.smd"
 WORK_FILE = "work.dat"
 """Name of the work curve that a pull writes."""
 
-_MARGIN = 10.0  # Å around a molecule in the data file; the box then follows the atoms
+_MARGIN = 10.0  # Å around a molecule; its box never shrinks below this, and grows with the atoms
 _HOTTEST = 1e5  # K; a molecule above it (or NaN) has blown up
 
 
@@ -211,7 +211,7 @@ def _system(
         "units metal",
         "atom_style atomic",
         "atom_modify map yes sort 0 0.0",
-        f"boundary {'p p p' if periodic else 's s s'}",
+        f"boundary {'p p p' if periodic else 'm m m'}",
         f"read_data {DATA_FILE}",
         "neighbor 2.0 bin",
         "neigh_modify every 1 delay 0 check yes",

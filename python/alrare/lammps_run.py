@@ -13,6 +13,12 @@ from .errors import SimulationError
 from .lammps_input import INPUT_FILE
 from .tasks import ONE_THREAD, die_with_parent
 
+_BLOWN_UP = (
+    "structure_blew_up",  # the fix that `lammps_input` sets for this
+    "Domain too large",
+    "Non-numeric",
+    "Lost atoms",
+)
 _LAST_LINES = 12  # of the log, shown when a run fails
 
 
@@ -122,7 +128,7 @@ class _StepCounter:
 def _explain(status: int, words: list[str], folder: Path, last: list[str]) -> str:
     errors = [line for line in last if line.startswith("ERROR")]
     reason = errors[0] if errors else "\n".join(last[-4:]) or f"exit status {status}"
-    if "structure_blew_up" in reason:
+    if any(sign in reason for sign in _BLOWN_UP):
         reason = f"the structure blew up or is no longer a number ({reason})"
     elif "Unrecognized pair style" in reason or "Unrecognized fix style" in reason:
         reason += "; this LAMMPS does not load the alrare plugin: `alrare check` says why"

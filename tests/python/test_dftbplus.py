@@ -1,0 +1,229 @@
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alrare.config import Labeller
+from alrare.dftbplus import (
+    DftbPlus,
+    dftb_input,
+    geometry,
+    parameter_hashes,
+    program_version,
+    read_label,
+)
+from alrare.errors import LabelError
+from alrare.failures import LabelFailure
+from alrare.labellers import evaluate_frame, method_of
+from ase.build import molecule
+from ase.io import read
+from ase.units import Hartree
+
+SETTINGS = {"slater_koster": Path("/3ob"), "electronic_temperature": 300, "scc_tolerance": 1e-8}
+
+OUTCOMES = {
+    "ok_relaxed": None,
+    "ok_stretched": None,
+    "ok_broken_T1000": None,
+    "close_contact_CC_0.45": None,  # a geometry check is ours to make: see evaluate_frame
+    "close_contact_HH_0.3": None,
+    "scc_fail_broken_T0": "not_converged",
+    "scc_fail_maxiter5": "not_converged",
+    "scc_warn_broken_T0_convonly_no": "not_converged",
+    "nan_coordinate": "not_converged",
+    "coincident_atoms": "unphysical",
+    "missing_skf": "rejected",
+    "missing_one_skf_HC": "rejected",
+    "missing_hubbard_H": "rejected",
+    "truncated_skf": "rejected",
+    "truncated_geo": "rejected",
+    "bad_keyword_CalculateForces": "rejected",
+    "no_dftb_in": "rejected",
+}
+
+
+def status_of(case):
+    return int((case / "exitcode").read_text())
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES.items())
+def test_every_way_to_fail_is_recognised(dftb_cases, name, outcome):
+    case = dftb_cases / name
+    if outcome is None:
+        energy, forces = read_label(case, status_of(case), 20)
+        assert np.isfinite(energy)
+        np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-6)
+        return
+    with pytest.raises(LabelFailure) as caught:
+        read_label(case, status_of(case), 20)
+    assert caught.value.kind == outcome
+
+
+def test_the_energy_is_the_one_that_the_forces_belong_to(dftb_cases):
+    case = dftb_cases / "ok_broken_T1000"
+    energy, _ = read_label(case, 0, 20)
+    mermin = re.search(r"Total Mermin free energy:\s+(\S+) H", (case / "detailed.out").read_text())
+    internal = re.search(r"Total energy:\s+(\S+) H", (case / "detailed.out").read_text())
+    assert mermin and internal
+    assert energy == pytest.approx(float(mermin.group(1)) * Hartree, abs=1e-7)
+    assert energy < float(internal.group(1)) * Hartree - 0.1
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "no convergence line"])
+def test_half_a_result_is_no_label(dftb_cases, tmp_path, damage):
+    run = tmp_path / "run"
+    shutil.copytree(dftb_cases / "ok_relaxed", run)
+    tags = run / "results.tag"
+    if damage == "cut":
+        text = tags.read_text()
+        tags.write_text(text[: text.index("forces ") + 400])
+    elif damage == "empty":
+        tags.write_text("")
+    elif damage == "missing":
+        tags.unlink()
+    else:
+        (run / "detailed.out").write_text("")
+    with pytest.raises(LabelFailure):
+        read_label(run, 0, 20)
+
+
+def test_a_killed_program_is_a_crash(tmp_path):
+    with pytest.raises(LabelFailure, match="status -9") as caught:
+        read_label(tmp_path, -9, 20)
+    assert caught.value.kind == "crashed"
+
+
+def test_the_input_says_what_a_run_that_succeeded_said(dftb_cases):
+    def entries(text):
+        words = re.sub(r"[{}=\"]", " ", text).split()
+        return {" ".join(words[i : i + 2]) for i in range(len(words) - 1)}
+
+    ours = entries(dftb_input(["C", "H"], **SETTINGS))
+    real = entries((dftb_cases / "ok_relaxed" / "dftb_in.hsd").read_text())
+    for entry in (
+        "C -0.1492",
+        "H -0.1857",
+        "Exponent 4.0",
+        "ThirdOrderFull Yes",
+        "ConvergentSCCOnly Yes",
+        "SCCTolerance 1e-08",
+        "PrintForces Yes",
+        "ParserVersion 14",
+        "WriteResultsTag Yes",
+    ):
+        assert entry in real & ours
+    assert "[Kelvin] 300" in ours
+    assert "Prefix /3ob/" in ours
+
+
+def test_an_element_without_parameters_is_named():
+    with pytest.raises(LabelFailure, match=r"not for Si"):
+        dftb_input(["H", "Si"], **SETTINGS)
+
+
+def test_the_geometry_keeps_the_positions():
+    lines = geometry(molecule("CH3CH2OH")).splitlines()
+    assert lines[:2] == ["9 C", "C O H"]
+    written = [[float(word) for word in line.split()[2:]] for line in lines[2:]]
+    np.testing.assert_allclose(written, molecule("CH3CH2OH").positions, atol=1e-11)
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch, dftb_cases):
+    """A program named dftb+ that answers with the files of a real run."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def install(case):
+        program = folder / "dftb+"
+        program.write_text(
+            f"#!{sys.executable}\nimport pathlib, shutil, sys\n"
+            f"case = pathlib.Path({str(dftb_cases / case)!r})\n"
+            "for name in ('detailed.out', 'results.tag'):\n"
+            "    if (case / name).exists():\n"
+            "        shutil.copyfile(case / name, name)\n"
+            "print((case / 'stdout').read_text())\n"
+            "sys.exit(int((case / 'exitcode').read_text()))\n"
+        )
+        program.chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    install("no_dftb_in")
+    return install
+
+
+def calculator(folder):
+    return DftbPlus(
+        folder=folder,
+        slater_koster=Path("/3ob"),
+        electronic_temperature=300.0,
+        scc_tolerance=1e-8,
+        timeout=60.0,
+    )
+
+
+def test_results_of_the_call_before_are_never_taken(stand_in, dftb_cases, tmp_path):
+    hexane = read(dftb_cases / "ok_relaxed" / "geo.gen")
+    dftb = calculator(tmp_path)
+    stand_in("ok_relaxed")
+    energy, forces = evaluate_frame(dftb, hexane, min_distance=0.5)
+    assert energy == pytest.approx(-15.5815875533796 * Hartree, abs=1e-6)
+    assert forces.shape == (20, 3)
+    stand_in("missing_skf")  # fails without touching its old output files
+    hexane.positions[0] += 0.01
+    with pytest.raises(LabelFailure, match="SK file"):
+        evaluate_frame(dftb, hexane, min_distance=0.5)
+
+
+def test_converged_results_of_atoms_on_top_of_each_other_are_refused(dftb_cases, tmp_path):
+    for name in ("close_contact_CC_0.45", "close_contact_HH_0.3"):
+        frame = read(dftb_cases / name / "geo.gen")
+        with pytest.raises(LabelFailure, match="Å apart") as caught:
+            evaluate_frame(calculator(tmp_path), frame, min_distance=0.5)
+        assert caught.value.kind == "unphysical"
+
+
+def test_the_method_holds_version_temperature_and_parameters(stand_in, tmp_path):
+    assert program_version() == "25.1"
+    for name in ("C-C", "C-H", "H-C", "H-H"):
+        (tmp_path / f"{name}.skf").write_text(name)
+    labeller = Labeller(program="dftb+", slater_koster=tmp_path)
+    method = method_of(labeller, ["H", "C"])
+    assert method.description["version"] == "25.1"
+    assert method.hash == method_of(labeller, ["C", "H"]).hash
+    warmer = labeller.model_copy(update={"electronic_temperature": 1000.0})
+    assert method_of(warmer, ["H", "C"]).hash != method.hash
+    (tmp_path / "C-H.skf").write_text("changed")
+    assert method_of(labeller, ["H", "C"]).hash != method.hash
+
+
+def test_a_missing_parameter_file_or_program_is_named(tmp_path, monkeypatch):
+    (tmp_path / "H-H.skf").write_text("")
+    with pytest.raises(LabelError, match=r"expected H-C.skf, C-H.skf, C-C.skf there"):
+        parameter_hashes(tmp_path, ["H", "C"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabelError, match=r"dftb\+: no such program on PATH; install"):
+        program_version()
+    with pytest.raises(LabelFailure, match="No such file") as caught:
+        evaluate_frame(calculator(tmp_path), molecule("CH4"), min_distance=0.5)
+    assert caught.value.kind == "rejected"
+
+
+def test_the_real_program_repeats_a_known_label(dftb_cases, tmp_path):
+    parameters = dftb_cases.parent / "3ob"
+    if shutil.which("dftb+") is None:
+        pytest.skip("dftb+ is not installed")
+    dftb = DftbPlus(
+        folder=tmp_path,
+        slater_koster=parameters,
+        electronic_temperature=300.0,
+        scc_tolerance=1e-8,
+        timeout=60.0,
+    )
+    case = dftb_cases / "ok_relaxed"
+    energy, forces = evaluate_frame(dftb, read(case / "geo.gen"), min_distance=0.5)
+    known, known_forces = read_label(case, 0, 20)
+    assert energy == pytest.approx(known, abs=1e-4)
+    np.testing.assert_allclose(forces, known_forces, atol=1e-3)

@@ -1,0 +1,198 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from alrare.config import Labeller
+from alrare.errors import AlrareError, LabelError
+from alrare.label import MAX_ATTEMPTS, label
+from alrare.label_store import LabelStore
+from alrare.progress import SilentProgress
+from ase import Atoms
+
+
+def frame(x):
+    return Atoms("CH", [[x, 0, 0], [x, 1.1, 0]])
+
+
+@pytest.fixture
+def batch(tmp_path, fake_labeller):
+    """Label frames, given by where their first atom is, with the calculator that logs calls."""
+
+    def run(*where, workers=2, timeout=20.0, seconds=0.0):
+        return label(
+            [frame(x) for x in where],
+            labeller=Labeller(
+                program="ase",
+                calculator=fake_labeller,
+                arguments={"log": str(tmp_path / "log"), "seconds": seconds},
+                timeout=timeout,
+            ),
+            store_path=tmp_path / "labels.sqlite",
+            folder=tmp_path / "labels",
+            workers=workers,
+            progress=SilentProgress(),
+            origin="iteration 1",
+        )
+
+    return run
+
+
+@pytest.fixture
+def calls(tmp_path):
+    """How often each frame was computed so far."""
+
+    def count():
+        log = tmp_path / "log"
+        return Counter(
+            float(line.split()[0])
+            for line in (log.read_text().splitlines() if log.exists() else [])
+        )
+
+    return count
+
+
+def stored(tmp_path, keys):
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        return store.frames(keys)
+
+
+def test_a_label_is_never_computed_twice(tmp_path, batch, calls):
+    first = batch(1.0, 2.0, 1.0, 3.0)
+    assert (len(first.keys), first.computed, first.reused, first.failed) == (3, 3, 0, ())
+    again = batch(3.0, 4.0, 1.0)
+    assert (again.computed, again.reused) == (1, 2)
+    assert set(calls().values()) == {1}
+    frames = stored(tmp_path, again.keys)
+    assert [f.positions[0, 0] for f in frames] == [3.0, 4.0, 1.0]
+    assert frames[1].get_potential_energy() == pytest.approx(0.5 * (16 + 16 + 1.21))
+    np.testing.assert_allclose(frames[1].get_forces(), -frames[1].positions)
+    assert frames[1].info["origin"] == "iteration 1"
+
+
+def test_nothing_to_label_starts_nothing(batch, calls):
+    assert batch().keys == ()
+    assert not calls()
+
+
+def test_every_failure_is_recorded_with_its_reason_and_the_others_go_on(tmp_path, batch):
+    result = batch(1.0, 70.5, 60.5, 50.5, 2.0)
+    assert (len(result.keys), result.computed) == (2, 2)
+    assert {f.kind for f in result.failed} == {"not_converged", "crashed", "unphysical"}
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        assert store.counts() == {"ok": 2, "not_converged": 1, "crashed": 1, "unphysical": 1}
+    lost = next(f for f in result.failed if f.kind == "not_converged")
+    assert "SCF did not converge" in lost.reason
+    kept = tmp_path / "labels" / "failed" / lost.key[:16]
+    assert "SCF did not converge" in (kept / "reason.txt").read_text()
+    assert (kept / "frame.extxyz").is_file()
+    assert not (tmp_path / "labels" / "scratch").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_hanging_labeller_fails_its_label_alone(batch, workers):
+    result = batch(1.0, 90.5, 2.0, 3.0, workers=workers, timeout=1.0)
+    assert [f.kind for f in result.failed] == ["timed_out"]
+    assert len(result.keys) == 3
+
+
+def test_a_killed_worker_fails_its_label_alone(batch, calls):
+    result = batch(1.0, 80.5, 2.0, 3.0, workers=1)
+    assert [(f.kind, "SIGKILL" in f.reason) for f in result.failed] == [("crashed", True)]
+    assert len(result.keys) == 3
+    assert set(calls().values()) == {1}
+
+
+def test_lasting_failures_are_not_tried_again_and_others_not_for_ever(batch, calls):
+    for _ in range(MAX_ATTEMPTS + 2):
+        result = batch(1.0, 70.5, 80.5)
+    assert calls() == {1.0: 1, 70.5: 1, 80.5: MAX_ATTEMPTS}
+    assert len(result.failed) == 2
+
+
+def test_a_batch_of_which_nothing_could_be_labelled_stops_and_says_why(batch):
+    with pytest.raises(LabelError, match=r"all 3 labels failed: 2 not_converged, 1 crashed;.*kept"):
+        batch(70.1, 70.2, 60.5)
+
+
+def test_one_new_failure_beside_reused_labels_does_not_stop(batch):
+    batch(1.0)
+    assert batch(1.0, 70.5).reused == 1
+
+
+def test_a_frame_that_is_no_number_is_a_failure_like_others(batch):
+    result = batch(1.0, float("nan"))
+    assert [f.kind for f in result.failed] == ["unphysical"]
+
+
+def test_a_missing_calculator_is_named(tmp_path):
+    with pytest.raises(LabelError, match=r"no_such\.Thing"):
+        label(
+            [frame(1.0)],
+            labeller=Labeller(program="ase", calculator="no_such.Thing"),
+            store_path=tmp_path / "labels.sqlite",
+            folder=tmp_path,
+            workers=1,
+            progress=SilentProgress(),
+        )
+
+
+def test_labellers_import_no_torch_and_use_one_thread(tmp_path, batch):
+    batch(1.0, 2.0)
+    for line in (tmp_path / "log").read_text().splitlines():
+        assert line.split()[2:] == ["False", "1"]
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from alrare.config import Labeller
+from alrare.label import label
+from alrare.progress import SilentProgress
+from ase import Atoms
+
+folder, calculator = Path(sys.argv[1]), sys.argv[2]
+label(
+    [Atoms("CH", [[x, 0, 0], [x, 1.1, 0]]) for x in range(12)],
+    labeller=Labeller(program="ase", calculator=calculator,
+                      arguments={"log": str(folder / "log"), "seconds": 0.2}, timeout=20.0),
+    store_path=folder / "labels.sqlite", folder=folder / "labels", workers=2,
+    progress=SilentProgress(), origin="iteration 1")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_driver_leaves_no_process_and_repeats_no_label(
+    tmp_path, fake_labeller, batch, calls, has_ended, number
+):
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path), fake_labeller],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,
+    ) as driver:
+        while sum(calls().values()) < 5:
+            time.sleep(0.02)
+        driver.send_signal(number)
+        driver.wait()
+    assert driver.returncode != 0
+    workers = {int(line.split()[1]) for line in (tmp_path / "log").read_text().splitlines()}
+    assert all(has_ended(pid) for pid in workers)
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        finished = store.counts()["ok"]
+    result = batch(*range(12), seconds=0.2)
+    assert len(result.keys) == 12
+    assert result.reused == finished >= 1
+    # Only what was under way, a label a worker, was started a second time.
+    assert sum(calls().values()) <= 12 + 4
+    assert all(n == 1 for x, n in calls().items() if x < finished - 2)
+
+
+def test_a_disk_that_refuses_is_named(tmp_path, batch):
+    (tmp_path / "labels.sqlite").mkdir()
+    with pytest.raises(AlrareError, match=r"labels\.sqlite: .*no finished label is lost"):
+        batch(1.0)

@@ -1,0 +1,85 @@
+import sqlite3
+
+import numpy as np
+import pytest
+from alrare.errors import AlrareError
+from alrare.label_store import LabelStore
+from ase import Atoms
+from ase.build import molecule
+
+ETHANE = molecule("C2H6")
+FORCES = np.arange(24.0).reshape(8, 3) / 3
+
+
+def test_a_label_comes_back_to_the_last_bit(tmp_path):
+    cell = Atoms("CH", [[0, 1 / 3, 2], [3, 4, 5]], cell=[9, 8, 7], pbc=[True, False, True])
+    with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
+        store.put_ok("a", ETHANE, energy=-1 / 3, forces=FORCES, origin="initial")
+        store.put_ok("b", cell, energy=2.0, forces=np.ones((2, 3)))
+    with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
+        second, first = store.frames(["b", "a"])
+    assert first.get_potential_energy() == -1 / 3
+    np.testing.assert_array_equal(first.get_forces(), FORCES)
+    np.testing.assert_array_equal(first.positions, ETHANE.positions)
+    assert first.get_chemical_symbols() == ETHANE.get_chemical_symbols()
+    assert first.info == {"label": "a", "origin": "initial"}
+    np.testing.assert_array_equal(second.cell.array, cell.cell.array)
+    assert list(second.pbc) == [True, False, True]
+
+
+def test_a_good_label_is_never_overwritten(tmp_path):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        store.put_failed("a", ETHANE, kind="crashed", reason="died")
+        store.put_ok("a", ETHANE, energy=1.0, forces=FORCES)
+        store.put_failed("a", ETHANE, kind="timed_out", reason="late")
+        store.put_ok("a", ETHANE, energy=2.0, forces=FORCES)
+        row = store.get("a")
+        assert row is not None
+        assert (row.status, row.reason, row.attempts) == ("ok", "", 2)
+        assert store.frames(["a"])[0].get_potential_energy() == 1.0
+
+
+def test_labels_are_counted_by_status_and_listed_by_origin(tmp_path):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        for key, origin in (("b", "initial"), ("a", "initial"), ("c", "iteration 1")):
+            store.put_ok(key, ETHANE, energy=0.0, forces=FORCES, origin=origin)
+        store.put_failed("d", ETHANE, kind="not_converged", reason="", origin="initial")
+        assert store.counts() == {"ok": 3, "not_converged": 1}
+        assert store.keys() == ["a", "b", "c"]
+        assert store.keys("initial") == ["a", "b"]
+        assert store.get("x") is None
+
+
+def test_a_failed_label_is_not_handed_out(tmp_path):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        store.put_failed("d", ETHANE, kind="not_converged", reason="")
+        with pytest.raises(AlrareError, match="expected a good label d"):
+            store.frames(["d"])
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        with pytest.raises(KeyboardInterrupt), store.transaction():
+            store.put_ok("a", ETHANE, energy=0.0, forces=FORCES)
+            raise KeyboardInterrupt
+        assert store.counts() == {}
+        with store.transaction():
+            store.put_ok("a", ETHANE, energy=0.0, forces=FORCES)
+        assert store.counts() == {"ok": 1}
+
+
+def test_a_foreign_or_damaged_file_is_refused(tmp_path):
+    connection = sqlite3.connect(tmp_path / "foreign.sqlite")
+    connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    (tmp_path / "damaged.sqlite").write_bytes(b"no database at all" * 100)
+    with (
+        pytest.raises(AlrareError, match=r"foreign.sqlite: expected a label store .* foreign file"),
+        LabelStore(tmp_path / "foreign.sqlite"),
+    ):
+        pass
+    with (
+        pytest.raises(AlrareError, match=r"damaged.sqlite: .* could not be read or written"),
+        LabelStore(tmp_path / "damaged.sqlite"),
+    ):
+        pass

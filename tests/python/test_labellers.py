@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from alrare.config import Labeller
+from alrare.failures import LabelFailure
+from alrare.label_worker import LabelWorker
+from alrare.labellers import describe_failures, evaluate_frame, make_calculator, method_of
+from ase import Atoms
+from ase.build import molecule
+from ase.units import Hartree, kB
+from tblite.interface import Calculator as TBLiteCalculator
+
+XTB = Labeller()
+
+
+def evaluate(atoms, labeller=XTB, folder=None, keep_state=False):
+    calculator = make_calculator(labeller, folder, keep_state=keep_state)
+    return evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
+
+
+def broken_ethane():
+    ethane = molecule("C2H6")
+    half = ethane.positions[:, 2] > 0
+    ethane.positions[half, 2] += 1.5
+    return ethane
+
+
+def test_forces_are_minus_the_energy_gradient_at_a_broken_bond_too():
+    hot = XTB.model_copy(update={"electronic_temperature": 3000.0})
+    atoms = broken_ethane()
+    _, forces = evaluate(atoms, hot)
+    step, energies = 1e-3, []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[0, 2] += sign * step
+        energies.append(evaluate(moved, hot)[0])
+    assert forces[0, 2] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=2e-4)
+
+
+def test_the_electronic_temperature_is_in_kelvin():
+    atoms = broken_ethane()
+    api = TBLiteCalculator("GFN2-xTB", atoms.numbers, atoms.positions / 0.529177210544)
+    api.set("verbosity", 0)
+    api.set("temperature", 3000.0 * kB / Hartree)
+    hot = XTB.model_copy(update={"electronic_temperature": 3000.0})
+    assert evaluate(atoms, hot)[0] == pytest.approx(api.singlepoint()["energy"] * Hartree, abs=1e-4)
+    assert evaluate(atoms)[0] - evaluate(atoms, hot)[0] > 0.05
+
+
+def test_a_label_does_not_depend_on_the_frame_before(tmp_path):
+    ethane = molecule("C2H6")
+    worker = LabelWorker(XTB, tmp_path)
+    try:
+        alone = worker.evaluate(ethane)
+        worker.evaluate(broken_ethane())
+        after = worker.evaluate(ethane)
+    finally:
+        worker.end()
+    assert after.energy == pytest.approx(alone.energy, abs=1e-9)
+    np.testing.assert_allclose(after.forces, alone.forces, atol=1e-9)
+
+
+def test_keeping_the_wave_function_changes_no_label_along_a_path():
+    ethane, kept = molecule("C2H6"), make_calculator(XTB, None, keep_state=True)
+    for _ in range(5):
+        ethane.positions[0, 2] += 0.02
+        energy, forces = evaluate_frame(kept, ethane, min_distance=0.5)
+        fresh = evaluate(ethane)
+        assert energy == pytest.approx(fresh[0], abs=1e-5)
+        np.testing.assert_allclose(forces, fresh[1], atol=1e-3)
+
+
+def test_the_frame_itself_stays_as_it_is():
+    ethane = molecule("C2H6")
+    evaluate(ethane)
+    assert ethane.calc is None
+
+
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [([[0, 0, 0], [0, 0, np.nan]], "not finite"), ([[0, 0, 0], [0, 0, 0.3]], "0.300 Å apart")],
+)
+def test_frames_that_are_not_sane_are_refused(positions, message):
+    with pytest.raises(LabelFailure, match=message) as caught:
+        evaluate(Atoms("H2", positions))
+    assert caught.value.kind == "unphysical"
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [(70.5, "not_converged"), (60.5, "crashed"), (50.5, "unphysical")],
+)
+def test_a_failing_calculator_is_classified(fake_labeller, tmp_path, where, kind):
+    labeller = Labeller(
+        program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "log")}
+    )
+    with pytest.raises(LabelFailure) as caught:
+        evaluate(Atoms("H", [[where, 0, 0]]), labeller)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("path", ["no_such_module.Thing", "ase.calculators.emt.NoSuch", "Thing"])
+def test_a_calculator_that_does_not_exist_is_named(path):
+    with pytest.raises(LabelFailure, match=path) as caught:
+        make_calculator(Labeller(program="ase", calculator=path), None, keep_state=False)
+    assert caught.value.kind == "rejected"
+
+
+def test_methods_differ_in_everything_that_changes_a_label():
+    methods = [
+        XTB,
+        XTB.model_copy(update={"method": "GFN1-xTB"}),
+        XTB.model_copy(update={"electronic_temperature": 1000.0}),
+        Labeller(program="ase", calculator="ase.calculators.emt.EMT"),
+        Labeller(program="ase", calculator="ase.calculators.emt.EMT", arguments={"asap_cutoff": 1}),
+    ]
+    hashes = {method_of(labeller, ["H", "C"]).hash for labeller in methods}
+    assert len(hashes) == len(methods)
+    patient = XTB.model_copy(update={"timeout": 1.0, "min_distance": 0.7})
+    assert method_of(patient, ["C", "H"]) == method_of(XTB, ["H", "C"])
+
+
+def test_failures_are_counted_by_kind():
+    kinds = ["timed_out", "crashed", "timed_out"]
+    assert describe_failures(kinds) == "2 timed_out, 1 crashed"

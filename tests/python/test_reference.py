@@ -1,0 +1,235 @@
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from alrare.config import InitialData, Labeller, Pull
+from alrare.errors import AlrareError, SimulationError
+from alrare.frames import label_of, read_frames
+from alrare.label import label
+from alrare.label_store import LabelStore
+from alrare.labeller_md import POTENTIAL, LabellerMD, run_md
+from alrare.labellers import evaluate_frame, make_calculator
+from alrare.lammps_input import pull_input, write_data_file
+from alrare.lammps_run import lammps_command, run_lammps
+from alrare.progress import SilentProgress
+from alrare.reference import PULL_STRIDE, run_pulls, run_reference
+from alrare.tasks import worker_pool
+from alrare.work import activation_energy, read_work
+from ase import Atoms
+from ase.build import molecule
+
+PULL = Pull(atoms=(1, 2), relax_steps=20, steps=60, rate=20.0, seeds=(1, 2))
+INITIAL = InitialData(equilibration_steps=5, steps=20, stride=2)
+
+
+def reference(folder, labeller=None, pull=PULL, progress=None):
+    return run_reference(
+        structure=molecule("C2H6"),
+        elements=["H", "C"],
+        labeller=labeller or Labeller(),
+        initial=INITIAL,
+        pull=pull,
+        timestep=0.5,
+        folder=folder,
+        store_path=folder / "labels.sqlite",
+        workers=2,
+        progress=progress or SilentProgress(),
+    )
+
+
+class Watching(SilentProgress):
+    def __init__(self):
+        self.stages = []
+
+    def stage(self, name, total):
+        self.stages.append((name, total))
+        return super().stage(name, total)
+
+
+@pytest.fixture(scope="module")
+def watching():
+    return Watching()
+
+
+@pytest.fixture(scope="module")
+def ethane(tmp_path_factory, watching):
+    folder = tmp_path_factory.mktemp("reference")
+    return folder, reference(folder, progress=watching)
+
+
+def test_the_relaxed_structure_is_a_minimum(ethane):
+    _, result = ethane
+    assert np.abs(label_of(result.structure)[1]).max() < 0.01
+
+
+def test_the_pull_stretches_the_molecule_and_its_work_is_the_force_integral(ethane):
+    _, result = ethane
+    assert set(result.pulls) == {1, 2}
+    curves = [read_work(folder / "work.dat") for folder in result.pulls.values()]
+    for curve in curves:
+        np.testing.assert_array_equal(curve.step, np.arange(61))
+        np.testing.assert_allclose(curve.work, np.cumsum(curve.force) * 20 * 0.5e-3, atol=1e-9)
+        assert curve.distance[-1] > curve.distance[0] + 0.2
+        assert activation_energy(curve) > 0.1
+    assert not np.array_equal(curves[0].distance, curves[1].distance)
+
+
+def test_kept_frames_carry_the_labels_of_their_positions(ethane):
+    _, result = ethane
+    frames = read_frames(result.pulls[1] / "trajectory.extxyz")
+    steps = [frame.info["step"] for frame in frames]
+    assert steps == list(range(PULL_STRIDE, 61, PULL_STRIDE))
+    curve = read_work(result.pulls[1] / "work.dat")
+    np.testing.assert_allclose(
+        [f.info["distance"] for f in frames], curve.distance[steps], atol=1e-7
+    )
+    energies = [label_of(frame)[0] for frame in frames]
+    np.testing.assert_allclose(energies, curve.potential_energy[steps], atol=1e-6)
+    energy, forces = evaluate_frame(
+        make_calculator(Labeller(), result.pulls[1], keep_state=False), frames[-1], min_distance=0.5
+    )
+    assert energies[-1] == pytest.approx(energy, abs=1e-5)
+    np.testing.assert_allclose(label_of(frames[-1])[1], forces, atol=1e-3)
+
+
+def test_the_initial_data_are_labels_that_nothing_computes_again(ethane):
+    folder, result = ethane
+    assert len(result.data_keys) == 10
+    with LabelStore(folder / "labels.sqlite") as store:
+        frames = store.frames(result.data_keys)
+        assert set(store.keys("initial")) == set(result.data_keys)
+    again = label(
+        frames,
+        labeller=Labeller(),
+        store_path=folder / "labels.sqlite",
+        folder=folder / "labels",
+        workers=1,
+        progress=SilentProgress(),
+    )
+    assert (again.reused, again.computed) == (10, 0)
+
+
+def test_what_is_finished_is_never_repeated(ethane):
+    folder, result = ethane
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".sqlite"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    wider = PULL.model_copy(update={"seeds": (1, 2, 3)})
+    again = reference(folder, pull=wider)
+    assert again.data_keys == result.data_keys
+    assert set(again.pulls) == {1, 2, 3}
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert not list(folder.glob(".*"))
+
+
+def test_results_of_other_settings_are_refused(ethane):
+    folder, _ = ethane
+    with pytest.raises(AlrareError, match=r"pull_1: was made with another"):
+        reference(folder, pull=PULL.model_copy(update={"rate": 10.0}))
+    with pytest.raises(AlrareError, match=r"relaxed\.extxyz: was made with another"):
+        reference(folder, labeller=Labeller(electronic_temperature=1000.0))
+
+
+def test_a_failing_labeller_stops_the_reference_and_is_named(tmp_path, fake_labeller):
+    bad = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")})
+    with pytest.raises(SimulationError, match=r"labeller failed after 0 steps: not_converged"):
+        run_pulls(
+            structure=Atoms("CH", [[70.5, 0, 0], [71.6, 0, 0]]),
+            elements=["H", "C"],
+            labeller=bad,
+            pull=PULL,
+            timestep=0.5,
+            folder=tmp_path,
+            workers=1,
+            progress=SilentProgress(),
+        )
+    assert not (tmp_path / "pull_1").exists()
+
+
+def test_a_labeller_that_ends_its_process_is_reported(tmp_path, fake_labeller):
+    bad = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")})
+    with pytest.raises(SimulationError, match="ended its whole process"):
+        run_pulls(
+            structure=Atoms("CH", [[80.5, 0, 0], [81.6, 0, 0]]),
+            elements=["H", "C"],
+            labeller=bad,
+            pull=PULL,
+            timestep=0.5,
+            folder=tmp_path,
+            workers=1,
+            progress=SilentProgress(),
+        )
+
+
+def test_model_and_labeller_of_equal_forces_pull_alike(tmp_path, lmp):
+    """Langevin noise included: this is what makes paired comparisons worth their name."""
+    chain = Atoms("C4", [[1.35 * n, 0.3 * (n % 2), 0.1 * n] for n in range(4)])
+    pull = PULL.model_copy(update={"thermostat": "langevin", "temperature": 300.0, "atoms": (1, 4)})
+    settings = {"pull": pull, "seed": 3, "timestep": 0.5}
+    labeller = Labeller(
+        program="ase",
+        calculator="ase.calculators.lj.LennardJones",
+        arguments={"sigma": 1.2, "epsilon": 0.5, "rc": 30.0},
+    )
+    ours, theirs = tmp_path / "labeller", tmp_path / "model"
+    ours.mkdir()
+    theirs.mkdir()
+    task = LabellerMD(
+        text=pull_input(potential=POTENTIAL, **settings),
+        structure=chain,
+        elements=("C",),
+        labeller=labeller,
+        stride=10,
+        pulled=(1, 4),
+        folder=ours,
+    )
+    with worker_pool(1) as pool:
+        pool.submit(run_md, task).result()
+    write_data_file(theirs / "molecule.data", chain, ["C"])
+    model = "pair_style lj/cut 30.0\npair_coeff * * 0.5 1.2"
+    (theirs / "in.smd").write_text(pull_input(potential=model, **settings))
+    run_lammps(lammps_command(lmp, 1), folder=theirs)
+    a, b = read_work(ours / "work.dat"), read_work(theirs / "work.dat")
+    np.testing.assert_allclose(a.distance, b.distance, atol=1e-7)
+    np.testing.assert_allclose(a.work, b.work, atol=1e-7)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from alrare.config import Labeller, Pull
+from alrare.progress import SilentProgress
+from alrare.reference import run_pulls
+from ase.build import molecule
+
+if __name__ == "__main__":
+    run_pulls(structure=molecule("C2H6"), elements=["H", "C"], labeller=Labeller(),
+              pull=Pull(atoms=(1, 2), relax_steps=5, steps=int(sys.argv[2]), seeds=(1,)),
+              timestep=0.5, folder=Path(sys.argv[1]), workers=1, progress=SilentProgress())
+"""
+
+
+def test_a_killed_reference_starts_its_pull_again(tmp_path):
+    (tmp_path / "driver.py").write_text(KILLED)
+
+    def start(steps):
+        command = [sys.executable, tmp_path / "driver.py", tmp_path, str(steps)]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(command, env=env)
+
+    with start(100000) as driver:
+        while not (tmp_path / ".pull_1.partial" / "work.dat").exists():
+            assert driver.poll() is None
+            time.sleep(0.05)
+        driver.kill()
+    assert not (tmp_path / "pull_1").exists()
+    with start(20) as driver:
+        assert driver.wait() == 0
+    assert len(read_work(tmp_path / "pull_1" / "work.dat").step) == 21
+    assert not (tmp_path / ".pull_1.partial").exists()
+
+
+def test_progress_counts_every_step_once(ethane, watching):
+    assert watching.stages == [("relax", None), ("reference", 2 * 80 + 25)]

@@ -1,0 +1,49 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from alrare.tasks import worker_count, worker_pool
+
+
+def test_workers_compute_with_one_thread_and_the_driver_keeps_its_own(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with worker_pool(1) as pool:
+        seen = pool.submit(os.getenv, "OMP_NUM_THREADS").result()
+    assert seen == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_an_interrupted_pool_ends_its_workers_at_once(has_ended):
+    pid = None
+    with pytest.raises(KeyboardInterrupt), worker_pool(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        pool.submit(time.sleep, 3600)
+        raise KeyboardInterrupt
+    assert has_ended(pid)
+
+
+def test_workers_die_with_a_driver_that_is_killed(has_ended):
+    driver = (
+        "import os, time\n"
+        "from alrare.tasks import worker_pool\n"
+        "if __name__ == '__main__':\n"
+        "    with worker_pool(1) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        pool.submit(time.sleep, 3600).result()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert has_ended(pid)
+
+
+def test_zero_workers_means_one_for_each_core():
+    assert worker_count(0) == len(os.sched_getaffinity(0))
+    assert worker_count(3) == 3
