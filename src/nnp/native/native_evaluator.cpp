@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "native_evaluator.h"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace alrare::native {
+
+namespace {
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+bool machine_has(const Kernels *kernels) {
+  if (kernels == nullptr)
+    return false;
+#if defined(__x86_64__) || defined(__i386__)
+  if (kernels->lanes == 16)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
+  if (kernels->lanes == 8)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return true;
+}
+
+/// Adds d/dvec of the tile's slots to the edges' gradient; each edge belongs to one tile.
+void write_gradient(const TileBuilder &builder, const Tile &tile, double *gradient) {
+  for (int slot = 0; slot < tile.n_slots; ++slot) {
+    const std::int64_t edge = builder.edges()[size(slot)];
+    if (edge < 0)
+      continue;
+    gradient[3 * edge] = tile.bend_x[slot];
+    gradient[3 * edge + 1] = tile.bend_y[slot];
+    gradient[3 * edge + 2] = tile.bend_z[slot];
+  }
+}
+
+double sum(const float *values, int n) {
+  double out = 0.0;
+  for (int k = 0; k < n; ++k)
+    out += static_cast<double>(values[k]);
+  return out;
+}
+
+} // namespace
+
+const Kernels &find_kernels(const std::string &instruction_set) {
+  bool known = instruction_set == "auto";
+  for (const Kernels *kernels : {kernels_avx512(), kernels_avx2(), kernels_portable()}) {
+    const bool wanted =
+        instruction_set == "auto" || (kernels != nullptr && instruction_set == kernels->name);
+    if (wanted && machine_has(kernels))
+      return *kernels;
+    known = known || wanted;
+  }
+  if (known || instruction_set == "avx512" || instruction_set == "avx2")
+    throw std::runtime_error("instruction set " + instruction_set +
+                             " is not there on this machine or in this build");
+  throw std::runtime_error("unknown instruction set '" + instruction_set +
+                           "' (expected auto, avx512, avx2 or portable)");
+}
+
+NativeEvaluator::NativeEvaluator(const std::string &path, const NativeOptions &options)
+    : model_(path), kernels_(find_kernels(options.instruction_set)), threads_(options.threads) {
+  if (threads_ < 1)
+    throw std::runtime_error("threads must be >= 1, got " + std::to_string(threads_));
+  for (int t = 0; t < threads_; ++t)
+    builders_.push_back(std::make_unique<TileBuilder>(model_, kernels_));
+}
+
+std::string NativeEvaluator::description() const {
+  return std::string("native on cpu (") + kernels_.name + ", " + std::to_string(threads_) +
+         (threads_ == 1 ? " thread)" : " threads)");
+}
+
+void NativeEvaluator::plan(const Neighborhood &neighborhood) {
+  const int n = neighborhood.n_local;
+  first_edge_.assign(size(n) + 1, 0);
+  for (const std::int64_t i : neighborhood.edge_i)
+    ++first_edge_[size(i) + 1];
+  for (std::size_t i = 0; i < size(n); ++i)
+    first_edge_[i + 1] += first_edge_[i];
+
+  std::vector<int> start(size(model_.n_elements()) + 1, 0);
+  for (std::size_t i = 0; i < size(n); ++i) {
+    const std::int64_t species = neighborhood.species[i];
+    if (species < 0 || species >= model_.n_elements())
+      throw std::runtime_error("species " + std::to_string(species) + " is unknown to a model of " +
+                               std::to_string(model_.n_elements()) + " elements");
+    ++start[size(species) + 1];
+  }
+  for (std::size_t s = 1; s < start.size(); ++s)
+    start[s] += start[s - 1];
+
+  // every thread gets at least a few tiles, if there are centers enough for tiles of 16
+  int width = max_tile;
+  while (threads_ > 1 && width > 16 && n / width < 4 * threads_)
+    width -= 8;
+  batches_.clear();
+  for (int element = 0; element < model_.n_elements(); ++element)
+    for (int begin = start[size(element)]; begin < start[size(element) + 1]; begin += width)
+      batches_.push_back({element, begin, std::min(begin + width, start[size(element) + 1])});
+  centers_.resize(size(n));
+  for (int i = 0; i < n; ++i)
+    centers_[size(start[size(neighborhood.species[size(i)])]++)] = i;
+  tile_energies_.assign(batches_.size() * size(model_.n_members()), 0.0);
+}
+
+template <class Work> void NativeEvaluator::for_tiles(const Work &work) {
+  const int n = static_cast<int>(batches_.size());
+  if (threads_ == 1 || n < 2) {
+    for (int k = 0; k < n; ++k)
+      work(*builders_[0], k);
+    return;
+  }
+  std::vector<std::exception_ptr> thrown(builders_.size());
+#pragma omp parallel for num_threads(threads_) schedule(dynamic)
+  for (int k = 0; k < n; ++k) {
+#ifdef _OPENMP
+    const std::size_t thread = size(omp_get_thread_num());
+#else
+    const std::size_t thread = 0;
+#endif
+    if (thrown[thread])
+      continue;
+    try {
+      work(*builders_[thread], k);
+    } catch (...) {
+      thrown[thread] = std::current_exception();
+    }
+  }
+  for (const std::exception_ptr &one : thrown)
+    if (one)
+      std::rethrow_exception(one);
+}
+
+const Tile &NativeEvaluator::build(TileBuilder &builder, const Neighborhood &neighborhood,
+                                   const Batch &batch) {
+  return builder.build(neighborhood, first_edge_.data(), centers_.data() + batch.begin,
+                       batch.end - batch.begin);
+}
+
+void NativeEvaluator::sum_energies(const Neighborhood &neighborhood,
+                                   std::vector<double> &out) const {
+  const std::size_t members = size(model_.n_members());
+  double self = 0.0;
+  for (std::size_t i = 0; i < size(neighborhood.n_local); ++i)
+    self += model_.self_energy(static_cast<int>(neighborhood.species[i]));
+  out.assign(members, self);
+  for (std::size_t k = 0; k < tile_energies_.size(); ++k)
+    out[k % members] += tile_energies_[k];
+}
+
+void NativeEvaluator::evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
+                               Evaluation &out) {
+  const int members = model_.n_members();
+  if (weights.size() != size(members))
+    throw std::runtime_error("expected " + std::to_string(members) + " weights, got " +
+                             std::to_string(weights.size()));
+  plan(neighborhood);
+  out.gradient.resize(3 * neighborhood.n_edges());
+  const AevTables &tables = model_.tables();
+  for_tiles([&](TileBuilder &builder, int k) {
+    const Batch &batch = batches_[size(k)];
+    const Tile &tile = build(builder, neighborhood, batch);
+    kernels_.aev_forward(tables, tile);
+    float *const gradient = builder.gradient();
+    std::fill_n(gradient, size(tables.features) * size(tile.lanes), 0.0f);
+    for (int m = 0; m < members; ++m) {
+      const auto weight = static_cast<float>(weights[size(m)]);
+      kernels_.network(model_.network(batch.element, m), tile, weight, builder.energies(),
+                       weight != 0.0f ? gradient : nullptr);
+      tile_energies_[size(k) * size(members) + size(m)] = sum(builder.energies(), tile.n_centers);
+    }
+    kernels_.aev_backward(tables, tile, gradient);
+    write_gradient(builder, tile, out.gradient.data());
+  });
+  sum_energies(neighborhood, out.member_energies);
+}
+
+void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
+                                       std::vector<double> &member_energies,
+                                       std::vector<std::vector<double>> &gradients) {
+  const int members = model_.n_members();
+  plan(neighborhood);
+  gradients.resize(size(members));
+  for (std::vector<double> &gradient : gradients)
+    gradient.resize(3 * neighborhood.n_edges());
+  const AevTables &tables = model_.tables();
+  for_tiles([&](TileBuilder &builder, int k) {
+    const Batch &batch = batches_[size(k)];
+    const Tile &tile = build(builder, neighborhood, batch);
+    kernels_.aev_forward(tables, tile);
+    for (int m = 0; m < members; ++m) {
+      std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
+      kernels_.network(model_.network(batch.element, m), tile, 1.0f, builder.energies(),
+                       builder.gradient());
+      tile_energies_[size(k) * size(members) + size(m)] = sum(builder.energies(), tile.n_centers);
+      kernels_.aev_backward(tables, tile, builder.gradient());
+      write_gradient(builder, tile, gradients[size(m)].data());
+    }
+  });
+  sum_energies(neighborhood, member_energies);
+}
+
+void NativeEvaluator::atomic_energies(const Neighborhood &neighborhood, std::vector<double> &out) {
+  plan(neighborhood);
+  out.assign(size(model_.n_members()) * size(neighborhood.n_local), 0.0);
+  for_tiles([&](TileBuilder &builder, int k) {
+    const Batch &batch = batches_[size(k)];
+    const Tile &tile = build(builder, neighborhood, batch);
+    kernels_.aev_forward(model_.tables(), tile);
+    for (int m = 0; m < model_.n_members(); ++m) {
+      kernels_.network(model_.network(batch.element, m), tile, 0.0f, builder.energies(), nullptr);
+      for (int c = 0; c < tile.n_centers; ++c)
+        out[size(m) * size(neighborhood.n_local) + size(centers_[size(batch.begin + c)])] =
+            static_cast<double>(builder.energies()[c]);
+    }
+  });
+}
+
+void NativeEvaluator::descriptors(const Neighborhood &neighborhood, std::vector<float> &out) {
+  plan(neighborhood);
+  const std::vector<int> &places = model_.feature_places();
+  out.assign(places.size() * size(neighborhood.n_local), 0.0f);
+  const AevTables &tables = model_.tables();
+  for_tiles([&](TileBuilder &builder, int k) {
+    const Batch &batch = batches_[size(k)];
+    const Tile &tile = build(builder, neighborhood, batch);
+    kernels_.aev_forward(tables, tile);
+    for (int c = 0; c < tile.n_centers; ++c) {
+      const float *const row = tile.rows_aev + size(c) * size(tables.features);
+      float *const to = &out[size(centers_[size(batch.begin + c)]) * places.size()];
+      for (std::size_t f = 0; f < places.size(); ++f)
+        to[f] = row[places[f]];
+    }
+  });
+}
+
+} // namespace alrare::native

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
+#define ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
+
+#include "../evaluator.h"
+#include "kernels.h"
+#include "model.h"
+#include "tile_builder.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace alrare::native {
+
+/// How the engine runs.
+struct NativeOptions {
+  std::string instruction_set = "auto"; ///< auto | avx512 | avx2 | portable
+  int threads = 1;                      ///< OpenMP threads of this process
+};
+
+/// The kernels of an instruction set; "auto" is the best one this machine has.
+///
+/// Throws std::runtime_error when this machine or this build lacks it, or the name is unknown.
+const Kernels &find_kernels(const std::string &instruction_set);
+
+/// Evaluates `ensemble.safetensors` on a CPU without torch.
+///
+/// Centers of one element go through descriptor, networks and both backward passes in tiles of up
+/// to 48, so the scratch does not grow with the system: per thread it is about 1 MB for two
+/// elements, and what grows is the caller's neighborhood and gradient. Triples are found here; the
+/// neighborhood's own list is not read and may be empty. Energies are summed in the same order for
+/// any number of threads.
+class NativeEvaluator final : public Evaluator {
+public:
+  explicit NativeEvaluator(const std::string &path, const NativeOptions &options = {});
+
+  const Metadata &metadata() const override { return model_.metadata(); }
+  std::string description() const override;
+  void evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
+                Evaluation &out) override;
+  void evaluate_members(const Neighborhood &neighborhood, std::vector<double> &member_energies,
+                        std::vector<std::vector<double>> &gradients) override;
+
+  /// Energies of every member and center without self energies, (M, n_local), eV; no gradient.
+  void atomic_energies(const Neighborhood &neighborhood, std::vector<double> &out);
+
+  /// Descriptors of the centers in the model's own order, (n_local, F).
+  void descriptors(const Neighborhood &neighborhood, std::vector<float> &out);
+  int n_features() const { return static_cast<int>(model_.feature_places().size()); }
+
+private:
+  struct Batch {
+    int element, begin, end; ///< of centers_
+  };
+  /// Sorts the centers by element and cuts them into tiles.
+  void plan(const Neighborhood &neighborhood);
+  /// Calls work(builder, tile number) for every tile, on all threads; throws what a thread threw.
+  template <class Work> void for_tiles(const Work &work);
+  const Tile &build(TileBuilder &builder, const Neighborhood &neighborhood, const Batch &batch);
+  void sum_energies(const Neighborhood &neighborhood, std::vector<double> &out) const;
+
+  Model model_;
+  const Kernels &kernels_;
+  int threads_;
+  std::vector<std::unique_ptr<TileBuilder>> builders_; // one per thread
+  std::vector<std::int64_t> first_edge_;
+  std::vector<int> centers_;
+  std::vector<Batch> batches_;
+  std::vector<double> tile_energies_; // (tiles, M)
+};
+
+} // namespace alrare::native
+
+#endif
