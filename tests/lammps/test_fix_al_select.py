@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.io import read
-
 from alrare.ensemble import load_ensemble, random_ensemble
 from alrare.lammps_input import write_data_file
 from alrare.torchscript import export_torchscript
+from ase import Atoms
+from ase.io import read
 
 HEXANE = Path(__file__).parents[2] / "examples" / "hexane" / "hexane.xyz"
 KCAL_PER_MOL = 0.04336410390059322  # eV, as LAMMPS converts
@@ -250,7 +249,7 @@ def test_a_fresh_start_overwrites(simulate, tmp_path):
     assert len(set(steps(frames))) == len(frames) > 0
 
 
-def test_units_real_give_the_same_file_in_eV_and_angstrom(simulate, tmp_path):
+def test_units_real_give_the_same_file(simulate, tmp_path):
     pick = "fix pick all al_select 1 candidates.extxyz threshold value {} energy {}\nrun 0\n"
     simulate(pick.format(0.1, 0.01) + COUNT)
     [metal], counts = chosen(tmp_path), counters(tmp_path)
@@ -268,6 +267,18 @@ def test_hybrid_overlay_selects_what_the_pair_style_alone_does(simulate, tmp_pat
     alone = steps(chosen(tmp_path))
     simulate(PULL + PICK + "run 60\n", pair="hybrid/overlay zero 5.0 nnp_ensemble")
     assert steps(chosen(tmp_path)) == alone != []
+
+
+def test_rerun_of_the_trajectory_selects_what_the_run_did(simulate, tmp_path):
+    simulate(
+        PULL + PICK + "dump all all custom 1 all.dump id type x y z\n"
+        "dump_modify all format float %.17g\nrun 40\nunfix pull\n"
+        "variable d equal sqrt((xcm(head,x)-xcm(tail,x))^2+(xcm(head,y)-xcm(tail,y))^2"
+        "+(xcm(head,z)-xcm(tail,z))^2)\n"
+        + PICK.replace("candidates", "again")
+        + "rerun all.dump dump x y z\n"
+    )
+    assert steps(chosen(tmp_path, "again.extxyz")) == steps(chosen(tmp_path)) != []
 
 
 def test_a_variable_of_a_compute_is_current_on_every_look(simulate, tmp_path):
@@ -335,7 +346,7 @@ PICKED = "fix pick all al_select 1 candidates.extxyz "
         ("fix pick all al_select 0 c.extxyz", "N = 0: must be >= 1"),
         ("fix pick all al_select x c.extxyz", "Expected integer parameter instead of 'x'"),
         ("fix pick some al_select 1 c.extxyz", "expected group all"),
-        (PICKED + "treshold value 1", "unknown keyword 'treshold'; the keywords are threshold"),
+        (PICKED + "limit value 1", "unknown keyword 'limit'; the keywords are threshold"),
         (PICKED + "threshold 0.1", "threshold: expected adaptive or value, got '0.1'"),
         (PICKED + "threshold value", "expected the threshold after 'value', got the end of the"),
         (PICKED + "threshold value -1", "threshold = -1: must be >= 0"),
