@@ -1,0 +1,105 @@
+"""The cache of descriptors gives the forces of the model it was made for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from alrare.aev import AEVConstants
+from alrare.descriptors import DescriptorCache
+from alrare.ensemble import random_ensemble
+from alrare.errors import ModelError
+from alrare.gradients import MemberGradient
+from ase import Atoms
+from ase.build import molecule
+
+
+def frames() -> list[Atoms]:
+    """Molecules of several sizes, one periodic cell, isolated atoms."""
+    rng = np.random.default_rng(0)
+    made = [molecule("C2H6"), molecule("CH4"), Atoms("CH", [(0, 0, 0), (9, 9, 9)])]
+    crystal = molecule("C2H6")
+    crystal.set_cell([[5.5, 0, 0], [0.7, 5.2, 0], [0.2, -0.4, 5.9]])
+    crystal.pbc = True
+    for atoms in (*made[:2], crystal):
+        atoms.rattle(0.1, rng=rng)
+    return [*made, crystal]
+
+
+def open_cache(folder: Path, elements: tuple[str, ...] = ("H", "C")) -> DescriptorCache:
+    return DescriptorCache(folder, constants=AEVConstants(), elements=elements)
+
+
+def test_cached_descriptors_give_the_energies_and_forces_of_the_ensemble(tmp_path: Path) -> None:
+    ensemble = random_ensemble(members=2)
+    cache = open_cache(tmp_path)
+    cache.add(frames())
+    batch = cache.batch(cache.keys(frames()))
+    expected = ensemble.evaluate(frames())
+    for m in range(2):
+        networks = [
+            [
+                (ensemble.weights[f"{e}.{k}.weight"][m], ensemble.weights[f"{e}.{k}.bias"][m])
+                for k in range(4)
+            ]
+            for e in "HC"
+        ]
+        member = MemberGradient(batch, networks, [torch.zeros(128)] * 2)
+        assert np.allclose(member.energies, expected.energies[m], atol=1e-5)
+        forces = np.concatenate([f[m] for f in expected.forces])
+        assert np.allclose(member.compute_forces(), forces, atol=1e-5)
+
+
+def test_forces_backward_is_the_transpose_of_forces(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    cache.add(frames())
+    batch = cache.batch(cache.keys(frames()))
+    torch.manual_seed(0)
+    grad = torch.randn_like(batch.atoms.aev)
+    bar = torch.randn(len(grad), 3)
+    there = (batch.forces(grad) * bar).sum()
+    back = (batch.forces_backward(bar) * grad).sum()
+    assert float(there) == pytest.approx(float(back), rel=1e-4)
+
+
+def test_nothing_is_computed_twice(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    assert cache.add(frames()[:2]) == 2
+    assert cache.add(frames()) == 2
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = open_cache(tmp_path)
+    assert len(again) == 4
+    assert again.add([*frames(), *frames()]) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+
+
+def test_another_element_list_has_its_own_descriptors(tmp_path: Path) -> None:
+    open_cache(tmp_path).add(frames())
+    other = open_cache(tmp_path, ("H", "C", "O"))
+    assert len(other) == 0
+    assert other.add(frames()) == 4
+    assert other.atoms(other.keys(frames()[:1])).aev.shape == (8, 3 * 16 + 6 * 32)
+
+
+def test_an_interrupted_write_leaves_no_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alrare.descriptors.save_file", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(tmp_path).add(frames())
+    assert list(tmp_path.iterdir()) == []
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_damaged_shard_and_an_unknown_element_are_named(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    with pytest.raises(ModelError, match="element O is unknown"):
+        cache.add([molecule("H2O")])
+    cache.add(frames())
+    (shard,) = tmp_path.iterdir()
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(ModelError, match="damaged descriptor cache"):
+        open_cache(tmp_path)

@@ -1,0 +1,89 @@
+"""The model file and the evaluation of an ensemble."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from alrare.ensemble import energy_std, load_ensemble, random_ensemble
+from alrare.errors import ModelError
+from ase.build import molecule
+from safetensors.torch import save_file
+
+
+def test_a_saved_ensemble_is_read_back_exactly(tmp_path: Path) -> None:
+    ensemble = random_ensemble(self_energies=(-13.6, -1030.0), best_member=2, seed=7)
+    ensemble.save(tmp_path / "ensemble.safetensors")
+    read = load_ensemble(tmp_path / "ensemble.safetensors")
+    assert read.metadata == ensemble.metadata
+    assert set(read.weights) == set(ensemble.weights)
+    assert all(torch.equal(read.weights[name], ensemble.weights[name]) for name in read.weights)
+
+
+def test_metadata_holds_every_key_of_the_format() -> None:
+    content = json.loads(random_ensemble().metadata.to_json())
+    assert content["format"] == "alrare-ensemble"
+    assert content["units"] == {"length": "angstrom", "energy": "eV"}
+    assert content["hidden"] == {"H": [256, 192, 160], "C": [224, 192, 160]}
+    assert {
+        "format_version", "elements", "members", "best_member", "cutoff", "angular_cutoff",
+        "receptive_field", "aev", "activation", "self_energies", "method", "dataset",
+        "alrare_version", "seeds",
+    } <= set(content)  # fmt: skip
+
+
+def test_random_ensembles_are_reproducible_and_members_differ() -> None:
+    one, same = random_ensemble(seed=4), random_ensemble(seed=4)
+    weight = one.weights["H.0.weight"]
+    assert weight.shape == (3, 256, 128)
+    assert torch.equal(weight, same.weights["H.0.weight"])
+    assert not torch.equal(weight[0], weight[1])
+
+
+def test_energies_do_not_depend_on_the_batch() -> None:
+    ensemble = random_ensemble()
+    rng = np.random.default_rng(0)
+    frames = []
+    for name in ("CH4", "C2H6", "C2H4", "CH4"):
+        frames.append(molecule(name))
+        frames[-1].rattle(0.1, rng=rng)
+    whole, single = ensemble.evaluate(frames), ensemble.evaluate(frames, batch=1)
+    assert whole.energies.shape == (3, 4)
+    assert [f.shape for f in whole.forces] == [(3, 5, 3), (3, 8, 3), (3, 6, 3), (3, 5, 3)]
+    assert np.allclose(whole.energies, single.energies, atol=1e-5)
+    assert np.allclose(whole.forces[2], single.forces[2], atol=1e-5)
+    assert np.allclose(whole.energy_std, np.std(whole.energies, axis=0, ddof=1))
+
+
+def test_no_frames_give_no_energies() -> None:
+    result = random_ensemble().evaluate([])
+    assert result.energies.shape == (3, 0)
+    assert result.forces == []
+
+
+def test_energy_std_is_the_sample_standard_deviation() -> None:
+    assert energy_std(np.array([[1.0, 0.0], [3.0, 0.0]])) == pytest.approx([np.sqrt(2), 0.0])
+    with pytest.raises(ValueError, match="at least 2 members, got 1"):
+        energy_std(np.ones((1, 4)))
+
+
+def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    with pytest.raises(ModelError, match=r"ensemble\.safetensors: expected an ensemble"):
+        load_ensemble(path)
+    path.write_bytes(b"nothing like it")
+    with pytest.raises(ModelError, match=r"ensemble\.safetensors: expected an ensemble"):
+        load_ensemble(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match="without alrare's metadata"):
+        load_ensemble(path)
+    save_file({"a": torch.zeros(1)}, path, metadata={"alrare": '{"format": "other"}'})
+    with pytest.raises(ModelError, match="metadata of another format"):
+        load_ensemble(path)
+    ensemble = random_ensemble()
+    weights = dict(ensemble.weights)
+    weights["C.1.weight"] = weights["C.1.weight"][:, :5].contiguous()
+    save_file(weights, path, metadata={"alrare": ensemble.metadata.to_json()})
+    with pytest.raises(ModelError, match=r"C\.1\.weight: expected shape \(3, 192, 224\)"):
+        load_ensemble(path)
