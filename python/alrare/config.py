@@ -22,7 +22,7 @@ class Labeller(Section):
     """The electronic-structure method that labels configurations."""
 
     program: Literal["tblite", "dftb+", "ase"] = "tblite"
-    """tblite (GFN2-xTB, needs no parameter files), dftb+ (the program must be on PATH), or any ASE calculator."""
+    """tblite (no parameter files needed), dftb+ (the program on PATH), or ase (any calculator)."""
     method: str = "GFN2-xTB"
     """tblite only: GFN2-xTB or GFN1-xTB."""
     electronic_temperature: Positive = 300.0
@@ -43,9 +43,13 @@ class Labeller(Section):
     @model_validator(mode="after")
     def _complete(self) -> "Labeller":
         if self.program == "ase" and self.calculator is None:
-            raise ValueError("program = 'ase' needs `calculator`, the dotted path of an ASE calculator")
+            raise ValueError(
+                "program = 'ase' needs `calculator`, the dotted path of an ASE calculator"
+            )
         if self.program == "dftb+" and self.slater_koster is None:
-            raise ValueError("program = 'dftb+' needs `slater_koster`, the folder of the .skf files")
+            raise ValueError(
+                "program = 'dftb+' needs `slater_koster`, the folder of the .skf files"
+            )
         return self
 
 
@@ -67,7 +71,7 @@ class InitialData(Section):
 
 
 class Pull(Section):
-    """Steered MD: a spring between two atoms whose length grows at a constant rate (paper, §2.2)."""
+    """Steered MD: a spring between two atoms that grows at a constant rate (paper, §2.2)."""
 
     atoms: tuple[Count, Count] = (1, 6)
     """The two pulled atoms, counted from 1 as in LAMMPS."""
@@ -86,7 +90,7 @@ class Pull(Section):
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2)
-    """One pull for each seed (initial velocities and noise); model and reference use the same seeds."""
+    """One pull for each seed (velocities and noise); model and reference use the same seeds."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "Pull":
@@ -112,7 +116,7 @@ class Train(Section):
     """How each member is fitted."""
 
     recipe: Literal["paper", "fast"] = "paper"
-    """paper: Adam at a constant rate. fast: whitened descriptor and a one-cycle rate, far fewer epochs."""
+    """paper: Adam at a constant rate. fast: whitened descriptor, one-cycle rate, far fewer epochs."""
     epochs: Count = 300
     """Passes over the training data; the epoch of lowest validation energy MSE is kept."""
     batch_size: Count = 64
@@ -124,7 +128,7 @@ class Train(Section):
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Share of the configurations that trains; the rest validates."""
     split: Literal["random", "inherited"] = "inherited"
-    """random: a new split every iteration. inherited: old configurations keep the best member's roles (§2.3.6)."""
+    """random: a new split every iteration. inherited: old data keep their roles (§2.3.6)."""
 
 
 class Select(Section):
@@ -216,7 +220,8 @@ def load_config(path: Path) -> Config:
             content = tomllib.load(stream)
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); `alrare template > al.toml` writes one to start from"
+            f"{path}: cannot be read ({error.strerror});"
+            " `alrare template > al.toml` writes one to start from"
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
@@ -247,7 +252,9 @@ def _explain(entry: Any, source: str) -> str:
     *tables, key = [str(part) for part in entry["loc"]] or [source]
     where = f"({source}, [{'.'.join(tables)}])" if tables else f"({source})"
     if entry["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or see `alrare schema` for the keys that exist {where}"
+        return (
+            f"{key}: unknown key; remove it or see `alrare schema` for the keys that exist {where}"
+        )
     if entry["type"] == "missing":
         return f"{key}: required, but not given {where}"
     message = str(entry["msg"]).removeprefix("Value error, ")

@@ -39,7 +39,7 @@ from .tasks import worker_count
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
 
-_MAY_CHANGE = {"iterations": True, "run": True, "labeller": {"timeout"}}
+_MAY_CHANGE = ("iterations", "run.", "labeller.timeout")
 """Keys of al.toml that a campaign under way may change: they alter no finished result."""
 
 
@@ -366,22 +366,23 @@ def _write_config(config: Config, config_path: Path, folder: Path) -> None:
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    names = []
-    for key in sorted(old.keys() | new.keys()):
-        free = _MAY_CHANGE.get(key, set())
-        before, after = old.get(key), new.get(key)
-        if free is True or before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            inner = sorted(before.keys() | after.keys())
-            names += [
-                f"[{key}] {name}"
-                for name in inner
-                if before.get(name) != after.get(name) and name not in free
-            ]
+    before, after = _flat(old), _flat(new)
+    return [
+        key
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
+    ]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the values of nested tables by dotted keys: `train.epochs`."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
-            names.append(key)
-    return names
+            flat[prefix + key] = value
+    return flat
 
 
 @contextmanager

@@ -137,5 +137,5 @@ def test_a_changed_setting_is_refused_and_loses_nothing(campaign) -> None:
     process = campaign.start()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "[train] epochs" in output
+    assert "train.epochs" in output
     assert "new name" in output

@@ -1,0 +1,8 @@
+"""`python -m alrare` is the same as `alrare`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
