@@ -116,7 +116,7 @@ class Train(Section):
     """How each member is fitted."""
 
     recipe: Literal["paper", "fast"] = "paper"
-    """paper: Adam at a constant rate. fast: whitened descriptor, one-cycle rate, far fewer epochs."""
+    """paper: Adam at a constant rate. fast: whitened descriptor, one-cycle rate, few epochs."""
     epochs: Count = 300
     """Passes over the training data; the epoch of lowest validation energy MSE is kept."""
     batch_size: Count = 64

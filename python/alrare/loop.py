@@ -207,6 +207,8 @@ class _Campaign:
         return self.grown_data(data, keys, best_member, iteration + 1)
 
     def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:
+        if (folder / "training.json").is_file():  # written last
+            return folder / "ensemble.safetensors"
         with LabelStore(self.store_path) as store:
             frames = store.frames(data.keys)
         return train_ensemble(

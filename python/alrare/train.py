@@ -85,7 +85,7 @@ def train_ensemble(
     seed : int
         Member m is trained with seed ``1000 * seed + m``.
     folder : Path
-        Gets `ensemble.safetensors`, `ensemble.pt`, `metrics.json` and the members.
+        Gets `ensemble.safetensors`, `ensemble.pt`, `training.json` and the members.
     method : str
         Hash of the labels' method, for the metadata.
     workers : int
@@ -290,5 +290,5 @@ def _assemble(tasks: list[_Task], metadata: Metadata, data: str) -> Path:
     folder = tasks[0].folder
     ensemble.save(folder / "ensemble.safetensors")
     export_torchscript(ensemble, folder / "ensemble.pt")
-    write_json(folder / "metrics.json", {"best_member": best, "members": metrics})
+    write_json(folder / "training.json", {"best_member": best, "members": metrics})
     return folder / "ensemble.safetensors"

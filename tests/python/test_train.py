@@ -143,7 +143,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     assert ensemble.metadata.method == "method-hash"
     assert ensemble.metadata.seeds == (3000, 3001)
     assert load_torchscript(tmp_path / "ensemble.pt")[1]["dataset"] == ensemble.metadata.dataset
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "training.json").read_text())
     forces = [member["all"]["force_mae"] for member in metrics["members"]]
     assert ensemble.metadata.best_member == metrics["best_member"] == int(np.argmin(forces))
     assert len(metrics["members"][0]["curve"]["train_loss"]) == 12
