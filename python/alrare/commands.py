@@ -81,8 +81,7 @@ def train(options: argparse.Namespace) -> int:
         model=model,
         settings=settings,
         seed=options.seed,
-        folder=options.output,
-        cache=options.output / "descriptors",
+        folder=options.output.absolute(),
         method="",
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
@@ -119,7 +118,7 @@ def label(options: argparse.Namespace) -> int:
     from .label_store import LabelStore
 
     config = load_config(options.config)
-    folder = options.store or options.output.parent / "labels"
+    folder = (options.store or options.output.parent / "labels").absolute()
     store_path = folder / "labels.sqlite"
     done = label_frames(
         read_frames(options.input),
@@ -242,7 +241,7 @@ def _pull_with_model(options: argparse.Namespace, structure: Any, pull: Pull) ->
         select=Select(),
         timestep=options.timestep,
         driver=options.driver,
-        folder=options.output,
+        folder=options.output.absolute(),
         lmp=options.lmp,
         ranks=options.np,
         workers=options.workers,
@@ -265,7 +264,7 @@ def _pull_with_labeller(
         labeller=load_config(options.source).labeller,
         pull=pull,
         timestep=options.timestep,
-        folder=options.output,
+        folder=options.output.absolute(),
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
     )

@@ -160,8 +160,9 @@ def simulate_pulls(
                     for seed in pull.seeds
                 ]
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
+                for future in futures:
+                    if future in done:
+                        future.result()
             except BaseException:
                 running.stop()
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -126,7 +126,7 @@ def test_a_pull_of_another_model_is_not_taken_for_this_one(tmp_path: Path, model
     lmp = _lmp(tmp_path, "pull(40)")
     _simulate(model, lmp)
     model.write_text("other weights")
-    with pytest.raises(AlrareError, match="pull_1: was made with another model"):
+    with pytest.raises(AlrareError, match=r"pull_\d: was made with another model"):
         _simulate(model, lmp)
 
 
@@ -257,3 +257,31 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
     (result.folder / "result.json").write_text(json.dumps({"finished": True}))
     with pytest.raises(AlrareError, match=r"result\.json: expected the result of a pull"):
         _simulate(model, lmp)
+
+
+def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
+    from alrare.candidates import choose
+    from alrare.check import check_installation
+    from alrare.ensemble import random_ensemble
+    from alrare.torchscript import export_torchscript
+
+    found = {finding.name: finding for finding in check_installation()}
+    if "styles" not in found or found["styles"].cure:
+        pytest.skip("lmp with the alrare plugin is not installed")
+    ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
+    export_torchscript(ensemble, tmp_path / "ensemble.pt")
+    select = Select(threshold=1e-6, distance_gap=1e-4, energy_gap=1e-6, max_per_pull=5)
+    (result,) = _simulate(
+        tmp_path / "ensemble.pt",
+        "lmp",
+        pull=Pull(atoms=(1, 2), relax_steps=5, steps=30, seeds=(1,)),
+        select=select,
+    )
+    assert result.finished and result.work is not None
+    curve = read_work(result.work)
+    assert len(curve.step) == 31
+    assert curve.energy_std is not None and curve.energy_std.max() > 0.0
+    assert result.selection.threshold == pytest.approx(1e-6)
+    chosen = choose([result.candidates], maximum=50, strategy="paper")
+    assert len(chosen) == result.selection.selected == 5
+    assert result.selection.above == 31
