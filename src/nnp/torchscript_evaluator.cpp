@@ -69,7 +69,7 @@ public:
     torch::jit::setGraphExecutorOptimize(false);
     at::set_num_threads(threads_);
     torch::jit::ExtraFilesMap extra{{"alrare.json", ""}};
-    module_ = torch::jit::load(path, device_, extra);
+    load(path, extra);
     if (extra["alrare.json"].empty())
       throw std::runtime_error("it is a TorchScript file without alrare.json inside, so not an "
                                "alrare ensemble");
@@ -109,6 +109,14 @@ public:
   }
 
 private:
+  void load(const std::string &path, torch::jit::ExtraFilesMap &extra) {
+    try {
+      module_ = torch::jit::load(path, device_, extra);
+    } catch (const std::exception &) { // torch speaks of zip archives and its own source lines
+      throw std::runtime_error("this is not a TorchScript file that this torch can read");
+    }
+  }
+
   void run(const Neighborhood &hood, const std::vector<double> &weights, Evaluation &out) {
     const c10::InferenceMode guard;
     torch::jit::setGraphExecutorOptimize(false); // a per-thread setting
@@ -153,8 +161,6 @@ alrare_open_torchscript(const char *path, const alrare::OpenOptions *options) {
   const std::string where = std::string("model file '") + path + "': ";
   try {
     return new alrare::TorchScriptEvaluator(path, *options);
-  } catch (const c10::Error &) { // torch's text speaks of zip archives and its own source lines
-    throw std::runtime_error(where + "this is not a TorchScript file that this torch can read");
   } catch (const std::exception &e) {
     throw std::runtime_error(where + e.what());
   }

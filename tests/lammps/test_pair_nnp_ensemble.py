@@ -1,6 +1,8 @@
 """pair_style nnp_ensemble in a real lmp: against torchani in float64, and against itself."""
 
 import json
+import re
+import runpy
 import warnings
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from ase.io import read
 # torchani speaks of CUDA extensions that are not needed
 pytestmark = pytest.mark.filterwarnings("ignore:The extensions:UserWarning")
 
-HEXANE = Path(__file__).parents[2] / "examples" / "hexane" / "hexane.xyz"
+ROOT = Path(__file__).parents[2]
+HEXANE = ROOT / "examples" / "hexane" / "hexane.xyz"
 CONSTANTS = 1e-5  # what torchani's AEV constants, rounded to float32, change: eV, eV/Å
 SELF_ENERGIES = (-13.6, -1030.0)
 KCAL_PER_MOL = 23.060549  # in one eV, as LAMMPS converts
@@ -351,6 +354,31 @@ def test_ranks_without_atoms_change_nothing(measure):
     assert np.abs(others - forces).max() < 1e-6
     for name in ("PotEng", "c_uq[1]", "c_uq[2]", "c_uq[3]"):
         assert row[name] == pytest.approx(one[name], rel=1e-6)
+
+
+def test_the_example_of_the_documentation_runs(measure, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "model_format.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    # torch.jit.script wants source lines, so the example must be a file
+    (tmp_path / "export_argon.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        runpy.run_path(str(tmp_path / "export_argon.py"), run_name="export_argon")
+    pair = Atoms("Ar2", positions=[(0, 0, 0), (4.0, 0, 0)])
+    row, forces = measure(
+        atoms=pair, model="argon.pt", elements="Ar", types=("Ar",), boundary="f f f"
+    )
+
+    def energy(r, depth):
+        x = np.exp(-1.5 * (r - 3.8))
+        return depth * (x * x - 2 * x) * (0.5 + 0.5 * np.cos(np.pi * r / 8.0))
+
+    assert row["c_uq[3]"] == pytest.approx(energy(4.0, 0.010), abs=1e-7)
+    assert row["c_uq[4]"] == pytest.approx(energy(4.0, 0.012), abs=1e-7)
+    slope = (energy(4.001, 0.011) - energy(3.999, 0.011)) / 0.002
+    assert forces[0] == pytest.approx([slope, 0, 0], abs=1e-6)
+    assert forces[1] == pytest.approx([-slope, 0, 0], abs=1e-6)
 
 
 def test_an_atom_by_itself_has_its_own_energy(measure):
