@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from . import __version__
@@ -195,7 +195,7 @@ class Ensemble:
         """Write `ensemble.safetensors`, the master model file."""
         tensors = {name: tensor.contiguous() for name, tensor in self.weights.items()}
         with atomic_path(path) as partial:
-            save_file(tensors, partial, metadata={"alrare": self.metadata.to_json()})
+            partial.write_bytes(save(tensors, metadata={"alrare": self.metadata.to_json()}))
 
 
 def _evaluate_graph(

@@ -114,7 +114,7 @@ def load_torchscript(path: Path) -> tuple[torch.nn.Module, dict[str, object]]:
     extra = {METADATA_FILE: ""}
     try:
         with _deprecated():
-            module: torch.nn.Module = torch.jit.load(str(path), _extra_files=extra)
+            module: torch.nn.Module = torch.jit.load(str(path), _extra_files=extra)  # type: ignore[no-untyped-call]
         content: dict[str, object] = json.loads(extra[METADATA_FILE])
     except (RuntimeError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0]
