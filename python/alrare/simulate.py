@@ -20,6 +20,7 @@ from ase import Atoms
 
 from .config import Pull, Select
 from .errors import AlrareError, SimulationError
+from .frames import frame_key
 from .lammps_input import (
     DATA_FILE,
     INPUT_FILE,
@@ -195,7 +196,7 @@ class _Task:
         """Return all that decides what a pull gives, beside its seed."""
         return {
             "model": file_hash(self.model),
-            "start": self.structure.positions.tolist(),
+            "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
             "select": self.select.model_dump(
                 mode="json", exclude={"strategy", "max_per_iteration"}
