@@ -15,8 +15,12 @@ from .ensemble import Metadata, member_weights
 from .errors import AlrareError
 from .gradients import Labels, Layers, MemberGradient, energies
 
-WHITENING_FLOOR = 1e-4
-"""Smallest variance that whitening scales to one, relative to the mean variance of the features."""
+WHITENING_FLOOR = 1e-2
+"""Added to every variance, relative to their mean: flat directions of the AEV are noise.
+
+Measured on 600 hexanes, 20 epochs, unseen force MAE: 1e-5 0.47, 1e-4 0.44, 1e-3 0.37, 1e-2 0.32,
+1e-1 0.33 kcal/mol/Å.
+"""
 
 
 @dataclass(frozen=True)
