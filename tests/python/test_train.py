@@ -97,7 +97,10 @@ def test_whitened_features_are_uncorrelated() -> None:
     aev = torch.randn(500, 3) @ torch.tensor([[2.0, 0, 0], [1, 0.3, 0], [0, 0.4, 1]]) + 5.0
     white = whiten(aev)
     x = (aev - white.center) @ white.transform
-    assert torch.allclose(x.T @ x / 500, torch.eye(3), atol=2e-2)
+    covariance = x.T @ x / 500
+    assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-3)
+    assert torch.allclose(covariance.diag(), torch.ones(3), atol=0.2)  # below 1 where it is flat
+    assert (covariance.diag() < 1).all()
 
 
 def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) -> None:
