@@ -117,8 +117,11 @@ public:
   py::array_t<double> atomic_energies(const Integers &species, const Doubles &positions,
                                       const std::optional<Doubles> &cell,
                                       const std::array<bool, 3> &pbc) {
-    std::vector<double> values;
-    engine_.atomic_energies(find(species, positions, cell, pbc), values);
+    alrare::Evaluation result;
+    engine_.evaluate(find(species, positions, cell, pbc),
+                     std::vector<double>(static_cast<std::size_t>(metadata().members), 0.0),
+                     result);
+    const std::vector<double> &values = engine_.atomic_energies();
     py::array_t<double> out({static_cast<py::ssize_t>(metadata().members), positions.shape(0)});
     std::copy(values.begin(), values.end(), out.mutable_data());
     return out;

@@ -217,6 +217,7 @@ void Model::read_element(SafetensorsFile &file, const Json &json, int element) {
     widest_ = std::max(widest_, widths[l]);
   }
   slopes_ = std::max(slopes_, hidden);
+  linear_ = linear_ || n_layers == 1;
 }
 
 } // namespace alrare::native

@@ -51,6 +51,9 @@ public:
   int widest_layer() const { return widest_; }
   int slopes_size() const { return slopes_; } ///< hidden outputs of the largest network
 
+  /// Some element's network has no hidden layer: it reads every feature, zero or not.
+  bool has_linear_network() const { return linear_; }
+
 private:
   void read_aev(const Json &json);
   void place_features(int n_radial, int n_shifts, int n_sections);
@@ -65,6 +68,7 @@ private:
   std::vector<std::vector<Layer>> layers_;
   std::vector<AlignedBuffer> weights_;
   int widest_ = 0, slopes_ = 0;
+  bool linear_ = false;
 };
 
 } // namespace alrare::native

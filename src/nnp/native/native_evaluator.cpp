@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <stdexcept>
 
 #ifdef _OPENMP
@@ -38,13 +39,6 @@ void write_gradient(const TileBuilder &builder, const Tile &tile, double *gradie
     gradient[3 * edge + 1] = tile.bend_y[slot];
     gradient[3 * edge + 2] = tile.bend_z[slot];
   }
-}
-
-double sum(const float *values, int n) {
-  double out = 0.0;
-  for (int k = 0; k < n; ++k)
-    out += static_cast<double>(values[k]);
-  return out;
 }
 
 } // namespace
@@ -108,7 +102,7 @@ void NativeEvaluator::plan(const Neighborhood &neighborhood) {
   centers_.resize(size(n));
   for (int i = 0; i < n; ++i)
     centers_[size(start[size(neighborhood.species[size(i)])]++)] = i;
-  tile_energies_.assign(batches_.size() * size(model_.n_members()), 0.0);
+  n_local_ = n;
 }
 
 template <class Work> void NativeEvaluator::for_tiles(const Work &work) {
@@ -145,15 +139,52 @@ const Tile &NativeEvaluator::build(TileBuilder &builder, const Neighborhood &nei
                        batch.end - batch.begin);
 }
 
-void NativeEvaluator::sum_energies(const Neighborhood &neighborhood,
+void NativeEvaluator::run_member(TileBuilder &builder, const Tile &tile, const Batch &batch,
+                                 int member, int row, double weight) {
+  const auto scale = static_cast<float>(weight);
+  kernels_.network(model_.network(batch.element, member), tile, scale, builder.energies(),
+                   scale != 0.0f ? builder.gradient() : nullptr);
+  double *const out = &atomic_energies_[size(row) * size(n_local_)];
+  for (int c = 0; c < tile.n_centers; ++c)
+    out[centers_[size(batch.begin + c)]] = static_cast<double>(builder.energies()[c]);
+}
+
+void NativeEvaluator::sum_energies(const Neighborhood &neighborhood, int members,
                                    std::vector<double> &out) const {
-  const std::size_t members = size(model_.n_members());
   double self = 0.0;
-  for (std::size_t i = 0; i < size(neighborhood.n_local); ++i)
+  for (std::size_t i = 0; i < size(n_local_); ++i)
     self += model_.self_energy(static_cast<int>(neighborhood.species[i]));
-  out.assign(members, self);
-  for (std::size_t k = 0; k < tile_energies_.size(); ++k)
-    out[k % members] += tile_energies_[k];
+  out.resize(size(members));
+  const double *atomic = atomic_energies_.data();
+  for (double &energy : out) {
+    energy = std::accumulate(atomic, atomic + n_local_, 0.0) + self;
+    atomic += n_local_;
+  }
+}
+
+void NativeEvaluator::run(const Neighborhood &neighborhood, int first, int last,
+                          const double *weights, Evaluation &out) {
+  plan(neighborhood);
+  atomic_energies_.resize(size(last - first) * size(n_local_));
+  const bool back = std::any_of(weights, weights + (last - first),
+                                [](double weight) { return static_cast<float>(weight) != 0.0f; });
+  out.gradient.resize(3 * neighborhood.n_edges());
+  if (!back)
+    std::fill(out.gradient.begin(), out.gradient.end(), 0.0);
+  const AevTables &tables = model_.tables();
+  for_tiles([&](TileBuilder &builder, int k) {
+    const Batch &batch = batches_[size(k)];
+    const Tile &tile = build(builder, neighborhood, batch);
+    kernels_.aev_forward(tables, tile);
+    std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
+    for (int m = first; m < last; ++m)
+      run_member(builder, tile, batch, m, m - first, weights[m - first]);
+    if (!back)
+      return;
+    kernels_.aev_backward(tables, tile, builder.gradient());
+    write_gradient(builder, tile, out.gradient.data());
+  });
+  sum_energies(neighborhood, last - first, out.member_energies);
 }
 
 void NativeEvaluator::evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
@@ -162,25 +193,15 @@ void NativeEvaluator::evaluate(const Neighborhood &neighborhood, const std::vect
   if (weights.size() != size(members))
     throw std::runtime_error("expected " + std::to_string(members) + " weights, got " +
                              std::to_string(weights.size()));
-  plan(neighborhood);
-  out.gradient.resize(3 * neighborhood.n_edges());
-  const AevTables &tables = model_.tables();
-  for_tiles([&](TileBuilder &builder, int k) {
-    const Batch &batch = batches_[size(k)];
-    const Tile &tile = build(builder, neighborhood, batch);
-    kernels_.aev_forward(tables, tile);
-    float *const gradient = builder.gradient();
-    std::fill_n(gradient, size(tables.features) * size(tile.lanes), 0.0f);
-    for (int m = 0; m < members; ++m) {
-      const auto weight = static_cast<float>(weights[size(m)]);
-      kernels_.network(model_.network(batch.element, m), tile, weight, builder.energies(),
-                       weight != 0.0f ? gradient : nullptr);
-      tile_energies_[size(k) * size(members) + size(m)] = sum(builder.energies(), tile.n_centers);
-    }
-    kernels_.aev_backward(tables, tile, gradient);
-    write_gradient(builder, tile, out.gradient.data());
-  });
-  sum_energies(neighborhood, out.member_energies);
+  run(neighborhood, 0, members, weights.data(), out);
+}
+
+void NativeEvaluator::evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out) {
+  if (member < 0 || member >= model_.n_members())
+    throw std::runtime_error("member " + std::to_string(member) + " of " +
+                             std::to_string(model_.n_members()) + " does not exist");
+  const double one = 1.0;
+  run(neighborhood, member, member + 1, &one, out);
 }
 
 void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
@@ -188,6 +209,7 @@ void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
                                        std::vector<std::vector<double>> &gradients) {
   const int members = model_.n_members();
   plan(neighborhood);
+  atomic_energies_.resize(size(members) * size(n_local_));
   gradients.resize(size(members));
   for (std::vector<double> &gradient : gradients)
     gradient.resize(3 * neighborhood.n_edges());
@@ -198,30 +220,12 @@ void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
     kernels_.aev_forward(tables, tile);
     for (int m = 0; m < members; ++m) {
       std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
-      kernels_.network(model_.network(batch.element, m), tile, 1.0f, builder.energies(),
-                       builder.gradient());
-      tile_energies_[size(k) * size(members) + size(m)] = sum(builder.energies(), tile.n_centers);
+      run_member(builder, tile, batch, m, m, 1.0);
       kernels_.aev_backward(tables, tile, builder.gradient());
       write_gradient(builder, tile, gradients[size(m)].data());
     }
   });
-  sum_energies(neighborhood, member_energies);
-}
-
-void NativeEvaluator::atomic_energies(const Neighborhood &neighborhood, std::vector<double> &out) {
-  plan(neighborhood);
-  out.assign(size(model_.n_members()) * size(neighborhood.n_local), 0.0);
-  for_tiles([&](TileBuilder &builder, int k) {
-    const Batch &batch = batches_[size(k)];
-    const Tile &tile = build(builder, neighborhood, batch);
-    kernels_.aev_forward(model_.tables(), tile);
-    for (int m = 0; m < model_.n_members(); ++m) {
-      kernels_.network(model_.network(batch.element, m), tile, 0.0f, builder.energies(), nullptr);
-      for (int c = 0; c < tile.n_centers; ++c)
-        out[size(m) * size(neighborhood.n_local) + size(centers_[size(batch.begin + c)])] =
-            static_cast<double>(builder.energies()[c]);
-    }
-  });
+  sum_energies(neighborhood, members, member_energies);
 }
 
 void NativeEvaluator::descriptors(const Neighborhood &neighborhood, std::vector<float> &out) {

@@ -30,8 +30,8 @@ const Kernels &find_kernels(const std::string &instruction_set);
 /// Centers of one element go through descriptor, networks and both backward passes in tiles of up
 /// to 48, so the scratch does not grow with the system: per thread it is about 1 MB for two
 /// elements, and what grows is the caller's neighborhood and gradient. Triples are found here; the
-/// neighborhood's own list is not read and may be empty. Energies are summed in the same order for
-/// any number of threads.
+/// neighborhood's own list is not read and may be empty. The sums over atoms are float64 and
+/// in the same order for any number of threads.
 class NativeEvaluator final : public Evaluator {
 public:
   explicit NativeEvaluator(const std::string &path, const NativeOptions &options = {});
@@ -43,8 +43,13 @@ public:
   void evaluate_members(const Neighborhood &neighborhood, std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override;
 
-  /// Energies of every member and center without self energies, (M, n_local), eV; no gradient.
-  void atomic_energies(const Neighborhood &neighborhood, std::vector<double> &out);
+  /// One member alone, at about the cost of an ensemble of one: `out.member_energies` has one
+  /// entry.
+  void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out);
+
+  /// Energies of each member and center of the last evaluation without self energies, eV:
+  /// [member * n_local + center]. After evaluate_one there is one member.
+  const std::vector<double> &atomic_energies() const { return atomic_energies_; }
 
   /// Descriptors of the centers in the model's own order, (n_local, F).
   void descriptors(const Neighborhood &neighborhood, std::vector<float> &out);
@@ -59,7 +64,13 @@ private:
   /// Calls work(builder, tile number) for every tile, on all threads; throws what a thread threw.
   template <class Work> void for_tiles(const Work &work);
   const Tile &build(TileBuilder &builder, const Neighborhood &neighborhood, const Batch &batch);
-  void sum_energies(const Neighborhood &neighborhood, std::vector<double> &out) const;
+  /// Members first..last-1; gradient of their weighted sum unless every weight is zero.
+  void run(const Neighborhood &neighborhood, int first, int last, const double *weights,
+           Evaluation &out);
+  /// Network of one member on one tile: fills its row of atomic_energies_.
+  void run_member(TileBuilder &builder, const Tile &tile, const Batch &batch, int member, int row,
+                  double weight);
+  void sum_energies(const Neighborhood &neighborhood, int members, std::vector<double> &out) const;
 
   Model model_;
   const Kernels &kernels_;
@@ -68,7 +79,8 @@ private:
   std::vector<std::int64_t> first_edge_;
   std::vector<int> centers_;
   std::vector<Batch> batches_;
-  std::vector<double> tile_energies_; // (tiles, M)
+  std::vector<double> atomic_energies_;
+  int n_local_ = 0;
 };
 
 } // namespace alrare::native

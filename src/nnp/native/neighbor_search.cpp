@@ -122,10 +122,11 @@ private:
     for (std::size_t d = 0; d < 3; ++d) {
       const double height = extent_[d] / norm(inverse_[d]); // between the faces, Å
       cells_[d] = static_cast<int>(std::min<double>(most, std::max(1.0, height / cutoff_)));
-      const double width = height / cells_[d];
-      reach_[d] = static_cast<int>(std::ceil(cutoff_ / width));
-      if (!box_.periodic[d])
-        reach_[d] = std::min(reach_[d], cells_[d] - 1);
+      const double reach = std::ceil(cutoff_ * cells_[d] / height);
+      if (box_.periodic[d] && reach > 100.0)
+        throw std::runtime_error("the cell is only " + std::to_string(height) +
+                                 " Å thick in periodic direction " + std::to_string(d));
+      reach_[d] = static_cast<int>(box_.periodic[d] ? reach : std::min(reach, cells_[d] - 1.0));
     }
   }
 

@@ -8,7 +8,7 @@ namespace alrare::native {
 
 namespace {
 
-constexpr int samples = 400;
+constexpr int samples = 100;
 constexpr int max_degree = 8;
 constexpr double tolerance = 5e-8;
 const double pi = std::acos(-1.0);
@@ -66,7 +66,7 @@ std::vector<double> fit(int power, double fraction, int degree, double &error) {
   for (int i = 0; i < samples; ++i)
     x[static_cast<std::size_t>(i)] = 0.5 - 0.5 * std::cos(pi * (i + 0.5) / samples);
   error = 1.0;
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < 12; ++round) {
     Matrix rows;
     std::vector<double> right;
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -110,7 +110,9 @@ PowerFit fit_power(double exponent) {
     out.coefficients = {1.0};
     return out;
   }
-  for (int degree = 1; degree <= max_degree; ++degree) {
+  if (whole < 3)
+    return out;
+  for (int degree = 2; degree <= max_degree; ++degree) {
     double error = 0.0;
     const std::vector<double> trial = fit(whole, exponent - whole, degree, error);
     if (error <= tolerance) {

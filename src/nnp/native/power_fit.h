@@ -15,7 +15,7 @@ struct PowerFit {
 /// Fits x^exponent with absolute error <= 5e-8 (float32's own rounding at 1).
 ///
 /// The whole part goes into n, so that x^n suppresses the singular end where a polynomial cannot
-/// follow x^r. Exponents below about 4 with a fraction have no such fit.
+/// follow x^r. Exponents below 3 with a fraction have no such fit.
 PowerFit fit_power(double exponent);
 
 } // namespace alrare::native

@@ -194,8 +194,7 @@ void TileBuilder::add_groups(int center) {
 
 void TileBuilder::find_spans() {
   spans_.clear();
-  // a model without hidden layer reads every feature
-  const bool dense = model_.slopes_size() == 0;
+  const bool dense = model_.has_linear_network();
   const int n = static_cast<int>(active_.size());
   for (int k = 0; k < n; ++k)
     if (dense || active_[size(k)] != 0) {
