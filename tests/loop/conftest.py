@@ -79,10 +79,10 @@ class Folder:
     def start(self) -> subprocess.Popen[str]:
         """Start `alrare run` in a process group of its own."""
         command = [sys.executable, "-m", "alrare", "run", str(self.config)]
-        environment = os.environ | {"PYTHONPATH": str(HERE)}
+        path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
             [*command, "--runs", str(self.run.parent)],
-            env=environment,
+            env=os.environ | {"PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
