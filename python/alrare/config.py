@@ -22,15 +22,31 @@ class Labeller(Section):
     """The electronic-structure method that labels configurations."""
 
     program: Literal["tblite", "dftb+", "ase"] = "tblite"
-    """tblite (no parameter files needed), dftb+ (the program on PATH), or ase (any calculator)."""
+    """tblite (GFN2-xTB, needs no parameter files), dftb+ (the program must be on PATH), or any ASE calculator."""
     method: str = "GFN2-xTB"
-    """tblite only: GFN2-xTB or GFN1-xTB."""
+    """tblite: GFN2-xTB or GFN1-xTB. dftb+: DFTB3/3OB (its default) fills everything below; DFTB leaves it to you."""
     electronic_temperature: Positive = 300.0
     """Fermi temperature in K. Part of the method: labels of two temperatures are never mixed."""
     slater_koster: Path | None = None
     """dftb+ only: folder of the .skf files (3OB for DFTB3)."""
     scc_tolerance: Positive = 1e-8
     """dftb+ only: SCC tolerance in electrons."""
+    scc_cycles: Count = 200
+    """dftb+ only: SCC cycles after which a label counts as not converged."""
+    third_order: Literal["full", "onsite", "no"] | None = None
+    """dftb+ only: third-order correction; the method's own by default."""
+    hubbard_derivatives: dict[str, float] = {}
+    """dftb+ only: by element, in atomic units, before those of the method: `{ C = -0.1492 }`."""
+    damping: Annotated[float, Field(ge=0)] | None = None
+    """dftb+ only: exponent of the X-H damping, 0 for none; the method's own by default."""
+    max_angular_momentum: dict[str, Literal["s", "p", "d", "f"]] = {}
+    """dftb+ only: by element, before those of the method: `{ C = "p" }`."""
+    kpoints: tuple[Count, Count, Count] = (1, 1, 1)
+    """dftb+ only: Monkhorst-Pack grid; of cells that repeat only."""
+    hamiltonian: str = ""
+    """dftb+ only: further lines of its Hamiltonian block (dispersion, solvation, ...), as DFTB+ takes them."""
+    engine: Literal["auto", "library", "socket", "process"] = "auto"
+    """dftb+ only: its library or its socket, kept alive, or one process a label; auto takes the first there is."""
     calculator: str | None = None
     """ase only: dotted path of the calculator class or function, e.g. `ase.calculators.emt.EMT`."""
     arguments: dict[str, Any] = {}
@@ -38,7 +54,16 @@ class Labeller(Section):
     min_distance: Positive = 0.5
     """A label whose closest pair of atoms is nearer than this (Å) is refused as unphysical."""
     timeout: Positive = 300.0
-    """Seconds after which one label counts as failed."""
+    """Seconds after which one label counts as failed; its process is ended."""
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """A campaign stops when more than this share of an iteration's labels fails."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_program(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("program") == "dftb+":
+            return {"method": "DFTB3/3OB", **values}
+        return values
 
     @model_validator(mode="after")
     def _complete(self) -> "Labeller":
@@ -50,6 +75,10 @@ class Labeller(Section):
             raise ValueError(
                 "program = 'dftb+' needs `slater_koster`, the folder of the .skf files"
             )
+        known = {"tblite": ("GFN2-xTB", "GFN1-xTB"), "dftb+": ("DFTB3/3OB", "DFTB")}
+        if self.method not in known.get(self.program, (self.method,)):
+            names = " or ".join(known[self.program])
+            raise ValueError(f"method = '{self.method}': expected {names} for {self.program}")
         return self
 
 
@@ -112,23 +141,35 @@ class Model(Section):
     """Hidden layers of every other element."""
 
 
+_RECIPES: dict[str, dict[str, float]] = {
+    "paper": {"epochs": 300, "batch_size": 64, "learning_rate": 1e-3, "force_weight": 0.1},
+    "fast": {"epochs": 40, "batch_size": 32, "learning_rate": 1e-2, "force_weight": 1.0},
+}
+
+
 class Train(Section):
-    """How each member is fitted."""
+    """How each member is fitted. The recipe sets what is not given here."""
 
     recipe: Literal["paper", "fast"] = "paper"
     """paper: Adam at a constant rate. fast: whitened descriptor, one-cycle rate, few epochs."""
     epochs: Count = 300
-    """Passes over the training data; the epoch of lowest validation energy MSE is kept."""
+    """Passes over the training data; the best epoch is kept (paper: 300, fast: 40)."""
     batch_size: Count = 64
-    """Configurations per step."""
+    """Configurations per step (paper: 64, fast: 32)."""
     learning_rate: Positive = 1e-3
-    """Constant rate (paper) or highest rate (fast)."""
+    """Constant rate of paper (1e-3), highest rate of fast (1e-2)."""
     force_weight: Annotated[float, Field(ge=0)] = 0.1
-    """The α of eq. 3."""
+    """The α of eq. 3 (paper: 0.1, fast: 1.0)."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Share of the configurations that trains; the rest validates."""
     split: Literal["random", "inherited"] = "inherited"
     """random: a new split every iteration. inherited: old data keep their roles (§2.3.6)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_recipe(cls, given: Any) -> Any:
+        recipe = given.get("recipe", "paper") if isinstance(given, dict) else None
+        return _RECIPES[recipe] | given if recipe in _RECIPES else given
 
 
 class Select(Section):
