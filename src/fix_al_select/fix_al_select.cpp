@@ -49,6 +49,7 @@ struct FixALSelect::Impl {
   int n_members = 0;
   const double *energy_std = nullptr, *member_energies = nullptr; // owned by the pair
   char **element_of_type = nullptr;
+  const bigint *committee_step = nullptr; // timestep these values are of
 
   bigint last_step = -1;        // of the last configuration that was judged
   double last_energy_std = 0.0; // its uncertainty
@@ -119,7 +120,9 @@ void FixALSelect::find_pair() {
   impl->energy_std = static_cast<double *>(impl->pair->extract("energy_std", dim));
   impl->member_energies = static_cast<double *>(impl->pair->extract("member_energies", dim));
   impl->element_of_type = static_cast<char **>(impl->pair->extract("element_of_type", dim));
-  if (!members || !impl->energy_std || !impl->member_energies || !impl->element_of_type)
+  impl->committee_step = static_cast<bigint *>(impl->pair->extract("committee_step", dim));
+  if (!members || !impl->energy_std || !impl->member_energies || !impl->element_of_type ||
+      !impl->committee_step)
     error->all(FLERR, "Fix al_select: pair style nnp_ensemble and this fix are of different "
                       "versions of alrare; install both from one");
   impl->n_members = *members;
@@ -209,6 +212,8 @@ void FixALSelect::evaluate() {
   }
   if (step == impl->last_step)
     return; // setup of a run that goes on from the end of another
+  if (step != *impl->committee_step)
+    return; // the pair style left members out: there is nothing new to judge
   impl->last_step = step;
 
   // rank 0 decides for all: sums over ranks need not be the same on each to the last bit

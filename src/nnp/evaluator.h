@@ -38,6 +38,17 @@ public:
   virtual void evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
                         Evaluation &out) = 0;
 
+  /// One member alone: `out.member_energies` has one entry, the gradient is that of this member.
+  ///
+  /// The numbers are those that evaluate() gives with a unit vector as weights, to the last bit.
+  /// An engine that can leave out the other members overrides this.
+  virtual void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out) {
+    std::vector<double> weights(static_cast<std::size_t>(metadata().members), 0.0);
+    weights.at(static_cast<std::size_t>(member)) = 1.0;
+    evaluate(neighborhood, weights, out);
+    out.member_energies = {out.member_energies[static_cast<std::size_t>(member)]};
+  }
+
   /// Energies of all members and the gradient of each, `gradients[m]` = (E, 3).
   ///
   /// One evaluation per member here; an engine that can do better overrides this.
@@ -55,17 +66,25 @@ public:
     }
     member_energies = one.member_energies;
   }
+
+  /// Whether the engine reads `Neighborhood::triples`; one that finds them itself says no.
+  virtual bool needs_triples() const { return true; }
+
+  /// Energies of each member and center of the last evaluation, eV, up to a constant of each
+  /// center: [member * n_local + center]. Null when the engine has only sums over centers.
+  virtual const std::vector<double> *center_energies() const { return nullptr; }
 };
 
 /// How an ensemble file is opened.
 struct OpenOptions {
-  std::string engine = "auto"; ///< auto | torchscript
+  std::string engine = "auto"; ///< auto | native | torchscript
   std::string device = "auto"; ///< auto | cpu | cuda | cuda:N
   int node_rank = 0;           ///< rank among the processes of this machine: picks the GPU
   int threads = 1;             ///< CPU threads of this process
 };
 
-/// Opens an ensemble file with the engine that fits it.
+/// Opens an ensemble file with the engine that fits it: `.safetensors` natively on the CPU,
+/// anything else as TorchScript.
 ///
 /// Throws std::runtime_error with one sentence: file missing or foreign, engine not there, device
 /// not there.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "evaluator.h"
+#include "native/native_evaluator.h"
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <fstream>
 #include <stdexcept>
 
@@ -44,18 +46,42 @@ bool ends_with(const std::string &text, const std::string &tail) {
          text.compare(text.size() - tail.size(), tail.size(), tail) == 0;
 }
 
+/// The TorchScript export that the trainer writes beside a master file.
+std::string export_beside(const std::string &path) {
+  return path.substr(0, path.rfind('.')) + ".pt";
+}
+
+/// Throws when a `.safetensors` file is asked to run where the native engine does not.
+void check_native(const std::string &path, const OpenOptions &options) {
+  const std::string beside = export_beside(path);
+  const std::string advice =
+      "; give its TorchScript export" +
+      (std::ifstream(beside).good() ? " '" + beside + "'" : std::string(" (ensemble.pt)"));
+  if (options.engine == "torchscript")
+    throw std::runtime_error("model file '" + path +
+                             "' is not one that the TorchScript engine reads" + advice);
+  if (options.device != "auto" && options.device != "cpu")
+    throw std::runtime_error("model file '" + path + "' runs on the CPU only, and device is " +
+                             options.device + advice);
+}
+
 } // namespace
 
 std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOptions &options) {
+  if (options.engine != "auto" && options.engine != "native" && options.engine != "torchscript")
+    throw std::runtime_error("unknown engine '" + options.engine +
+                             "' (expected auto, native or torchscript)");
   if (!std::ifstream(path).good())
     throw std::runtime_error("model file '" + path + "' does not exist or cannot be read");
-  if (ends_with(path, ".safetensors"))
+  if (ends_with(path, ".safetensors")) {
+    check_native(path, options);
+    return std::make_unique<native::NativeEvaluator>(
+        path, native::NativeOptions{"auto", std::max(1, options.threads)});
+  }
+  if (options.engine == "native")
     throw std::runtime_error("model file '" + path +
-                             "': no engine here reads .safetensors; give the ensemble.pt that "
-                             "lies beside it");
-  if (options.engine != "auto" && options.engine != "torchscript")
-    throw std::runtime_error("unknown engine '" + options.engine +
-                             "' (expected auto or torchscript)");
+                             "' is not one that the native engine reads; give the "
+                             "ensemble.safetensors that it was exported from");
   return std::unique_ptr<Evaluator>(torch_factory()(path.c_str(), &options));
 }
 

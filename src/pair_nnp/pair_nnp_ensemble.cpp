@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_nnp_ensemble.h"
 
+#include "pair_nnp_options.h"
+
 #include "nnp/evaluator.h"
 #include "nnp/neighborhood.h"
 
@@ -59,20 +61,11 @@ std::string joined(int n, const char *const *words) {
   return n == 0 ? "none" : text + "'";
 }
 
-bool is_device(const std::string &text) {
-  if (text == "auto" || text == "cpu" || text == "cuda")
-    return true;
-  return text.size() > 5 && text.size() < 9 && text.rfind("cuda:", 0) == 0 &&
-         text.find_first_not_of("0123456789", 5) == std::string::npos;
-}
-
 } // namespace
 
 /// Everything that would otherwise drag the evaluator's headers into the class.
 struct PairNNPEnsemble::Impl {
-  alrare::OpenOptions open;    // engine, device
-  std::string forces = "mean"; // mean | best | 1..M
-  bool want_force_std = false;
+  PairNNPOptions options;
 
   std::unique_ptr<alrare::Evaluator> evaluator;
   std::unique_ptr<alrare::NeighborhoodBuilder> builder;
@@ -80,9 +73,11 @@ struct PairNNPEnsemble::Impl {
   std::vector<std::string> symbols;    // (ntypes + 1), owns what the next points to
   std::vector<char *> element_of_type; // (ntypes + 1), null = NULL in pair_coeff
   std::vector<double> weights;         // (M) whose weighted sum drives the run
+  int driver = -1;                     // the one member that drives it, from 0; -1 = the mean
 
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
+  double driving_energy = 0.0;                // of this rank, eV
   std::vector<std::vector<double>> gradients; // per member, with force_std only
   std::vector<double> member_forces;          // (nall, 3) of one member at a time
   std::vector<double> sum_forces;             // (nlocal, 3) over members
@@ -92,6 +87,10 @@ struct PairNNPEnsemble::Impl {
   double force_std = 0.0;
   std::vector<double> member_energies; // (M) whole system, units of the run
   int n_members = 0;
+  bigint committee_step = -1;
+
+  bool want_atom_energy_std = false;
+  std::vector<double> atom_energy_std, atom_force_std; // (nlocal), units of the run; never empty
 
   /// What `action` throws, as text; empty when it does not throw.
   template <typename Action> static std::string failure_of(Action action) {
@@ -144,42 +143,7 @@ void PairNNPEnsemble::allocate() {
 ------------------------------------------------------------------------- */
 
 void PairNNPEnsemble::settings(int narg, char **arg) {
-  impl->open = alrare::OpenOptions();
-  impl->forces = "mean";
-  impl->want_force_std = false;
-
-  for (int k = 0; k < narg; k += 2) {
-    const std::string keyword = arg[k];
-    if (keyword != "device" && keyword != "engine" && keyword != "forces" && keyword != "force_std")
-      error->all(FLERR,
-                 "pair_style nnp_ensemble: unknown keyword '{}' (expected device, engine, forces "
-                 "or force_std)",
-                 keyword);
-    if (k + 1 == narg)
-      error->all(FLERR, "pair_style nnp_ensemble: keyword '{}' has no value", keyword);
-    const std::string value = arg[k + 1];
-    std::string expected;
-    if (keyword == "device") {
-      if (!is_device(value))
-        expected = "auto, cpu, cuda or cuda:N";
-      impl->open.device = value;
-    } else if (keyword == "engine") {
-      if (value != "auto" && value != "torchscript")
-        expected = "auto or torchscript";
-      impl->open.engine = value;
-    } else if (keyword == "forces") {
-      if (value != "mean" && value != "best" && !utils::is_integer(value))
-        expected = "mean, best or a member from 1 to the number of members";
-      impl->forces = value;
-    } else {
-      if (value != "yes" && value != "no")
-        expected = "yes or no";
-      impl->want_force_std = value == "yes";
-    }
-    if (!expected.empty())
-      error->all(FLERR, "pair_style nnp_ensemble: {} must be {}, got '{}'", keyword, expected,
-                 value);
-  }
+  impl->options = read_pair_nnp_options(lmp, narg, arg);
 }
 
 /* ----------------------------------------------------------------------
@@ -206,10 +170,11 @@ void PairNNPEnsemble::coeff(int narg, char **arg) {
 }
 
 void PairNNPEnsemble::load(const char *path, int n_names, char **names) {
-  impl->open.node_rank = rank_on_node(world, comm->me);
-  impl->open.threads = comm->nthreads;
+  alrare::OpenOptions open = impl->options.open;
+  open.node_rank = rank_on_node(world, comm->me);
+  open.threads = comm->nthreads;
   const std::string failure = first_failure(
-      world, Impl::failure_of([&] { impl->evaluator = alrare::open_evaluator(path, impl->open); }));
+      world, Impl::failure_of([&] { impl->evaluator = alrare::open_evaluator(path, open); }));
   if (!failure.empty())
     error->all(FLERR, "pair_coeff for nnp_ensemble: {}", failure);
 
@@ -224,15 +189,17 @@ void PairNNPEnsemble::load(const char *path, int n_names, char **names) {
   impl->n_members = model.members;
   impl->member_energies.assign(model.members, 0.0);
   impl->energy_std = impl->force_std = 0.0;
+  impl->committee_step = -1;
   choose_forces();
-  impl->builder = std::make_unique<alrare::NeighborhoodBuilder>(model.cutoff, model.angular_cutoff);
+  impl->builder = std::make_unique<alrare::NeighborhoodBuilder>(
+      model.cutoff, impl->evaluator->needs_triples() ? model.angular_cutoff : 0.0);
   nextra = 2 + model.members;
   delete[] pvector;
   pvector = new double[nextra]();
   if (comm->me == 0)
     utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}\n", model.members,
                    model.members == 1 ? "" : "s", path, impl->evaluator->description(),
-                   impl->forces);
+                   impl->options.forces);
 }
 
 void PairNNPEnsemble::check_elements(const char *path, int n_names, char **names) {
@@ -262,20 +229,23 @@ void PairNNPEnsemble::check_elements(const char *path, int n_names, char **names
 /// Turns the keyword `forces` into one weight per member.
 void PairNNPEnsemble::choose_forces() {
   const alrare::Metadata &model = impl->evaluator->metadata();
-  if (impl->forces == "mean") {
+  const std::string &forces = impl->options.forces;
+  impl->driver = -1;
+  if (forces == "mean") {
     impl->weights.assign(model.members, 1.0 / model.members);
     return;
   }
   int member = model.best_member + 1;
-  if (impl->forces != "best")
-    member = utils::inumeric(FLERR, impl->forces, false, lmp);
+  if (forces != "best")
+    member = utils::inumeric(FLERR, forces, false, lmp);
   if (member < 1 || member > model.members)
     error->all(FLERR,
                "pair_style nnp_ensemble: forces must be mean, best or a member from 1 to {}, "
                "got {}",
-               model.members, impl->forces);
+               model.members, forces);
+  impl->driver = member - 1;
   impl->weights.assign(model.members, 0.0);
-  impl->weights[member - 1] = 1.0;
+  impl->weights[impl->driver] = 1.0;
 }
 
 /* ---------------------------------------------------------------------- */
@@ -316,22 +286,32 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   if (eflag_atom)
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms are not available");
 
-  const std::string failure = Impl::failure_of([&] { evaluate(); });
+  // a run's first step too: no output may hold the values of another run
+  const bool committee = update->ntimestep % impl->options.every == 0 || update->setupflag != 0;
+  const std::string failure = Impl::failure_of([&] { evaluate(committee); });
   if (!failure.empty()) // perhaps on this rank alone
     error->one(FLERR, "pair_style nnp_ensemble: {}", failure);
-  reduce_energies();
   add_forces();
-  if (impl->want_force_std)
-    reduce_force_std();
-
+  impl->atom_energy_std.assign(std::max(1, atom->nlocal), 0.0);
+  impl->atom_force_std.assign(std::max(1, atom->nlocal), 0.0);
+  if (committee)
+    judge_committee();
   if (eflag_global)
-    for (int m = 0; m < impl->n_members; m++)
-      eng_vdwl += impl->to_lammps * impl->weights[m] * impl->local.member_energies[m];
+    eng_vdwl += impl->to_lammps * impl->driving_energy;
   if (vflag_global || vflag_atom)
     tally_virial();
   if (vflag_fdotr)
     virial_fdotr_compute();
+}
 
+/// What all members together say: spreads, and what compute pair shows of them.
+void PairNNPEnsemble::judge_committee() {
+  reduce_energies();
+  if (impl->want_atom_energy_std)
+    spread_energies();
+  if (impl->options.force_std)
+    reduce_force_std();
+  impl->committee_step = update->ntimestep;
   std::fill(pvector, pvector + nextra, 0.0);
   if (comm->me == 0) { // compute pair sums over ranks
     pvector[0] = impl->energy_std;
@@ -340,8 +320,8 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   }
 }
 
-/// Member energies and gradients of this rank's centers. May throw.
-void PairNNPEnsemble::evaluate() {
+/// Energies and gradients of this rank's centers: all members, or the driving one. May throw.
+void PairNNPEnsemble::evaluate(bool committee) {
   alrare::NeighborList in;
   in.n_all = atom->nlocal + atom->nghost;
   in.positions = atom->x;
@@ -354,15 +334,23 @@ void PairNNPEnsemble::evaluate() {
   in.neighbor_mask = NEIGHMASK;
   impl->hood = &impl->builder->build(in);
 
-  if (!impl->want_force_std) {
-    impl->evaluator->evaluate(*impl->hood, impl->weights, impl->local);
+  if (!committee) {
+    impl->evaluator->evaluate_one(*impl->hood, impl->driver, impl->local);
+    impl->driving_energy = impl->local.member_energies.at(0);
     return;
   }
-  impl->evaluator->evaluate_members(*impl->hood, impl->local.member_energies, impl->gradients);
-  impl->local.gradient.assign(impl->hood->vec.size(), 0.0);
+  if (impl->options.force_std) {
+    impl->evaluator->evaluate_members(*impl->hood, impl->local.member_energies, impl->gradients);
+    impl->local.gradient.assign(impl->hood->vec.size(), 0.0);
+    for (int m = 0; m < impl->n_members; m++)
+      for (std::size_t k = 0; k < impl->local.gradient.size() && impl->weights[m] != 0.0; k++)
+        impl->local.gradient[k] += impl->weights[m] * impl->gradients[m][k];
+  } else {
+    impl->evaluator->evaluate(*impl->hood, impl->weights, impl->local);
+  }
+  impl->driving_energy = 0.0;
   for (int m = 0; m < impl->n_members; m++)
-    for (std::size_t k = 0; k < impl->local.gradient.size(); k++)
-      impl->local.gradient[k] += impl->weights[m] * impl->gradients[m][k];
+    impl->driving_energy += impl->weights[m] * impl->local.member_energies[m];
 }
 
 /// Member energies of the whole system and their standard deviation (M - 1 in the divisor).
@@ -379,6 +367,21 @@ void PairNNPEnsemble::reduce_energies() {
   for (const double energy : impl->member_energies)
     squares += (energy - mean) * (energy - mean);
   impl->energy_std = members > 1 ? std::sqrt(squares / (members - 1)) : 0.0;
+}
+
+/// Standard deviation of the members' energies of each owned atom (M - 1 in the divisor).
+void PairNNPEnsemble::spread_energies() {
+  const std::vector<double> &energies = *impl->evaluator->center_energies();
+  const int members = impl->n_members, n = impl->hood->n_local;
+  for (int c = 0; c < n && members > 1; c++) {
+    double mean = 0.0, squares = 0.0;
+    for (int m = 0; m < members; m++)
+      mean += energies[m * n + c] / members;
+    for (int m = 0; m < members; m++)
+      squares += (energies[m * n + c] - mean) * (energies[m * n + c] - mean);
+    impl->atom_energy_std[impl->hood->atom[c]] =
+        impl->to_lammps * std::sqrt(squares / (members - 1));
+  }
 }
 
 /// Forces on local atoms and ghosts; LAMMPS sends those of the ghosts home.
@@ -416,7 +419,7 @@ void PairNNPEnsemble::tally_virial() {
 }
 
 /* ----------------------------------------------------------------------
-   largest over atoms of sqrt(sum_m |F_m - mean F|^2 / (M - 1) / 3)
+   of each atom sqrt(sum_m |F_m - mean F|^2 / (M - 1) / 3), and the largest
 ------------------------------------------------------------------------- */
 
 void PairNNPEnsemble::reduce_force_std() {
@@ -427,12 +430,15 @@ void PairNNPEnsemble::reduce_force_std() {
   impl->sum_forces.assign(3 * nlocal, 0.0);
   for (int m = 0; m < members; m++) {
     impl->member_forces.assign(3 * (nlocal + atom->nghost), 0.0);
-    for (std::size_t e = 0; e < hood.n_edges(); e++)
+    const std::vector<double> &gradient = impl->gradients[m];
+    for (std::size_t e = 0; e < hood.n_edges(); e++) {
+      double *const fi = &impl->member_forces[3 * hood.atom[hood.edge_i[e]]];
+      double *const fj = &impl->member_forces[3 * hood.atom[hood.edge_j[e]]];
       for (int d = 0; d < 3; d++) {
-        const double grad = impl->to_lammps * impl->gradients[m][3 * e + d];
-        impl->member_forces[3 * hood.atom[hood.edge_i[e]] + d] += grad;
-        impl->member_forces[3 * hood.atom[hood.edge_j[e]] + d] -= grad;
+        fi[d] += gradient[3 * e + d];
+        fj[d] -= gradient[3 * e + d];
       }
+    }
     comm->reverse_comm(this);
     forces[m].assign(impl->member_forces.begin(), impl->member_forces.begin() + 3 * nlocal);
     for (int k = 0; k < 3 * nlocal; k++)
@@ -446,10 +452,10 @@ void PairNNPEnsemble::reduce_force_std() {
         const double off = forces[m][k] - impl->sum_forces[k] / members;
         squares += off * off;
       }
-    largest = std::max(largest, squares);
+    impl->atom_force_std[i] = impl->to_lammps * std::sqrt(squares / (members - 1) / 3.0);
+    largest = std::max(largest, impl->atom_force_std[i]);
   }
-  MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_DOUBLE, MPI_MAX, world);
-  impl->force_std = members > 1 ? std::sqrt(largest / (members - 1) / 3.0) : 0.0;
+  MPI_Allreduce(&largest, &impl->force_std, 1, MPI_DOUBLE, MPI_MAX, world);
 }
 
 int PairNNPEnsemble::pack_reverse_comm(int n, int first, double *buf) {
@@ -477,9 +483,28 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
     return impl->member_energies.data();
   if (strcmp(name, "n_members") == 0)
     return &impl->n_members;
+  if (strcmp(name, "committee_step") == 0)
+    return &impl->committee_step;
   if (strcmp(name, "element_of_type") == 0) {
     dim = 1;
     return impl->element_of_type.data();
+  }
+  return nullptr;
+}
+
+/// For fix pair. Null, so refused by it, when these settings do not give the quantity.
+void *PairNNPEnsemble::extract_peratom(const char *name, int &n_columns) {
+  n_columns = 0;
+  if (!impl->evaluator)
+    return nullptr;
+  if (strcmp(name, "energy_std") == 0 && impl->evaluator->center_energies() != nullptr) {
+    impl->want_atom_energy_std = true;
+    impl->atom_energy_std.resize(std::max<std::size_t>(1, impl->atom_energy_std.size()));
+    return impl->atom_energy_std.data();
+  }
+  if (strcmp(name, "force_std") == 0 && impl->options.force_std) {
+    impl->atom_force_std.resize(std::max<std::size_t>(1, impl->atom_force_std.size()));
+    return impl->atom_force_std.data();
   }
   return nullptr;
 }

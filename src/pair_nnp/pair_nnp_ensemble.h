@@ -17,7 +17,8 @@ namespace LAMMPS_NS {
 /// An ensemble of neural-network potentials (docs/pair_nnp_ensemble.md).
 ///
 /// Translates between LAMMPS and alrare::Evaluator; units and ranks cross here and nowhere else.
-/// After every compute() `extract` gives, in the energy units of the run and equal on all ranks:
+/// A step is a committee step when all members are evaluated (keyword `every`). After it `extract`
+/// gives, in the energy units of the run and equal on all ranks:
 ///
 /// | name            | dim | type     | meaning                                           |
 /// |-----------------|-----|----------|---------------------------------------------------|
@@ -26,9 +27,11 @@ namespace LAMMPS_NS {
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
 /// | n_members       | 0   | int *    | M                                                 |
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
+/// | committee_step  | 0   | bigint * | timestep these values are of; -1 = none yet       |
 ///
-/// All are null before pair_coeff. `pvector` holds [energy_std, force_std, member energies...] on
-/// rank 0 and zeros elsewhere: compute pair adds the ranks up.
+/// All are null before pair_coeff. `extract_peratom` gives energy_std (native engine) and force_std
+/// (keyword force_std) of the owned atoms, zero on steps between. `pvector` holds [energy_std,
+/// force_std, member energies...] on rank 0 and zeros elsewhere: compute pair adds the ranks up.
 class PairNNPEnsemble : public Pair {
 public:
   PairNNPEnsemble(class LAMMPS *);
@@ -40,6 +43,7 @@ public:
   void init_style() override;
   double init_one(int, int) override;
   void *extract(const char *, int &) override;
+  void *extract_peratom(const char *, int &) override;
   int pack_reverse_comm(int, int, double *) override;
   void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
@@ -49,10 +53,12 @@ private:
   void load(const char *path, int n_names, char **names);
   void check_elements(const char *path, int n_names, char **names);
   void choose_forces();
-  void evaluate();
+  void evaluate(bool committee);
   void add_forces();
   void tally_virial();
+  void judge_committee();
   void reduce_energies();
+  void spread_energies();
   void reduce_force_std();
 
   struct Impl;

@@ -75,8 +75,29 @@ TEST("a missing file, an unknown engine and a foreign format are told apart") {
   CHECK_THROWS(alrare::open_evaluator("/nowhere/ensemble.pt", {}), "does not exist");
   const std::string path = "test_evaluator.safetensors";
   std::fclose(std::fopen(path.c_str(), "w"));
-  CHECK_THROWS(alrare::open_evaluator(path, {}), "ensemble.pt");
+  CHECK_THROWS(alrare::open_evaluator(path, {}), path);
+  CHECK_THROWS(alrare::open_evaluator(path, {"auto", "cuda:1", 0, 1}),
+               "runs on the CPU only, and device is cuda:1; give its TorchScript export");
+  CHECK_THROWS(alrare::open_evaluator(path, {"torchscript", "auto", 0, 1}), "(ensemble.pt)");
+  CHECK_THROWS(alrare::open_evaluator(path, {"jax", "auto", 0, 1}), "unknown engine 'jax'");
+  std::fclose(std::fopen("test_evaluator.pt", "w"));
+  CHECK_THROWS(alrare::open_evaluator(path, {"auto", "cuda", 0, 1}), "'test_evaluator.pt'");
+  CHECK_THROWS(alrare::open_evaluator("test_evaluator.pt", {"native", "auto", 0, 1}),
+               "not one that the native engine reads");
   std::remove(path.c_str());
+  std::remove("test_evaluator.pt");
+}
+
+TEST("one member alone is the evaluation with a unit vector as weights") {
+  Springs springs;
+  alrare::Neighborhood hood;
+  hood.n_local = 1;
+  hood.vec = {1.0, 2.0, 3.0, -1.0, 0.5, 0.0};
+  alrare::Evaluation all, one;
+  springs.evaluate(hood, {0.0, 0.0, 1.0}, all);
+  springs.evaluate_one(hood, 2, one);
+  CHECK(one.gradient == all.gradient);
+  CHECK(one.member_energies == std::vector<double>{all.member_energies[2]});
 }
 
 TEST("gradients of members, weighted, add up to the gradient of the weighted sum") {

@@ -45,7 +45,9 @@ public:
 
   /// One member alone, at about the cost of an ensemble of one: `out.member_energies` has one
   /// entry.
-  void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out);
+  void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out) override;
+  bool needs_triples() const override { return false; }
+  const std::vector<double> *center_energies() const override { return &atomic_energies_; }
 
   /// Energies of each member and center of the last evaluation without self energies, eV:
   /// [member * n_local + center]. After evaluate_one there is one member.

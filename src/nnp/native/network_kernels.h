@@ -107,6 +107,7 @@ void forward_block(const Network &network, const Layer &layer, int first_out, co
   for (int s = 0; s < n_spans; ++s) {
     const float *w = weight + spans[s].begin * strip;
     const float *x = in + spans[s].begin * width;
+#pragma GCC unroll 4
     for (int k = spans[s].begin; k < spans[s].end; ++k, w += strip, x += width) {
       Vectors<V, N> column;
       load_all(column, x);

@@ -187,7 +187,7 @@ template <class V> ALRARE_INLINE void sine_cosine(V y, V &sine, V &cosine) {
 ///
 /// Phi(-|x|) = phi(x) times the Mills ratio, a polynomial on [0, 5.5].
 template <class V> ALRARE_INLINE void gelu(V x, V &value, V &slope) {
-  const V size = smaller(larger(x, -x), splat<V>(5.5f));
+  const V size = smaller(Of<V>::floats(Of<V>::bits(x) & 0x7fffffff), splat<V>(5.5f));
   const V phi = exp2_negative(x * x * -0.72134752044448170f) * 0.3989422804014327f;
   V r = splat<V>(-6.119683059207936e-07f);
   r = r * size + 1.575666765401921e-05f;
