@@ -170,9 +170,9 @@ def torchani_reference(atoms, ensemble):
     species = torch.tensor([metadata.elements.index(s) for s in atoms.get_chemical_symbols()])
     positions = torch.tensor(atoms.positions[None], requires_grad=True)
     periodic = (torch.tensor(atoms.cell.array), torch.tensor(atoms.pbc))
-    features = computer(
-        species[None], positions, *(periodic if atoms.pbc.any() else (None, None))
-    )[0]
+    features = computer(species[None], positions, *(periodic if atoms.pbc.any() else (None, None)))[
+        0
+    ]
     energies, forces = [], []
     for m in range(metadata.members):
         energy = torch.tensor(metadata.self_energies, dtype=torch.float64)[species].sum()
@@ -331,7 +331,7 @@ def test_single_atoms_have_no_spread_between_committee_steps(measure):
     [
         ({"style": "every 10"}, "one member must drive the run: add forces best, or forces K"),
         ({"style": "forces 1 every 0"}, "every must be a number of steps, at least 1, got '0'"),
-        ({"style": "device cuda"}, "runs on the CPU only, and device is cuda; give its TorchScript"),
+        ({"style": "device cuda"}, "runs on the CPU only, and device is cuda; give its"),
         ({"style": "engine torchscript"}, "is not one that the TorchScript engine reads"),
         ({"style": "engine native", "pt": True}, "is not one that the native engine reads; give"),
         ({"file": "damaged.safetensors"}, "model file 'damaged.safetensors': "),
