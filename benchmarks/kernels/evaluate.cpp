@@ -12,6 +12,7 @@
 #include "nnp/native/neighbor_search.h"
 
 #include <dlfcn.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -234,7 +235,10 @@ int main(int argc, char **argv) try {
   if (blas)
     std::printf("\"sgemm_gflops\": %.1f, \"fraction_of_floor\": %.3f, ", 1e-9 * median(rates),
                 median(fractions));
-  std::printf("\"gflops\": %.1f}\n", 1e-9 * flops / median(times["mean"]));
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  std::printf("\"gflops\": %.1f, \"resident_mb\": %.1f}\n", 1e-9 * flops / median(times["mean"]),
+              static_cast<double>(usage.ru_maxrss) / 1024.0);
   return 0;
 } catch (const std::exception &error) {
   std::fprintf(stderr, "%s\n", error.what());
