@@ -138,6 +138,26 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     _quiet_option(one)
 
     one = add(
+        "convert",
+        commands.convert,
+        "write a TorchANI model as the model files of alrare",
+        "alrare convert ANI2x -o ani2x\n  alrare convert my_models.py:water_model -o water",
+    )
+    one.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name in torchani.models, or MODULE:FUNCTION or FILE.py:FUNCTION that returns one",
+    )
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
+    one.add_argument(
+        "--best-member",
+        type=int,
+        default=1,
+        metavar="K",
+        help="member from 1 that `forces best` will mean: the model does not say (default: 1)",
+    )
+
+    one = add(
         "evaluate",
         commands.evaluate,
         "compare an ensemble with labelled configurations",

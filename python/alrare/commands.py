@@ -90,6 +90,17 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def convert(options: argparse.Namespace) -> int:
+    """Write the model files of a TorchANI model."""
+    from .convert import build_model, convert_to
+
+    for path in convert_to(
+        build_model(options.model), options.output.absolute(), best_member=options.best_member - 1
+    ):
+        print(path)
+    return 0
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict

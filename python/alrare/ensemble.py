@@ -35,7 +35,7 @@ class Metadata:
     Attributes
     ----------
     elements : tuple of str
-        By atomic number.
+        The index is the species. By atomic number where alrare trains.
     hidden : dict
         Hidden widths by element.
     self_energies : tuple of float, eV
@@ -46,6 +46,12 @@ class Metadata:
         Hashes of the labels' method and of the training data; "" when unknown.
     seeds : tuple of int
         One per member.
+    activation : {"gelu", "celu"}
+        Between the layers.
+    celu_alpha : float
+        α of CELU: max(0, x) + min(0, α(exp(x/α) − 1)); without meaning for GELU.
+    training : dict
+        What else it takes to train the same model again (docs/training.md); empty when unknown.
     """
 
     elements: tuple[str, ...]
@@ -57,6 +63,9 @@ class Metadata:
     method: str = ""
     dataset: str = ""
     seeds: tuple[int, ...] = ()
+    activation: str = "gelu"
+    celu_alpha: float = 0.1
+    training: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the JSON text stored in `ensemble.safetensors` and `ensemble.pt`."""
@@ -68,7 +77,6 @@ class Metadata:
             "cutoff": self.aev.radial_cutoff,
             "angular_cutoff": self.aev.angular_cutoff,
             "receptive_field": self.aev.radial_cutoff,
-            "activation": "gelu",
             "units": {"length": "angstrom", "energy": "eV"},
             "alrare_version": __version__,
         }
@@ -99,6 +107,9 @@ class Metadata:
             method=content["method"],
             dataset=content["dataset"],
             seeds=tuple(content["seeds"]),
+            activation=content["activation"],
+            celu_alpha=content.get("celu_alpha", 0.1),
+            training=content.get("training", {}),
         )
 
     def sizes(self, element: str) -> tuple[int, ...]:
@@ -148,6 +159,7 @@ class Ensemble:
                 StackedNetwork(
                     [self.weights[f"{element}.{k}.weight"].to(dtype) for k in layers],
                     [self.weights[f"{element}.{k}.bias"].to(dtype) for k in layers],
+                    self.metadata.celu_alpha if self.metadata.activation == "celu" else 0.0,
                 )
             )
         return networks

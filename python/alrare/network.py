@@ -28,18 +28,37 @@ class StackedLinear(torch.nn.Module):
         return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2)), self.weight
 
 
+def activate(x: Tensor, celu_alpha: float) -> Tensor:
+    """Apply the activation: CELU of this α, or GELU where α is 0."""
+    if celu_alpha > 0.0:
+        return torch.nn.functional.celu(x, alpha=celu_alpha)
+    return torch.nn.functional.gelu(x)
+
+
+def activation_backward(grad: Tensor, x: Tensor, celu_alpha: float) -> Tensor:
+    """Multiply a gradient with the slope of `activate` at x."""
+    if celu_alpha > 0.0:
+        return grad * torch.exp(torch.clamp(x, max=0.0) / celu_alpha)
+    return torch.ops.aten.gelu_backward(grad, x, approximate="none")  # type: ignore[no-any-return]
+
+
 class StackedNetwork(torch.nn.Module):
-    """Networks AEV → energy of one element for M members, GELU between the layers.
+    """Networks AEV → energy of one element for M members.
 
     Parameters
     ----------
     weights : sequence of (M, out, in) tensors
     biases : sequence of (M, out) tensors
         The last layer has out = 1.
+    celu_alpha : float
+        α of the CELU between the layers; 0 for GELU.
     """
 
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+    def __init__(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], celu_alpha: float = 0.0
+    ) -> None:
         super().__init__()
+        self.celu_alpha = celu_alpha
         self.members = weights[0].shape[0]
         pairs = zip(weights, biases, strict=True)
         self.layers = torch.nn.ModuleList([StackedLinear(w, b) for w, b in pairs])
@@ -67,14 +86,14 @@ class StackedNetwork(torch.nn.Module):
         matrices: list[Tensor] = []
         for layer in self.layers:
             if len(inputs) > 0:
-                x = torch.nn.functional.gelu(x)
+                x = activate(x, self.celu_alpha)
             x, weight = layer(x)
             inputs.append(x)
             matrices.append(weight)
         grad = weights.to(x.dtype).view(-1, 1, 1).expand_as(x)
         for k in range(len(inputs) - 2, -1, -1):
             grad = torch.bmm(grad, matrices[k + 1])
-            grad = torch.ops.aten.gelu_backward(grad, inputs[k], approximate="none")
+            grad = activation_backward(grad, inputs[k], self.celu_alpha)
         return x.squeeze(2), grad, matrices[0]
 
 
