@@ -1,0 +1,59 @@
+"""The native CPU engine on numpy arrays (src/bindings/core.cpp). Units: eV, Å."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+class Ensemble:
+    def __init__(self, path: str, *, instruction_set: str = "auto", threads: int = 1) -> None: ...
+    @property
+    def elements(self) -> list[str]: ...
+    @property
+    def members(self) -> int: ...
+    @property
+    def best_member(self) -> int: ...
+    @property
+    def cutoff(self) -> float: ...
+    @property
+    def description(self) -> str: ...
+    def evaluate(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Sequence[bool] = (False, False, False),
+        weights: ArrayLike | None = None,
+    ) -> tuple[Floats, Floats, Floats]: ...
+    def evaluate_members(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Sequence[bool] = (False, False, False),
+    ) -> tuple[Floats, Floats, Floats]: ...
+    def atomic_energies(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Sequence[bool] = (False, False, False),
+    ) -> Floats: ...
+    def descriptors(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Sequence[bool] = (False, False, False),
+    ) -> NDArray[np.float32]: ...
+
+def neighbors(
+    species: ArrayLike,
+    positions: ArrayLike,
+    cutoff: float,
+    cell: ArrayLike | None = None,
+    pbc: Sequence[bool] = (False, False, False),
+) -> tuple[Ints, Ints, Floats]: ...

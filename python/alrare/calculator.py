@@ -1,0 +1,141 @@
+"""The ensemble as an ASE calculator, on the native engine: no torch, no LAMMPS."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from . import _core
+from .errors import ModelError
+from .neighbors import species_of
+
+Floats = npt.NDArray[np.float64]
+
+
+class EnsembleCalculator(Calculator):
+    r"""Energies, forces, stress and uncertainty of an `ensemble.safetensors`.
+
+    The same code as `pair_style nnp_ensemble` runs in LAMMPS.
+
+    Parameters
+    ----------
+    model : Path or str
+        `ensemble.safetensors`, or the folder that holds it.
+    forces : {"mean", "best"} or int
+        Which energy and forces: of the members' mean, of the member that the model calls its best,
+        or of member K, from 1, as the keyword `forces` of the pair style.
+    force_std : bool
+        Compute the members' forces too, which costs up to half as much again.
+    threads : int
+
+    Raises
+    ------
+    ModelError
+        If the file is not such a model, or `forces` names no member.
+
+    Notes
+    -----
+    `results` holds, beside ASE's ``energy`` (eV), ``forces`` (n, 3) (eV/Å) and, for three periodic
+    directions, ``stress`` (6,) (eV/Å³):
+
+    ==================== =================== ===================================================
+    ``member_energies``  (M,) eV
+    ``energy_std``       float, eV           their standard deviation, M − 1 in the divisor
+    ``member_forces``    (M, n, 3) eV/Å      with `force_std`
+    ``forces_std``       (n,) eV/Å           with `force_std`: of each atom
+                                             :math:`\sqrt{\sum_m |F_m - \bar F|^2 / (M-1) / 3}`
+    ``force_std``        float, eV/Å         with `force_std`: the largest of them
+    ==================== =================== ===================================================
+
+    Examples
+    --------
+    >>> atoms.calc = EnsembleCalculator("runs/hexane/iter_004")  # doctest: +SKIP
+    >>> atoms.get_potential_energy(), atoms.calc.results["energy_std"]  # doctest: +SKIP
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Path | str,
+        *,
+        forces: Literal["mean", "best"] | int = "mean",
+        force_std: bool = True,
+        threads: int = 1,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
+        try:
+            self._engine = _core.Ensemble(str(path), threads=threads)
+        except RuntimeError as error:
+            raise ModelError(str(error)) from error
+        self.elements: tuple[str, ...] = tuple(self._engine.elements)
+        self._weights = _weights(forces, self._engine.members, self._engine.best_member)
+        self._force_std = force_std
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results`; called by ASE.
+
+        Raises
+        ------
+        ModelError
+            If the model does not know an element, or a position is not finite.
+        """
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        frame: Any = self.atoms
+        species = species_of(frame, self.elements)
+        where = (species, frame.positions, np.asarray(frame.cell), [bool(p) for p in frame.pbc])
+        try:
+            if self._force_std:
+                energies, member_forces, virials = self._engine.evaluate_members(*where)
+                forces = np.tensordot(self._weights, member_forces, 1)
+                virial = np.tensordot(self._weights, virials, 1)
+            else:
+                energies, forces, virial = self._engine.evaluate(*where, weights=self._weights)
+        except RuntimeError as error:
+            raise ModelError(str(error)) from error
+        energy = float(self._weights @ energies)
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": forces,
+            "member_energies": energies,
+            "energy_std": float(_std(energies)),
+        }
+        if frame.pbc.all():
+            self.results["stress"] = full_3x3_to_voigt_6_stress(-virial / frame.get_volume())
+        if self._force_std:
+            forces_std = np.sqrt((_std(member_forces) ** 2).mean(axis=1))
+            self.results["member_forces"] = member_forces
+            self.results["forces_std"] = forces_std
+            self.results["force_std"] = float(forces_std.max(initial=0.0))
+
+
+def _std(members: Floats) -> Floats:
+    """Return the standard deviation over the first axis; 0 for a single member."""
+    if len(members) == 1:
+        return np.zeros(members.shape[1:])
+    spread: Floats = members.std(axis=0, ddof=1)
+    return spread
+
+
+def _weights(forces: str | int, members: int, best_member: int) -> Floats:
+    """Return the weight of each member in what drives the atoms."""
+    if forces == "mean":
+        return np.full(members, 1.0 / members)
+    member = best_member if forces == "best" else forces - 1 if isinstance(forces, int) else -1
+    if not 0 <= member < members:
+        raise ModelError(f"forces must be mean, best or a member from 1 to {members}, got {forces}")
+    weights = np.zeros(members)
+    weights[member] = 1.0
+    return weights
