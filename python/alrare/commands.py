@@ -240,9 +240,9 @@ def schema(_: argparse.Namespace) -> int:
 
 def _pull_with_model(options: argparse.Namespace, structure: Any, pull: Pull) -> Mapping[int, Path]:
     from .ensemble import load_ensemble
-    from .simulate import simulate_pulls
+    from .simulate import model_file, simulate_pulls
 
-    model = _model_file(options.source, ".pt")
+    model = _model_file(options.source, model_file(Path(), options.device).suffix)
     elements = load_ensemble(_model_file(options.source, ".safetensors")).metadata.elements
     results = simulate_pulls(
         model=model,

@@ -216,7 +216,7 @@ class Run(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     """Tasks at a time (labels, members, pulls), one thread each; 0 means one for each core."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    """Where LAMMPS evaluates the ensemble: auto, cpu, cuda or cuda:N."""
+    """Where LAMMPS evaluates the ensemble: cpu (or auto, the same), cuda or cuda:N."""
 
 
 class Config(Section):

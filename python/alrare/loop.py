@@ -32,7 +32,7 @@ from .lammps_input import WORK_FILE
 from .progress import Progress, with_log
 from .reference import Reference, run_reference
 from .report import iteration_record, iteration_table, read_results, write_plots, write_results
-from .simulate import PullResult, simulate_pulls
+from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json, write_text
 from .structure import load_structure
 from .tasks import worker_count
@@ -227,7 +227,7 @@ class _Campaign:
     def _simulate(self, folder: Path, reference: Reference) -> list[PullResult]:
         config = self.config
         return simulate_pulls(
-            model=folder / "ensemble.pt",
+            model=model_file(folder, self.config.run.device),
             structure=reference.structure,
             elements=self.elements,
             pull=config.pull,

@@ -93,6 +93,15 @@ class PullResult:
     """Wall time."""
 
 
+def model_file(folder: Path, device: str) -> Path:
+    """Return the model file in a folder that LAMMPS opens for a device.
+
+    The master file, which the native engine evaluates on the CPU, unless a CUDA device is asked
+    for: that is the TorchScript export's.
+    """
+    return folder / ("ensemble.pt" if device.startswith("cuda") else "ensemble.safetensors")
+
+
 def simulate_pulls(
     *,
     model: Path,
@@ -114,7 +123,7 @@ def simulate_pulls(
     Parameters
     ----------
     model : Path
-        ensemble.pt.
+        The file of `model_file`.
     structure : Atoms
         A molecule.
     elements : sequence of str

@@ -16,7 +16,7 @@ import pytest
 from alrare.config import Pull, Select
 from alrare.errors import AlrareError, SimulationError
 from alrare.progress import SilentProgress
-from alrare.simulate import PullResult, simulate_pulls
+from alrare.simulate import PullResult, model_file, simulate_pulls
 from alrare.work import read_work
 from ase import Atoms
 from ase.build import molecule
@@ -51,8 +51,8 @@ def pull(steps):
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "ensemble.pt").write_text("weights")
-    return tmp_path / "ensemble.pt"
+    (tmp_path / "ensemble.safetensors").write_text("weights")
+    return tmp_path / "ensemble.safetensors"
 
 
 def _lmp(folder: Path, body: str) -> str:
@@ -103,7 +103,7 @@ def test_a_pull_leaves_its_input_curve_candidates_and_counts(tmp_path: Path, mod
 def test_the_input_names_the_model_relative_to_itself(tmp_path: Path, model: Path) -> None:
     (result, _) = _simulate(model, _lmp(tmp_path, "pull(40)"))
     text = (result.folder / "in.smd").read_text()
-    assert 'pair_coeff * * "../../ensemble.pt" H C' in text
+    assert 'pair_coeff * * "../../ensemble.safetensors" H C' in text
     assert "pair_style nnp_ensemble device cpu forces best" in text
     assert (
         "fix select all al_select 1 candidates.extxyz threshold adaptive 10 3 cv v_d 0.01"
@@ -166,7 +166,7 @@ def test_when_no_pull_makes_a_step_the_campaign_is_told(tmp_path: Path, model: P
     ("error", "told"),
     [
         ("Unrecognized pair style 'nnp_ensemble'", "alrare check"),
-        ("pair_coeff for nnp_ensemble: ensemble.pt: no such file", "no such file"),
+        ("pair_coeff for nnp_ensemble: ensemble.safetensors: no such file", "no such file"),
         ("Fix al_select: candidates.extxyz: cannot be written (No space left on device)", "space"),
     ],
 )
@@ -263,16 +263,15 @@ def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
     from alrare.candidates import choose
     from alrare.check import check_installation
     from alrare.ensemble import random_ensemble
-    from alrare.torchscript import export_torchscript
 
     found = {finding.name: finding for finding in check_installation()}
     if "styles" not in found or found["styles"].cure:
         pytest.skip("lmp with the alrare plugin is not installed")
     ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
-    export_torchscript(ensemble, tmp_path / "ensemble.pt")
+    ensemble.save(tmp_path / "ensemble.safetensors")
     select = Select(threshold=1e-6, distance_gap=1e-4, energy_gap=1e-6, max_per_pull=5)
     (result,) = _simulate(
-        tmp_path / "ensemble.pt",
+        tmp_path / "ensemble.safetensors",
         "lmp",
         pull=Pull(atoms=(1, 2), relax_steps=5, steps=30, seeds=(1,)),
         select=select,
@@ -285,3 +284,9 @@ def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
     chosen = choose([result.candidates], maximum=50, strategy="paper")
     assert len(chosen) == result.selection.selected == 5
     assert result.selection.above == 31
+
+
+def test_a_cuda_device_asks_for_the_export(tmp_path: Path) -> None:
+    assert model_file(tmp_path, "cuda:1") == tmp_path / "ensemble.pt"
+    for device in ("auto", "cpu"):
+        assert model_file(tmp_path, device) == tmp_path / "ensemble.safetensors"
