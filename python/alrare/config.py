@@ -164,6 +164,10 @@ class Train(Section):
     """Share of the configurations that trains; the rest validates."""
     split: Literal["random", "inherited"] = "inherited"
     """random: a new split every iteration. inherited: old data keep their roles (§2.3.6)."""
+    start: Literal["random", "previous"] = "random"
+    """Weights to start from: random ones, or those of the previous iteration's model."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too; needs the package tensorboard."""
 
     @model_validator(mode="before")
     @classmethod

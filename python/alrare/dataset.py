@@ -1,7 +1,7 @@
 """Labelled configurations as numbers, and which of them train and which validate."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,13 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from .errors import AlrareError
-from .frames import is_labelled, label_of
+from .frames import frame_key, is_labelled, label_of
 
 Array = npt.NDArray[np.float64]
+RIDGE = 1e-6
+"""Weight that pulls the self energies to the isolated atoms; no unit (both terms are per atom)."""
+DUPLICATE_TOLERANCE = 1e-5
+"""eV; labels of one configuration that differ by more contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -127,22 +131,23 @@ class Dataset:
         return np.array([len(forces) for forces in self.forces], dtype=np.int64)
 
 
-def make_dataset(frames: Sequence[Atoms]) -> Dataset:
-    """Check labelled frames and take the self energies off their energies.
+def check_labels(frames: Sequence[Atoms]) -> None:
+    """Refuse frames without a usable label.
 
     Raises
     ------
     AlrareError
-        If there are fewer than 2 frames, or a frame has no label or one that is not finite; the
-        message names the frame.
+        If a frame has no energy or no forces, or a number that is not finite; the message names
+        the frame, counted from 1.
     """
-    if len(frames) < 2:
-        raise AlrareError(f"training needs at least 2 labelled frames, got {len(frames)}")
-    for number, atoms in enumerate(frames):
+    for number, atoms in enumerate(frames, start=1):
         name = f"frame {number} ({atoms.get_chemical_formula()})"
         if not is_labelled(atoms):
+            results = getattr(atoms.calc, "results", {})
+            known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
-                f"{name}: expected an energy and forces, got none; label it first: alrare label"
+                f"{name}: expected an energy and forces, got {(known or ['none'])[0]}; label it"
+                " first: alrare label"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -153,37 +158,153 @@ def make_dataset(frames: Sequence[Atoms]) -> Dataset:
             ("energy", energy),
             ("forces", forces),
             ("positions", atoms.positions),
+            ("cell", atoms.cell.array),
         ):
             if not np.isfinite(values).all():
                 raise AlrareError(f"{name}: its {what} must be finite, got NaN or infinity")
+
+
+def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
+    """Return every configuration once, in the order of its first frame.
+
+    A configuration that came twice could train and validate at the same time.
+
+    Raises
+    ------
+    AlrareError
+        If two frames are the same configuration with different energies (by more than 1e-5 eV).
+    """
+    first: dict[str, int] = {}
+    for number, atoms in enumerate(frames):
+        key = frame_key(atoms, "")
+        earlier = first.setdefault(key, number)
+        difference = label_of(atoms)[0] - label_of(frames[earlier])[0]
+        if abs(difference) > DUPLICATE_TOLERANCE:
+            raise AlrareError(
+                f"frames {earlier + 1} and {number + 1} are the same configuration"
+                f" ({atoms.get_chemical_formula()}) with energies that differ by"
+                f" {difference:.6g} eV; keep the one of the method you want"
+            )
+    return [frames[number] for number in first.values()]
+
+
+def split_off_isolated_atoms(
+    frames: Sequence[Atoms],
+) -> tuple[list[Atoms], dict[str, float]]:
+    """Take the frames of a single atom out: their energies are the isolated-atom energies.
+
+    Returns
+    -------
+    list of Atoms
+        The others.
+    dict
+        Element → energy in eV.
+
+    Raises
+    ------
+    AlrareError
+        If an element has two different isolated-atom energies.
+    """
+    energies: dict[str, float] = {}
+    others = []
+    for atoms in frames:
+        if len(atoms) > 1 or atoms.pbc.any():
+            others.append(atoms)
+            continue
+        element, energy = atoms.get_chemical_symbols()[0], label_of(atoms)[0]
+        if abs(energies.setdefault(element, energy) - energy) > DUPLICATE_TOLERANCE:
+            raise AlrareError(
+                f"isolated {element} atoms with energies {energies[element]:.6g} and {energy:.6g}"
+                " eV; keep the one of the method you want"
+            )
+    return others, energies
+
+
+def make_dataset(
+    frames: Sequence[Atoms], *, isolated: Mapping[str, float] | None = None
+) -> Dataset:
+    """Check labelled frames and take the self energies off their energies.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        At least 2.
+    isolated : mapping from element to eV, optional
+        Energies of isolated atoms by the same method, for every element of the frames.
+
+    Raises
+    ------
+    AlrareError
+        If there are fewer than 2 frames, a frame has no label or one that is not finite (the
+        message names the frame), or an isolated-atom energy is missing.
+    """
+    if len(frames) < 2:
+        raise AlrareError(f"training needs at least 2 labelled frames, got {len(frames)}")
+    check_labels(frames)
     numbers = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    elements = tuple(chemical_symbols[z] for z in numbers)
     labels = [label_of(atoms) for atoms in frames]
     energies = np.array([energy for energy, _ in labels])
     composition = np.array([[np.sum(atoms.numbers == z) for z in numbers] for atoms in frames])
-    self_energies = fit_self_energies(composition, energies)
+    self_energies = fit_self_energies(
+        composition, energies, isolated=_in_order(isolated, elements) if isolated else None
+    )
     return Dataset(
-        elements=tuple(chemical_symbols[z] for z in numbers),
+        elements=elements,
         self_energies=self_energies,
         energies=energies - composition @ self_energies,
         forces=[forces for _, forces in labels],
     )
 
 
-def fit_self_energies(composition: npt.NDArray[np.int64], energies: Array) -> Array:
-    """Least-squares energies of the elements; the smallest ones where the data leave a choice.
+def _in_order(isolated: Mapping[str, float], elements: Sequence[str]) -> Array:
+    missing = [element for element in elements if element not in isolated]
+    if missing:
+        raise AlrareError(
+            f"isolated-atom energies: expected one for each of {', '.join(elements)}, got none for"
+            f" {', '.join(missing)}; label that atom alone, or give none at all"
+        )
+    return np.array([isolated[element] for element in elements])
+
+
+def fit_self_energies(
+    composition: npt.NDArray[np.int64], energies: Array, *, isolated: Array | None = None
+) -> Array:
+    r"""Energies that the elements have by themselves, fitted to the data.
+
+    With isolated-atom energies :math:`e^0` the self energies are
+
+    .. math::
+        \arg\min_e \tfrac1C \sum_c \left(\frac{E_c - \sum_s N_{cs} e_s}{N_c}\right)^2
+        + \lambda \sum_s (e_s - e^0_s)^2
+
+    with the ridge :math:`\lambda` = `RIDGE`: what the data determine follows the data, what they
+    leave open (one stoichiometry determines only one number) is the binding energy, shared in
+    proportion to the composition, on top of the atoms' own energies. So the model of one molecule
+    carries over to another of the same elements. Without isolated-atom energies: plain least
+    squares, the smallest energies where the data leave a choice.
 
     Parameters
     ----------
     composition : (C, S) array
         Atoms of each element in each configuration.
     energies : (C,) array, eV
+    isolated : (S,) array, eV, optional
 
     Returns
     -------
     (S,) array, eV
     """
-    solution: Array = np.linalg.lstsq(composition.astype(float), energies, rcond=1e-10)[0]
-    return solution
+    counts = composition.astype(float)
+    if isolated is None:
+        plain: Array = np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
+        return plain
+    scale = 1.0 / (counts.sum(1) * np.sqrt(len(counts)))
+    ridge = np.sqrt(RIDGE) * np.eye(counts.shape[1])
+    matrix = np.concatenate((counts * scale[:, None], ridge))
+    right = np.concatenate(((energies - counts @ isolated) * scale, np.zeros(len(isolated))))
+    solution: Array = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    return isolated + solution
 
 
 def dataset_hash(keys: Sequence[str], dataset: Dataset) -> str:

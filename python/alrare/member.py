@@ -1,7 +1,7 @@
 """Fit one member of an ensemble: the recipes, and the best epoch's weights."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,11 @@ from .descriptors import DescriptorCache
 from .ensemble import Metadata, member_weights
 from .errors import AlrareError
 from .gradients import Labels, Layers, MemberGradient, energies
+from .optimizer import Adam, Optimizer, Soap, one_cycle
+from .whitening import Whitening, identity, whiten
 
-WHITENING_FLOOR = 1e-2
-"""Added to every variance, relative to their mean: flat directions of the AEV are noise.
-
-Measured on 600 hexanes, 20 epochs, unseen force MAE: 1e-5 0.47, 1e-4 0.44, 1e-3 0.37, 1e-2 0.32,
-1e-1 0.33 kcal/mol/Å.
-"""
+FORCE_ROWS = 64
+"""Validation configurations, evenly drawn, whose forces are compared after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,31 @@ class Errors:
 
     energy: float
     force: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data came to.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    learning_rate : float
+        At its end.
+    train_loss : float
+        Mean of eq. 3 over the pass.
+    validation_energy_mse : float
+        eV², over the whole validation set; the epoch of its minimum is kept.
+    validation_force_mae : float
+        eV/Å, over at most `FORCE_ROWS` validation configurations.
+    """
+
+    number: int
+    learning_rate: float
+    train_loss: float
+    validation_energy_mse: float
+    validation_force_mae: float
 
 
 @dataclass(frozen=True)
@@ -41,8 +64,7 @@ class Fit:
         "{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV.
     best_epoch : int
         From 1.
-    curve : list of (training loss, validation energy MSE in eV²)
-        One entry per epoch.
+    curve : list of Epoch
     train, validation, everything : Errors
     seconds : float
         CPU time.
@@ -50,46 +72,11 @@ class Fit:
 
     weights: dict[str, Tensor]
     best_epoch: int
-    curve: list[tuple[float, float]]
+    curve: list[Epoch]
     train: Errors
     validation: Errors
     everything: Errors
     seconds: float
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Frozen linear map of one element's AEV, x' = (x - center) T.
-
-    Attributes
-    ----------
-    center : (F,) tensor
-    transform : (F, F) tensor
-    """
-
-    center: Tensor
-    transform: Tensor
-
-
-def whiten(aev: Tensor) -> Whitening:
-    """Map AEVs to uncorrelated features of variance one; flat directions stay small.
-
-    Parameters
-    ----------
-    aev : (N, F) tensor
-    """
-    x = aev.double()
-    center = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
-    offset = x - center
-    variance, axes = torch.linalg.eigh(offset.t() @ offset / max(len(x), 1))
-    variance = variance.clamp(min=0.0)
-    floor = WHITENING_FLOOR * variance.mean() + 1e-12
-    return Whitening(center.float(), (axes / (variance + floor).sqrt()).float())
-
-
-def identity(n_features: int) -> Whitening:
-    """Leave the AEV as it is."""
-    return Whitening(torch.zeros(n_features), torch.eye(n_features))
 
 
 def fit_member(
@@ -101,7 +88,8 @@ def fit_member(
     metadata: Metadata,
     settings: Train,
     seed: int,
-    report: Callable[[int, float], None],
+    report: Callable[[Epoch], None],
+    start: Mapping[str, Tensor] | None = None,
 ) -> Fit:
     """Train one member.
 
@@ -119,7 +107,9 @@ def fit_member(
     seed : int
         Of the initial weights and the order of the batches: same seed, same weights.
     report : callable
-        Called after each epoch with its number (from 1) and the validation energy RMSE in eV.
+        Called after each epoch.
+    start : mapping of tensors, optional
+        Weights for the raw AEV to start from, named as in `Fit`; random ones unless given.
 
     Raises
     ------
@@ -127,26 +117,53 @@ def fit_member(
         If the loss is no longer finite.
     """
     begin = time.process_time()
-    trainer = _Trainer(cache, keys, dataset, split, metadata, settings, seed)
-    curve: list[tuple[float, float]] = []
+    trainer = _Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
+    curve: list[Epoch] = []
     best, best_epoch, best_weights = np.inf, 0, trainer.snapshot()
-    for epoch in range(1, settings.epochs + 1):
-        loss, error = trainer.epoch(), trainer.validation_mse()
-        if not np.isfinite(loss + error):
+    for number in range(1, settings.epochs + 1):
+        loss, rate = trainer.epoch()
+        energy_mse, force_mae = trainer.validate()
+        if not np.isfinite(loss + energy_mse):
             raise AlrareError(
-                f"training diverged in epoch {epoch} (seed {seed}): the loss is {loss}; lower"
+                f"training diverged in epoch {number} (seed {seed}): the loss is {loss}; lower"
                 f" learning_rate = {settings.learning_rate} ([train])"
             )
-        curve.append((loss, error))
-        if error < best:
-            best, best_epoch, best_weights = error, epoch, trainer.snapshot()
-        report(epoch, error**0.5)
+        curve.append(Epoch(number, rate, loss, energy_mse, force_mae))
+        if energy_mse < best:
+            best, best_epoch, best_weights = energy_mse, number, trainer.snapshot()
+        report(curve[-1])
     trainer.restore(best_weights)
     train, validation = trainer.errors(split.train), trainer.errors(split.validation)
-    everything = trainer.errors(range(len(keys)))
-    seconds = time.process_time() - begin
-    weights = trainer.exported()
-    return Fit(weights, best_epoch, curve, train, validation, everything, seconds)
+    return Fit(
+        weights=trainer.exported(),
+        best_epoch=best_epoch,
+        curve=curve,
+        train=train.mean(),
+        validation=validation.mean(),
+        everything=(train + validation).mean(),
+        seconds=time.process_time() - begin,
+    )
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of absolute errors, and over how many energies and force components."""
+
+    energy: float
+    energies: int
+    force: float
+    components: int
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(
+            self.energy + other.energy,
+            self.energies + other.energies,
+            self.force + other.force,
+            self.components + other.components,
+        )
+
+    def mean(self) -> Errors:
+        return Errors(self.energy / self.energies, self.force / self.components)
 
 
 class _Trainer:
@@ -159,6 +176,7 @@ class _Trainer:
         metadata: Metadata,
         settings: Train,
         seed: int,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._cache, self._keys, self._split, self._settings = cache, keys, split, settings
         self._metadata = metadata
@@ -167,11 +185,14 @@ class _Trainer:
         self._forces = [torch.from_numpy(forces).float() for forces in dataset.forces]
         self._n_atoms = torch.from_numpy(dataset.n_atoms).float()
         self._validation = cache.atoms([keys[row] for row in split.validation])
+        self._compared = split.validation[:: -(-len(split.validation) // FORCE_ROWS)]
+        self._compared_batch = cache.batch([keys[row] for row in self._compared])
         self._whitening = self._make_whitening()
-        self._parameters = self._initial(seed)
-        flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
-        steps = settings.epochs * -(-len(split.train) // settings.batch_size)
-        self._optimizer, self._schedule = make_optimizer(settings, flat, steps)
+        self._parameters = self._initial(seed, start)
+        self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
+        self._steps = settings.epochs * -(-len(split.train) // settings.batch_size)
+        self._step = 0
+        self._optimizer = make_optimizer(settings, self._flat)
 
     def _make_whitening(self) -> list[Whitening]:
         elements = range(len(self._metadata.elements))
@@ -181,20 +202,25 @@ class _Trainer:
         atoms = self._cache.atoms([self._keys[row] for row in self._split.train])
         return [whiten(atoms.aev[atoms.species == k]) for k in elements]
 
-    def _initial(self, seed: int) -> list[list[tuple[Tensor, Tensor]]]:
-        drawn = member_weights(self._metadata, seed)
-        return [
-            [
-                (drawn[f"{element}.{k}.weight"], drawn[f"{element}.{k}.bias"])
+    def _initial(
+        self, seed: int, start: Mapping[str, Tensor] | None
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        weights = member_weights(self._metadata, seed) if start is None else start
+        parameters = []
+        for element, white in zip(self._metadata.elements, self._whitening, strict=True):
+            layers = [
+                (weights[f"{element}.{k}.weight"].clone(), weights[f"{element}.{k}.bias"].clone())
                 for k in range(len(self._metadata.hidden[element]) + 1)
             ]
-            for element in self._metadata.elements
-        ]
+            if start is not None:
+                layers[0] = white.unfold(*layers[0])
+            parameters.append(layers)
+        return parameters
 
     def _networks(self) -> list[Layers]:
         """Return networks for the centered AEV: the whitening folded into the first layer."""
         return [
-            [(layers[0][0] @ white.transform.t(), layers[0][1]), *layers[1:]]
+            [(white.fold(layers[0][0]), layers[0][1]), *layers[1:]]
             for layers, white in zip(self._parameters, self._whitening, strict=True)
         ]
 
@@ -211,54 +237,54 @@ class _Trainer:
         size = self._settings.batch_size
         return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
 
-    def epoch(self) -> float:
-        """Pass once over the training data; return the mean loss."""
+    def epoch(self) -> tuple[float, float]:
+        """Pass once over the training data; return the mean loss and the last learning rate."""
         order = self._rng.permutation(np.array(self._split.train)).tolist()
-        total = 0.0
+        total, rate = 0.0, 0.0
         for rows in self._batches(order):
             batch = self._cache.batch([self._keys[row] for row in rows])
             member = MemberGradient(batch, self._networks(), self._centers)
             loss, gradients = member.loss_gradient(self._labels(rows), self._settings.force_weight)
-            for layers, white, grads in zip(
-                self._parameters, self._whitening, gradients, strict=True
-            ):
-                for k, ((weight, bias), (d_weight, d_bias)) in enumerate(
-                    zip(layers, grads, strict=True)
-                ):
-                    weight.grad = d_weight @ white.transform if k == 0 else d_weight
-                    bias.grad = d_bias
-            self._optimizer.step()
-            self._schedule.step()
+            flat = []
+            for white, layers in zip(self._whitening, gradients, strict=True):
+                for k, (weight, bias) in enumerate(layers):
+                    flat += [weight @ white.transform if k == 0 else weight, bias]
+            rate = learning_rate(self._settings, self._step, self._steps)
+            self._optimizer.step(flat, rate)
+            self._step += 1
             total += loss * len(rows)
-        return total / len(order)
+        return total / len(order), rate
 
-    def validation_mse(self) -> float:
-        """Mean squared error of the validation energies, eV²."""
-        predicted = energies(self._validation, self._networks(), self._centers)
+    def validate(self) -> tuple[float, float]:
+        """Mean squared error of the validation energies, eV²; force MAE of some of them, eV/Å."""
+        networks = self._networks()
+        predicted = energies(self._validation, networks, self._centers)
         reference = self._energies[torch.tensor(self._split.validation)]
-        return float((predicted - reference).double().square().mean())
+        compared = MemberGradient(self._compared_batch, networks, self._centers)
+        difference = compared.compute_forces() - self._labels(self._compared).forces
+        mse = (predicted - reference).double().square().mean()
+        return float(mse), float(difference.abs().double().mean())
 
-    def errors(self, rows: Sequence[int]) -> Errors:
-        """Mean absolute errors over some configurations."""
-        energy, force, components = 0.0, 0.0, 0
+    def errors(self, rows: Sequence[int]) -> _Sums:
+        """Sum the absolute errors over some configurations."""
+        sums = _Sums(0.0, 0, 0.0, 0)
         for part in self._batches(rows):
             batch = self._cache.batch([self._keys[row] for row in part])
             member = MemberGradient(batch, self._networks(), self._centers)
             labels = self._labels(part)
-            energy += float((member.energies - labels.energies).abs().double().sum())
+            energy = (member.energies - labels.energies).abs().double().sum()
             difference = member.compute_forces() - labels.forces
-            force += float(difference.abs().double().sum())
-            components += difference.numel()
-        return Errors(energy / len(rows), force / components)
+            force = difference.abs().double().sum()
+            sums += _Sums(float(energy), len(part), float(force), difference.numel())
+        return sums
 
     def snapshot(self) -> list[Tensor]:
         """Copy the weights."""
-        return [t.clone() for layers in self._parameters for layer in layers for t in layer]
+        return [tensor.clone() for tensor in self._flat]
 
     def restore(self, saved: list[Tensor]) -> None:
         """Set the weights to a snapshot."""
-        flat = [t for layers in self._parameters for layer in layers for t in layer]
-        for tensor, value in zip(flat, saved, strict=True):
+        for tensor, value in zip(self._flat, saved, strict=True):
             tensor.copy_(value)
 
     def exported(self) -> dict[str, Tensor]:
@@ -273,16 +299,15 @@ class _Trainer:
         return weights
 
 
-def make_optimizer(
-    settings: Train, parameters: list[Tensor], steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return the recipe's optimizer and its rate schedule over `steps` steps."""
-    rate = settings.learning_rate
+def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
+    """Return the recipe's optimizer."""
     if settings.recipe == "paper":
-        adam = torch.optim.Adam(parameters, lr=rate)
-        return adam, torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1.0)
-    adamw = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        adamw, max_lr=rate, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
-    )
-    return adamw, cycle
+        return Adam(parameters)
+    return Soap(parameters)
+
+
+def learning_rate(settings: Train, step: int, steps: int) -> float:
+    """Return the recipe's learning rate at a step (from 0) of `steps`."""
+    if settings.recipe == "paper":
+        return settings.learning_rate
+    return one_cycle(step, steps, settings.learning_rate)

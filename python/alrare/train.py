@@ -2,58 +2,34 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from . import config
+from . import __version__, config
+from .curves import write_csv, write_figure
 from .dataset import Dataset, Split, dataset_hash, make_dataset
 from .descriptors import DescriptorCache
 from .ensemble import Ensemble, Metadata, stack_members
 from .errors import AlrareError
-from .member import Errors, Fit, fit_member
+from .member_task import MemberTask, heartbeats, run_task, starting_weights
 from .progress import Progress
-from .state import atomic_path, write_json
+from .state import write_json
 from .tasks import worker_pool
 from .torchscript import export_torchscript
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when the same settings would give other weights."""
 _POLL = 0.5
-
-
-@dataclass(frozen=True)
-class _Task:
-    """All that a member's process needs."""
-
-    number: int
-    seed: int
-    split: Split
-    keys: tuple[str, ...]
-    dataset: Dataset
-    metadata: Metadata
-    settings: config.Train
-    cache: Path
-    folder: Path
-    identity: str
-
-    @property
-    def output(self) -> Path:
-        """The finished member; its metadata entry holds `identity` and the results."""
-        return self.folder / f"member_{self.number}.safetensors"
-
-    @property
-    def heartbeat(self) -> Path:
-        """Epoch and validation error, for the progress display."""
-        return self.folder / f".member_{self.number}.epoch"
+_WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
+"""Settings that do not change the weights, beyond the splits and the start that they lead to."""
 
 
 def train_ensemble(
@@ -68,6 +44,8 @@ def train_ensemble(
     workers: int,
     progress: Progress,
     cache: Path | None = None,
+    isolated: Mapping[str, float] | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train the members and write the ensemble; call again after a kill to go on.
 
@@ -85,7 +63,8 @@ def train_ensemble(
     seed : int
         Member m is trained with seed ``1000 * seed + m``.
     folder : Path
-        Gets `ensemble.safetensors`, `ensemble.pt`, `training.json` and the members.
+        Gets `ensemble.safetensors`, `ensemble.pt`, `curves.csv`, `curves.png`, `training.json`
+        (last) and the members.
     method : str
         Hash of the labels' method, for the metadata.
     workers : int
@@ -94,6 +73,11 @@ def train_ensemble(
     cache : Path, optional
         Folder of the descriptor cache; share it between iterations. ``folder/descriptors`` unless
         given.
+    isolated : mapping from element to eV, optional
+        Energies of isolated atoms by the same method, for the self energies.
+    start : Path, optional
+        ensemble.safetensors of an earlier model whose weights the members start from; random
+        weights unless given.
 
     Returns
     -------
@@ -103,9 +87,10 @@ def train_ensemble(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, or the splits do not fit the frames.
+        If a frame has no usable label, the splits do not fit the frames, or the earlier model
+        does not fit this one.
     """
-    dataset = make_dataset(frames)
+    dataset = make_dataset(frames, isolated=isolated)
     _check_splits(splits, len(frames), model.members)
     metadata = Metadata(
         elements=dataset.elements,
@@ -115,11 +100,43 @@ def train_ensemble(
         method=method,
         seeds=tuple(1000 * seed + m for m in range(model.members)),
     )
+    starting_weights(start, metadata, 0)  # refuses a model that does not fit, before any work
     cache = folder / "descriptors" if cache is None else cache
     keys = _fill_cache(cache, frames, metadata, progress)
-    tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder)
-    _train_members([task for task in tasks if not _finished(task)], settings, workers, progress)
-    return _assemble(tasks, metadata, dataset_hash(keys, dataset))
+    metadata = replace(
+        metadata,
+        dataset=dataset_hash(keys, dataset),
+        training=_provenance(settings, splits, seed, isolated, start),
+    )
+    tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
+    _train_members([task for task in tasks if not task.is_finished()], settings, workers, progress)
+    return _assemble(tasks, metadata)
+
+
+def _provenance(
+    settings: config.Train,
+    splits: Sequence[Split],
+    seed: int,
+    isolated: Mapping[str, float] | None,
+    start: Path | None,
+) -> dict[str, Any]:
+    """Return what it takes, beside the data, to train the same model again."""
+    return {
+        "version": TRAINING_VERSION,
+        "settings": settings.model_dump(exclude={"tensorboard"}),
+        "seed": seed,
+        "n_frames": len(splits[0]),
+        "validation_rows": [row_mask(split.validation) for split in splits],
+        "isolated": dict(isolated or {}),
+        "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else "",
+        "torch": str(torch.__version__),
+        "alrare": __version__,
+    }
+
+
+def row_mask(rows: Sequence[int]) -> str:
+    """Write a set of row numbers as a hexadecimal number: bit k stands for row k."""
+    return f"{sum(1 << row for row in rows):x}"
 
 
 def _check_splits(splits: Sequence[Split], n_frames: int, members: int) -> None:
@@ -158,47 +175,54 @@ def _tasks(
     splits: Sequence[Split],
     cache: Path,
     folder: Path,
-) -> list[_Task]:
+    start: Path | None,
+) -> list[MemberTask]:
     tasks = []
     for number, (split, seed) in enumerate(zip(splits, metadata.seeds, strict=True)):
         description = {
             "version": TRAINING_VERSION,
-            "data": dataset_hash(keys, dataset),
+            "data": metadata.dataset,
             "split": split.to_dict(),
             "seed": seed,
             "hidden": metadata.hidden,
             "aev": metadata.aev.to_dict(),
-            "settings": settings.model_dump(exclude={"split", "train_fraction"}),
+            "settings": settings.model_dump(exclude=_WITHOUT_EFFECT),
+            "start": metadata.training["start"],
         }
         identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         tasks.append(
-            _Task(number, seed, split, keys, dataset, metadata, settings, cache, folder, identity)
+            MemberTask(
+                number=number,
+                seed=seed,
+                split=split,
+                keys=keys,
+                dataset=dataset,
+                metadata=metadata,
+                settings=settings,
+                cache=cache,
+                folder=folder,
+                start=start,
+                identity=identity,
+            )
         )
     return tasks
 
 
-def _finished(task: _Task) -> bool:
-    try:
-        with safe_open(task.output, framework="pt") as stream:
-            return bool(stream.metadata()["identity"] == task.identity)
-    except (OSError, SafetensorError, KeyError, TypeError):
-        return False
-
-
 def _train_members(
-    tasks: list[_Task], settings: config.Train, workers: int, progress: Progress
+    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
 ) -> None:
     if not tasks:
         return
+    tasks[0].folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
         task.heartbeat.unlink(missing_ok=True)
     total = len(tasks) * settings.epochs
     with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
-        futures: list[Future[None]] = [pool.submit(_run, task) for task in tasks]
+        futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
         pending = set(futures)
         while pending:
             _, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-            stage.update(*_heartbeats(tasks))
+            stage.update(*heartbeats(tasks))
             for future in futures:
                 if future.done():
                     _result(future)
@@ -216,79 +240,16 @@ def _result(future: Future[None]) -> None:
         ) from error
 
 
-def _heartbeats(tasks: list[_Task]) -> tuple[int, str]:
-    done, errors = 0, []
-    for task in tasks:
-        try:
-            epoch, error = task.heartbeat.read_text().split()
-        except (OSError, ValueError):
-            continue
-        done += int(epoch)
-        errors.append(f"{1000 * float(error):.1f}")
-    return done, f"validation RMSE {' '.join(errors)} meV" if errors else ""
-
-
-def _run(task: _Task) -> None:
-    """Fit one member in a process of its own and write its file."""
-    torch.set_num_threads(1)
-    cache = DescriptorCache(
-        task.cache, constants=task.metadata.aev, elements=task.metadata.elements
-    )
-    fit = fit_member(
-        cache=cache,
-        keys=task.keys,
-        dataset=task.dataset,
-        split=task.split,
-        metadata=task.metadata,
-        settings=task.settings,
-        seed=task.seed,
-        report=lambda epoch, error: _beat(task.heartbeat, epoch, error),
-    )
-    with atomic_path(task.output) as partial:
-        save_file(
-            fit.weights,
-            partial,
-            metadata={"identity": task.identity, "metrics": json.dumps(_metrics(task, fit))},
-        )
-
-
-def _beat(path: Path, epoch: int, error: float) -> None:
-    path.write_text(f"{epoch} {error}")
-
-
-def _metrics(task: _Task, fit: Fit) -> dict[str, object]:
-    def named(errors: Errors) -> dict[str, float]:
-        return {"energy_mae": errors.energy, "force_mae": errors.force}
-
-    return {
-        "member": task.number,
-        "seed": task.seed,
-        "n_train": len(task.split.train),
-        "n_validation": len(task.split.validation),
-        "best_epoch": fit.best_epoch,
-        "train": named(fit.train),
-        "validation": named(fit.validation),
-        "all": named(fit.everything),
-        "cpu_seconds": fit.seconds,
-        "curve": {
-            "train_loss": [loss for loss, _ in fit.curve],
-            "validation_energy_mse": [error for _, error in fit.curve],
-        },
-    }
-
-
-def _assemble(tasks: list[_Task], metadata: Metadata, data: str) -> Path:
-    weights, metrics = [], []
-    for task in tasks:
-        with safe_open(task.output, framework="pt") as stream:
-            names: list[str] = list(stream.keys())
-            weights.append({name: stream.get_tensor(name) for name in names})
-            metrics.append(json.loads(stream.metadata()["metrics"]))
-    best = int(np.argmin([entry["all"]["force_mae"] for entry in metrics]))
-    final = replace(metadata, best_member=best, dataset=data)
-    ensemble = Ensemble(final, stack_members(weights))
+def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:
     folder = tasks[0].folder
+    weights, metrics = zip(*(task.result() for task in tasks), strict=True)
+    best = int(np.argmin([entry["all"]["force_mae"] for entry in metrics]))
+    ensemble = Ensemble(replace(metadata, best_member=best), stack_members(weights))
     ensemble.save(folder / "ensemble.safetensors")
     export_torchscript(ensemble, folder / "ensemble.pt")
-    write_json(folder / "training.json", {"best_member": best, "members": metrics})
+    curves = [entry["curve"] for entry in metrics]
+    write_csv(folder / "curves.csv", curves)
+    write_figure(folder / "curves.png", curves, [entry["best_epoch"] for entry in metrics])
+    content = {"best_member": best, "training": metadata.training, "members": metrics}
+    write_json(folder / "training.json", content)
     return folder / "ensemble.safetensors"

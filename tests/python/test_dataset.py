@@ -5,15 +5,18 @@ import pytest
 from alrare.dataset import (
     Split,
     dataset_hash,
+    distinct_frames,
     fit_self_energies,
     inherited_split,
     make_dataset,
     random_split,
+    split_off_isolated_atoms,
 )
 from alrare.errors import AlrareError
 from alrare.frames import labelled
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +81,55 @@ def test_one_stoichiometry_still_centers_the_energies() -> None:
     assert np.ptp(left) == pytest.approx(2)
 
 
+def test_isolated_atoms_leave_the_binding_energy_to_be_shared() -> None:
+    own = np.array([-13.0, -38.0])
+    composition = np.array([[14, 6]] * 5)
+    energies = composition @ own - 81.0 + np.linspace(-1, 1, 5)
+    fitted = fit_self_energies(composition, energies, isolated=own)
+    left = energies - composition @ fitted
+    assert left.mean() == pytest.approx(0, abs=1e-3)
+    assert fitted - own == pytest.approx(np.array([14, 6]) * -81.0 / (14**2 + 6**2), rel=1e-4)
+
+
+def test_isolated_atoms_yield_to_what_the_data_determine() -> None:
+    composition = np.array([[4, 1], [6, 2], [4, 2], [2, 2]])
+    energies = composition @ [-13.0, -1030.0]
+    fitted = fit_self_energies(composition, energies, isolated=np.array([-12.0, -1028.0]))
+    assert fitted == pytest.approx([-13.0, -1030.0], abs=1e-3)
+
+
+def test_a_chain_carries_over_to_a_longer_one() -> None:
+    own, bonds = np.array([-13.0, -38.0]), -4.0  # every atom binds with the same energy
+    composition = np.array([[14, 6]] * 3)
+    energies = composition @ (own + bonds)
+    fitted = fit_self_energies(composition, energies, isolated=own)
+    longer = np.array([22, 10])
+    assert longer @ fitted == pytest.approx(longer @ (own + bonds), rel=0.01)
+    plain = fit_self_energies(composition, energies)
+    assert abs(longer @ plain - longer @ (own + bonds)) > 5 * abs(
+        longer @ fitted - longer @ (own + bonds)
+    )
+
+
+def test_frames_of_one_atom_are_isolated_atoms() -> None:
+    atom = labelled(Atoms("C"), -38.0, np.zeros((1, 3)))
+    others, energies = split_off_isolated_atoms([frame(), atom, frame(-2.0)])
+    assert len(others) == 2 and energies == {"C": -38.0}
+    contrary = labelled(Atoms("C"), -39.0, np.zeros((1, 3)))
+    with pytest.raises(AlrareError, match="isolated C atoms with energies -38 and -39"):
+        split_off_isolated_atoms([atom, contrary])
+    with pytest.raises(AlrareError, match="expected one for each of H, C, got none for H"):
+        make_dataset(others, isolated=energies)
+
+
+def test_a_configuration_that_comes_twice_counts_once() -> None:
+    moved = frame(-2.0)
+    moved.positions += 0.1
+    assert distinct_frames([frame(), moved, frame()]) == [frame(), moved]
+    with pytest.raises(AlrareError, match=r"frames 1 and 3 are the same .* differ by -0\.5 eV"):
+        distinct_frames([frame(), moved, frame(-1.5)])
+
+
 def frame(energy: float = -1.0, force: float = 0.0, name: str = "CH4") -> Atoms:
     atoms = molecule(name)
     return labelled(atoms, energy, np.full((len(atoms), 3), force))
@@ -90,15 +142,19 @@ def test_elements_are_those_of_the_data_by_atomic_number() -> None:
 
 
 def test_bad_frames_are_named() -> None:
-    with pytest.raises(AlrareError, match=r"frame 1 \(CH4\): expected an energy and forces"):
+    with pytest.raises(AlrareError, match=r"frame 2 \(CH4\): expected an energy and forces"):
         make_dataset([frame(), molecule("CH4")])
-    with pytest.raises(AlrareError, match=r"frame 1 \(CH4\): its energy must be finite"):
+    with pytest.raises(AlrareError, match=r"frame 2 \(CH4\): its energy must be finite"):
         make_dataset([frame(), frame(energy=np.nan)])
-    with pytest.raises(AlrareError, match=r"frame 0 \(CH4\): its forces must be finite"):
+    with pytest.raises(AlrareError, match=r"frame 1 \(CH4\): its forces must be finite"):
         make_dataset([frame(force=np.inf), frame()])
+    energy_only = molecule("CH4")
+    energy_only.calc = SinglePointCalculator(energy_only, energy=-1.0)
+    with pytest.raises(AlrareError, match=r"frame 2 \(CH4\): .* got only energy; label it first"):
+        make_dataset([frame(), energy_only])
     broken = frame()
     broken.positions[2, 1] = np.nan
-    with pytest.raises(AlrareError, match=r"frame 1 \(CH4\): its positions must be finite"):
+    with pytest.raises(AlrareError, match=r"frame 2 \(CH4\): its positions must be finite"):
         make_dataset([frame(), broken])
     for few in ([], [frame()]):
         with pytest.raises(AlrareError, match=f"at least 2 labelled frames, got {len(few)}"):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,18 @@ import pytest
 import torch
 from alrare import config
 from alrare.aev import AEVConstants
-from alrare.dataset import Split, make_dataset, random_split
+from alrare.dataset import Dataset, Split, make_dataset, random_split
 from alrare.descriptors import DescriptorCache
 from alrare.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
-from alrare.member import WHITENING_FLOOR, Fit, fit_member, whiten
+from alrare.member import Fit, fit_member
+from alrare.member_task import starting_weights
 from alrare.progress import SilentProgress, Stage
 from alrare.torchscript import load_torchscript
 from alrare.train import train_ensemble
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 SMALL = config.Model(members=2, hidden={}, hidden_default=(24, 16))
@@ -44,10 +46,15 @@ def splits(n: int = 24, members: int = 2) -> list[Split]:
 
 
 def fit(
-    folder: Path, settings: config.Train, seed: int = 1, frames: list[Atoms] | None = None
+    folder: Path,
+    settings: config.Train,
+    seed: int = 1,
+    frames: list[Atoms] | None = None,
+    dataset: Dataset | None = None,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> Fit:
     frames = frames or data()
-    dataset = make_dataset(frames)
+    dataset = dataset or make_dataset(frames)
     cache = DescriptorCache(folder, constants=AEVConstants(), elements=dataset.elements)
     cache.add(frames)
     return fit_member(
@@ -58,7 +65,8 @@ def fit(
         metadata=metadata(frames),
         settings=settings,
         seed=seed,
-        report=lambda epoch, error: None,
+        report=lambda epoch: None,
+        start=start,
     )
 
 
@@ -74,8 +82,8 @@ def test_training_learns_and_the_export_predicts_what_was_reported(
 ) -> None:
     settings = FAST.model_copy(update={"recipe": recipe})
     result = fit(tmp_path, settings)
-    assert result.curve[-1][0] < 0.5 * result.curve[0][0]
-    errors = [error for _, error in result.curve]
+    assert result.curve[-1].train_loss < 0.5 * result.curve[0].train_loss
+    errors = [epoch.validation_energy_mse for epoch in result.curve]
     assert result.best_epoch == 1 + int(np.argmin(errors))
     frames = data()
     said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
@@ -90,18 +98,6 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     for name, tensor in first.weights.items():
         assert torch.equal(tensor, same.weights[name])
     assert not torch.equal(first.weights["C.0.weight"], other.weights["C.0.weight"])
-
-
-def test_whitened_features_are_uncorrelated() -> None:
-    torch.manual_seed(0)
-    aev = torch.randn(500, 3) @ torch.tensor([[2.0, 0, 0], [1, 0.3, 0], [0, 0.4, 1]]) + 5.0
-    white = whiten(aev)
-    x = (aev - white.center) @ white.transform
-    covariance = x.T @ x / 500
-    assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-3)
-    variance = torch.linalg.eigvalsh(torch.cov(aev.T, correction=0))
-    floor = WHITENING_FLOOR * variance.mean()
-    assert torch.allclose(covariance.diag(), variance / (variance + floor), atol=1e-3)
 
 
 def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) -> None:
@@ -140,7 +136,8 @@ def run(folder: Path, **changes: object) -> tuple[Path, _Recorder]:
 
 
 def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Path) -> None:
-    path, progress = run(tmp_path)
+    isolated = {"H": -3.0, "C": 5.0}
+    path, progress = run(tmp_path, isolated=isolated)
     assert progress.stages == [("descriptors", 24), ("training", 24)]
     ensemble = load_ensemble(path)
     assert ensemble.metadata.elements == ("H", "C")
@@ -151,21 +148,64 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     forces = [member["all"]["force_mae"] for member in metrics["members"]]
     assert ensemble.metadata.best_member == metrics["best_member"] == int(np.argmin(forces))
     assert len(metrics["members"][0]["curve"]["train_loss"]) == 12
+    assert (tmp_path / "curves.png").is_file() and (tmp_path / "curves.csv").is_file()
     assert not list(tmp_path.glob(".member*"))
+
+    training = ensemble.metadata.training  # what it takes to train it again
+    assert training["settings"]["epochs"] == 12 and training["seed"] == 3
+    assert training["isolated"] == {"H": -3.0, "C": 5.0} and training["start"] == ""
+    assert training["torch"] == torch.__version__ and training["n_frames"] == 24
+    rows = [int(mask, 16) for mask in training["validation_rows"]]
+    validation = [tuple(k for k in range(24) if row >> k & 1) for row in rows]
+    assert validation == [split.validation for split in splits()]
+    assert metrics["training"] == training
 
     whole = path.read_bytes()
     path.unlink()
     (tmp_path / "member_1.safetensors").unlink()  # as if killed before member 1 was finished
-    again, progress = run(tmp_path)
+    again, progress = run(tmp_path, isolated=isolated, workers=1)
     assert progress.stages == [("training", 12)]
     assert again.read_bytes() == whole
 
-    _, progress = run(tmp_path, settings=FAST.model_copy(update={"epochs": 2}))
+    shorter = FAST.model_copy(update={"epochs": 2})
+    _, progress = run(tmp_path, isolated=isolated, settings=shorter, workers=1)
     assert progress.stages == [("training", 4)]
 
 
+def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
+    frames = data()
+    first = fit(tmp_path, FAST)
+    earlier = Ensemble(metadata(frames), stack_members([first.weights]))
+    earlier.save(tmp_path / "ensemble.safetensors")
+    # Other self energies: the networks must take the difference over.
+    moved = make_dataset(frames, isolated={"H": -3.0, "C": 5.0})
+    now = replace(metadata(frames), self_energies=tuple(moved.self_energies))
+    start = starting_weights(tmp_path / "ensemble.safetensors", now, 3)
+    settings = FAST.model_copy(update={"epochs": 1, "learning_rate": 1e-5})
+    warm = fit(tmp_path, settings, start=start, dataset=moved)
+    cold = fit(tmp_path, settings, dataset=moved)
+    loss = first.curve[-1].train_loss
+    assert warm.curve[0].train_loss < 2.0 * loss < 0.5 * cold.curve[0].train_loss
+    other = replace(now, hidden={"H": (8,), "C": (8,)})
+    with pytest.raises(AlrareError, match="cannot start from a model of other hidden layers"):
+        starting_weights(tmp_path / "ensemble.safetensors", other, 0)
+
+
+def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> None:
+    frames = data(12)
+    for k in range(12):
+        crystal = bulk("C", "diamond", a=3.5 + 0.02 * k, cubic=bool(k % 2))
+        crystal.rattle(0.05, seed=k)
+        energy, forces = -7.0 * len(crystal), np.zeros((len(crystal), 3))
+        frames.append(labelled(crystal, energy, forces))
+    result = fit(tmp_path, FAST, frames=frames)
+    said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
+    errors = said.energies[0] - np.array([label_of(atoms)[0] for atoms in frames])
+    assert np.abs(errors).mean() == pytest.approx(result.everything.energy, abs=1e-3)
+
+
 def test_bad_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AlrareError, match=r"frame 2 \(CH4\): expected an energy and forces"):
+    with pytest.raises(AlrareError, match=r"frame 3 \(CH4\): expected an energy and forces"):
         run(tmp_path, frames=[*data(2), molecule("CH4")])
     with pytest.raises(AlrareError, match="one split for each of 2 members, got 1"):
         run(tmp_path, splits=splits()[:1])

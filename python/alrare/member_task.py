@@ -1,0 +1,184 @@
+"""A member's training as a task of its own process: what it needs, what it leaves on disk."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from . import config
+from .curves import COLUMNS, EventWriter, open_events
+from .dataset import Dataset, Split
+from .descriptors import DescriptorCache
+from .ensemble import Metadata, load_ensemble
+from .errors import AlrareError
+from .member import Epoch, Errors, Fit, fit_member
+from .state import atomic_path
+
+
+@dataclass(frozen=True)
+class MemberTask:
+    """All that a member's process needs."""
+
+    number: int
+    seed: int
+    split: Split
+    keys: tuple[str, ...]
+    dataset: Dataset
+    metadata: Metadata
+    settings: config.Train
+    cache: Path
+    folder: Path
+    start: Path | None
+    identity: str
+
+    @property
+    def output(self) -> Path:
+        """The finished member; its metadata entry holds `identity` and the results."""
+        return self.folder / f"member_{self.number}.safetensors"
+
+    @property
+    def heartbeat(self) -> Path:
+        """The last epoch's errors, for the progress display."""
+        return self.folder / f".member_{self.number}.epoch"
+
+    def is_finished(self) -> bool:
+        """Whether the output is there and was made from the same task."""
+        try:
+            with safe_open(self.output, framework="pt") as stream:
+                return bool(stream.metadata()["identity"] == self.identity)
+        except (OSError, SafetensorError, KeyError, TypeError):
+            return False
+
+    def result(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read the weights and the metrics of a finished member."""
+        with safe_open(self.output, framework="pt") as stream:
+            names: list[str] = list(stream.keys())
+            weights = {name: stream.get_tensor(name) for name in names}
+            return weights, json.loads(stream.metadata()["metrics"])
+
+
+def run_task(task: MemberTask) -> None:
+    """Fit one member and write its file. For a process of its own."""
+    torch.set_num_threads(1)
+    constants, elements = task.metadata.aev, task.metadata.elements
+    cache = DescriptorCache(task.cache, constants=constants, elements=elements)
+    events = None
+    if task.settings.tensorboard:
+        events = open_events(task.folder / "tensorboard" / f"member_{task.number}")
+    try:
+        fit = fit_member(
+            cache=cache,
+            keys=task.keys,
+            dataset=task.dataset,
+            split=task.split,
+            metadata=task.metadata,
+            settings=task.settings,
+            seed=task.seed,
+            report=lambda epoch: _report(task, epoch, events),
+            start=starting_weights(task.start, task.metadata, task.number),
+        )
+    finally:
+        if events is not None:
+            events.close()
+    entry = {"identity": task.identity, "metrics": json.dumps(_metrics(task, fit))}
+    with atomic_path(task.output) as partial:
+        save_file(fit.weights, partial, metadata=entry)
+
+
+def starting_weights(
+    start: Path | None, metadata: Metadata, number: int
+) -> dict[str, Tensor] | None:
+    """Return the weights of a member of an earlier model, moved to the new self energies.
+
+    Parameters
+    ----------
+    start : Path or None
+        ensemble.safetensors; None gives None.
+    metadata : Metadata
+        Of the model to be trained.
+    number : int
+        Of the member; an earlier model of fewer members is used in turn.
+
+    Raises
+    ------
+    AlrareError
+        If the earlier model has other elements, layers or descriptor constants.
+    """
+    if start is None:
+        return None
+    earlier = load_ensemble(start)
+    before = earlier.metadata
+    for what, old, new in (
+        ("elements", before.elements, metadata.elements),
+        ("hidden layers", before.hidden, metadata.hidden),
+        ("descriptor", before.aev, metadata.aev),
+    ):
+        if old != new:
+            raise AlrareError(
+                f"{start}: training cannot start from a model of other {what}: {old} there, {new}"
+                " here; start from random weights"
+            )
+    row = number % before.members
+    weights = {name: tensor[row].clone() for name, tensor in earlier.weights.items()}
+    for k, element in enumerate(metadata.elements):
+        last = f"{element}.{len(metadata.hidden[element])}.bias"
+        weights[last] += before.self_energies[k] - metadata.self_energies[k]
+    return weights
+
+
+def _report(task: MemberTask, epoch: Epoch, events: EventWriter | None) -> None:
+    values = dict(zip(COLUMNS, _point(epoch), strict=True))
+    task.heartbeat.write_text(json.dumps({"epoch": epoch.number, **values}))
+    if events is not None:
+        for name, value in values.items():
+            events.add_scalar(name, value, epoch.number)
+
+
+def _point(epoch: Epoch) -> tuple[float, float, float, float]:
+    """Return the values of `COLUMNS`."""
+    rmse = epoch.validation_energy_mse**0.5
+    return epoch.learning_rate, epoch.train_loss, rmse, epoch.validation_force_mae
+
+
+def heartbeats(tasks: Sequence[MemberTask]) -> tuple[int, str]:
+    """Return the epochs done by all tasks, and the mean of their last validation errors as text."""
+    last = []
+    for task in tasks:
+        try:
+            last.append(json.loads(task.heartbeat.read_text()))
+        except (OSError, ValueError):
+            continue
+    if not last:
+        return 0, ""
+    energy = sum(entry["validation_energy_rmse"] for entry in last) / len(last)
+    force = sum(entry["validation_force_mae"] for entry in last) / len(last)
+    of = f", mean of {len(last)} members" if len(last) > 1 else ""
+    return (
+        sum(entry["epoch"] for entry in last),
+        f"validation: energy RMSE {1000 * energy:.1f} meV, force MAE {1000 * force:.0f} meV/Å{of}",
+    )
+
+
+def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
+    def named(errors: Errors) -> dict[str, float]:
+        return {"energy_mae": errors.energy, "force_mae": errors.force}
+
+    columns = zip(*(_point(epoch) for epoch in fit.curve), strict=True)
+    return {
+        "member": task.number,
+        "seed": task.seed,
+        "n_train": len(task.split.train),
+        "n_validation": len(task.split.validation),
+        "best_epoch": fit.best_epoch,
+        "train": named(fit.train),
+        "validation": named(fit.validation),
+        "all": named(fit.everything),
+        "cpu_seconds": fit.seconds,
+        "curve": {name: list(values) for name, values in zip(COLUMNS, columns, strict=True)},
+    }

@@ -1,0 +1,208 @@
+r"""The optimizers of the recipes: Adam, SOAP, and the one-cycle rate.
+
+SOAP (Vyas et al. 2024, arXiv:2409.11321) runs Adam in the eigenbasis of Shampoo's preconditioner.
+For a weight matrix with gradient *G* the bases :math:`Q_L, Q_R` diagonalize the running means of
+:math:`GG^T` and :math:`G^TG`, and the moments are those of :math:`Q_L^T G Q_R`. The bases are
+refreshed every few steps by one step of orthogonal iteration.
+
+Written here for its cost (docs/decisions/0005-own-optimizers.md): the moments are kept in the
+eigenbasis, so that a step needs two projections and not three; the running means take every other
+gradient; and no process imports torch's compiler, as `torch.optim` does.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-8
+
+
+class Optimizer(Protocol):
+    """Changes parameters in place, given their gradients."""
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Take one step.
+
+        Parameters
+        ----------
+        gradients : sequence of tensors
+            In the order and of the shapes of the parameters.
+        rate : float
+            Learning rate of this step.
+        """
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015), with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    Parameters
+    ----------
+    parameters : sequence of tensors
+        Changed in place.
+    betas : (float, float)
+        Decay of the two moments.
+    weight_decay : float
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
+        self._parameters = list(parameters)
+        self._betas = betas
+        self._decay = weight_decay
+        size = sum(tensor.numel() for tensor in self._parameters)
+        self._first, self._second = torch.zeros(size), torch.zeros(size)
+        self._steps = 0
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Take one step; see `Optimizer`."""
+        if not self._parameters:
+            return
+        self._steps += 1
+        gradient = torch.cat([tensor.reshape(-1) for tensor in gradients])
+        update = adam_update(gradient, self._first, self._second, self._betas, self._steps)
+        begin = 0
+        for tensor in self._parameters:
+            part = update[begin : begin + tensor.numel()].view_as(tensor)
+            tensor.mul_(1.0 - rate * self._decay).add_(part, alpha=-rate)
+            begin += tensor.numel()
+
+
+def adam_update(
+    gradient: Tensor, first: Tensor, second: Tensor, betas: tuple[float, float], step: int
+) -> Tensor:
+    """Update the two moments in place; return the bias-corrected direction.
+
+    Parameters
+    ----------
+    gradient, first, second : tensors of one shape
+    betas : (float, float)
+    step : int
+        From 1.
+    """
+    first.lerp_(gradient, 1.0 - betas[0])
+    second.mul_(betas[1]).addcmul_(gradient, gradient, value=1.0 - betas[1])
+    scale = math.sqrt(1.0 - betas[1] ** step)
+    root = second.sqrt().div_(scale).add_(EPSILON)
+    return torch.div(first, root).div_(1.0 - betas[0] ** step)
+
+
+class Soap:
+    """SOAP for the matrices, Adam for the vectors; see the module.
+
+    Parameters
+    ----------
+    parameters : sequence of tensors
+        Of one or two dimensions; changed in place. The first step only sets up the bases.
+    betas : (float, float)
+        Decay of the two moments; the second is that of the preconditioner too.
+    weight_decay : float
+    refresh : int
+        Steps between two refreshes of the bases.
+    statistics : int
+        Every so many-th gradient goes into the preconditioner.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        *,
+        betas: tuple[float, float] = (0.95, 0.95),
+        weight_decay: float = 1e-3,
+        refresh: int = 10,
+        statistics: int = 2,
+    ) -> None:
+        self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
+        pairs = list(zip(parameters, self._is_matrix, strict=True))
+        self._matrices = [
+            _SoapMatrix(tensor, betas, weight_decay, refresh, statistics)
+            for tensor, is_matrix in pairs
+            if is_matrix
+        ]
+        vectors = [tensor for tensor, is_matrix in pairs if not is_matrix]
+        self._adam = Adam(vectors, betas=betas, weight_decay=weight_decay)
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Take one step; see `Optimizer`."""
+        pairs = list(zip(gradients, self._is_matrix, strict=True))
+        for matrix, gradient in zip(self._matrices, (g for g, is_m in pairs if is_m), strict=True):
+            matrix.step(gradient, rate)
+        self._adam.step([g for g, is_matrix in pairs if not is_matrix], rate)
+
+
+class _SoapMatrix:
+    def __init__(
+        self,
+        weight: Tensor,
+        betas: tuple[float, float],
+        weight_decay: float,
+        refresh: int,
+        statistics: int,
+    ) -> None:
+        self._weight = weight
+        self._betas, self._decay = betas, weight_decay
+        self._refresh, self._every = refresh, statistics
+        self._first, self._second = torch.zeros_like(weight), torch.zeros_like(weight)
+        self._steps = -1
+        self._left = self._right = self._base_left = self._base_right = weight.new_zeros(0, 0)
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        self._steps += 1
+        if self._steps == 0:
+            self._left, self._right = gradient @ gradient.t(), gradient.t() @ gradient
+            self._base_left = torch.linalg.eigh(self._left)[1].flip(1).contiguous()
+            self._base_right = torch.linalg.eigh(self._right)[1].flip(1).contiguous()
+            return
+        rotated = self._base_left.t() @ gradient @ self._base_right
+        update = adam_update(rotated, self._first, self._second, self._betas, self._steps)
+        self._weight.mul_(1.0 - rate * self._decay)
+        self._weight.addmm_(self._base_left @ update, self._base_right.t(), alpha=-rate)
+        if self._steps % self._every == 0:
+            keep = self._betas[1] ** self._every
+            self._left.addmm_(gradient, gradient.t(), beta=keep, alpha=1.0 - keep)
+            self._right.addmm_(gradient.t(), gradient, beta=keep, alpha=1.0 - keep)
+        if self._steps % self._refresh == 0:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Refresh the bases; carry the moments over."""
+        left, order_left = _orthogonal_step(self._left, self._base_left)
+        right, order_right = _orthogonal_step(self._right, self._base_right)
+        self._second = self._second[order_left][:, order_right]
+        turn_left, turn_right = left.t() @ self._base_left, self._base_right.t() @ right
+        self._first = turn_left @ self._first @ turn_right
+        self._base_left, self._base_right = left, right
+
+
+def _orthogonal_step(matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a basis nearer to the eigenvectors, and the order of the old vectors in it."""
+    product = matrix @ basis
+    order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
+    return torch.linalg.qr(product[:, order])[0].contiguous(), order
+
+
+def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:
+    """Learning rate that rises from peak/25 to its peak and falls to almost nothing, by cosines.
+
+    Parameters
+    ----------
+    step : int
+        From 0 to ``steps - 1``.
+    steps : int
+    peak : float
+    rise : float
+        Share of the steps that rise.
+    """
+    start, end = peak / 25.0, peak / 25.0e4
+    top = max(rise * steps - 1.0, 1e-9)
+    if step <= top:
+        return start + (peak - start) * 0.5 * (1.0 - math.cos(math.pi * step / top))
+    share = (step - top) / max(steps - 1.0 - top, 1e-9)
+    return end + (peak - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))

@@ -1,0 +1,68 @@
+"""The optimizers do what their papers say."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from alrare.optimizer import Adam, Optimizer, Soap, one_cycle
+from torch import Tensor
+
+
+def minimize(make: Callable[[list[Tensor]], Optimizer], steps: int, rate: float) -> float:
+    """Fit a matrix and a vector by batches of correlated features; return the last loss."""
+    torch.manual_seed(0)
+    scale = torch.logspace(0, -2, 12)
+    mix = torch.diag(scale) @ torch.linalg.qr(torch.randn(12, 12))[0]
+    target = torch.randn(8, 12) @ torch.linalg.inv(mix).T
+    weight, bias = torch.zeros(8, 12), torch.zeros(8)
+    optimizer, loss = make([weight, bias]), 0.0
+    for step in range(steps):
+        x = torch.randn(32, 12) @ mix
+        error = x @ (weight - target).T + bias - 1.0
+        loss = float(error.square().mean())
+        optimizer.step([error.T @ x / 32, error.mean(0)], one_cycle(step, steps, rate))
+    return loss
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_is_the_adam_of_torch(decay: float) -> None:
+    torch.manual_seed(0)
+    ours = [torch.randn(3, 2), torch.randn(4)]
+    theirs = [tensor.clone() for tensor in ours]
+    adam = Adam(ours, betas=(0.9, 0.99), weight_decay=decay)
+    reference = torch.optim.AdamW(theirs, lr=0.1, betas=(0.9, 0.99), weight_decay=decay)
+    for _ in range(5):
+        gradients = [torch.randn(3, 2), torch.randn(4)]
+        adam.step(gradients, 0.1)
+        for tensor, gradient in zip(theirs, gradients, strict=True):
+            tensor.grad = gradient
+        reference.step()
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_soap_beats_adam_where_features_are_correlated() -> None:
+    betas = (0.95, 0.95)
+    soap = minimize(lambda tensors: Soap(tensors, betas=betas, weight_decay=0.0), 300, 1.0)
+    adam = minimize(lambda tensors: Adam(tensors, betas=betas), 300, 1.0)
+    assert soap < 0.25 * adam
+
+
+def test_soap_does_not_depend_on_the_basis_of_the_features() -> None:
+    torch.manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(6, 6))[0]
+    plain, turned = torch.zeros(6, 6), torch.zeros(6, 6)
+    first, second = Soap([plain], weight_decay=0.0), Soap([turned], weight_decay=0.0)
+    for _ in range(15):
+        gradient = torch.randn(6, 6)
+        first.step([gradient], 0.1)
+        second.step([gradient @ turn], 0.1)
+    assert torch.allclose(plain @ turn, turned, atol=1e-3)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    rates = [one_cycle(step, 100, 0.01) for step in range(100)]
+    assert max(rates) == rates[19] == pytest.approx(0.01)
+    assert rates[:20] == sorted(rates[:20]) and rates[19:] == sorted(rates[19:], reverse=True)
+    assert rates[0] == pytest.approx(4e-4) and rates[-1] < 1e-6
+    assert 0 < one_cycle(0, 1, 0.01) <= 0.01

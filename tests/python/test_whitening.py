@@ -1,0 +1,30 @@
+"""Whitening decorrelates, and can be folded in and taken out again."""
+
+import torch
+from alrare.whitening import WHITENING_FLOOR, whiten
+
+
+def features() -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.randn(500, 3) @ torch.tensor([[2.0, 0, 0], [1, 0.3, 0], [0, 0.4, 1]]) + 5.0
+
+
+def test_whitened_features_are_uncorrelated() -> None:
+    aev = features()
+    white = whiten(aev)
+    x = (aev - white.center) @ white.transform
+    covariance = x.T @ x / 500
+    assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-3)
+    variance = torch.linalg.eigvalsh(torch.cov(aev.T, correction=0))
+    floor = WHITENING_FLOOR * variance.mean()
+    assert torch.allclose(covariance.diag(), variance / (variance + floor), atol=1e-3)
+
+
+def test_a_layer_taken_out_of_a_model_computes_the_same() -> None:
+    aev = features()
+    white = whiten(aev)
+    weight, bias = torch.randn(4, 3), torch.randn(4)
+    inner, inner_bias = white.unfold(weight, bias)
+    x = (aev - white.center) @ white.transform
+    assert torch.allclose(x @ inner.T + inner_bias, aev @ weight.T + bias, atol=1e-4)
+    assert torch.allclose(white.fold(inner), weight, atol=1e-5)
