@@ -125,7 +125,13 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         "alrare train hexane_md.extxyz -o model --members 7 --recipe fast --epochs 60",
         resumes=True,
     )
-    one.add_argument("data", type=Path, nargs="+", metavar="DATA", help="labelled extended XYZ")
+    one.add_argument(
+        "data",
+        type=Path,
+        nargs="+",
+        metavar="DATA",
+        help="labelled extended XYZ; frames of one atom give the self energies",
+    )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
     one.add_argument("--members", type=int, metavar="M", help="networks in the ensemble")
     one.add_argument("--recipe", choices=("paper", "fast"), help="how they are fitted")
@@ -134,6 +140,12 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("--learning-rate", type=float, metavar="X", help="rate, or its highest value")
     one.add_argument("--force-weight", type=float, metavar="X", help="weight of the forces")
     one.add_argument("--seed", type=int, default=1, metavar="S", help="splits and weights")
+    one.add_argument(
+        "--start", type=Path, metavar="MODEL", help="go on from the weights of this model"
+    )
+    one.add_argument(
+        "--tensorboard", action="store_true", default=None, help="write TensorBoard files too"
+    )
     _workers_option(one)
     _quiet_option(one)
 

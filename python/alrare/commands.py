@@ -62,13 +62,22 @@ def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
     import numpy as np
 
-    from .dataset import random_split
+    from .dataset import check_labels, distinct_frames, random_split, split_off_isolated_atoms
     from .frames import read_frames
     from .train import train_ensemble
 
-    frames = [frame for path in options.data for frame in read_frames(path)]
+    given = [frame for path in options.data for frame in read_frames(path)]
+    check_labels(given)
+    many, isolated = split_off_isolated_atoms(given)
+    frames = distinct_frames(many)
+    progress = open_progress(quiet=options.quiet)
+    if len(frames) < len(many):
+        progress.message(
+            f"{len(many) - len(frames)} of {len(many)} frames repeat a configuration; each counts"
+            " once"
+        )
     model = _table(Model, options, ("members",))
-    keys = ("recipe", "epochs", "batch_size", "learning_rate", "force_weight")
+    keys = ("recipe", "epochs", "batch_size", "learning_rate", "force_weight", "tensorboard")
     settings = _table(Train, options, keys)
     rng = np.random.default_rng(options.seed)
     fraction = settings.train_fraction
@@ -84,7 +93,9 @@ def train(options: argparse.Namespace) -> int:
         folder=options.output.absolute(),
         method="",
         workers=options.workers,
-        progress=open_progress(quiet=options.quiet),
+        progress=progress,
+        isolated=isolated or None,
+        start=None if options.start is None else _model_file(options.start, ".safetensors"),
     )
     print(path)
     return 0

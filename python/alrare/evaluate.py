@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from .dataset import check_labels
 from .ensemble import load_ensemble
 from .frames import label_of
 from .work import activation_energy, mean_of, read_work
@@ -197,6 +198,7 @@ class _Errors:
 def _compare(model: Path, frames: Sequence[Atoms], driver: str) -> _Errors:
     if not frames:
         return _Errors(np.zeros(0), [], np.zeros(0))
+    check_labels(frames)
     ensemble = load_ensemble(model)
     result = ensemble.evaluate(frames)
     if driver == "best":

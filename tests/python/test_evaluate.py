@@ -75,7 +75,7 @@ def test_the_mean_of_the_ensemble_is_judged_when_it_drives(model: Path) -> None:
 
 
 def test_frames_without_a_label_are_refused(model: Path) -> None:
-    with pytest.raises(AlrareError, match="expected a labelled frame"):
+    with pytest.raises(AlrareError, match="expected an energy and forces, got none"):
         frame_errors(model, _pull())
 
 
