@@ -137,7 +137,9 @@ def label(options: argparse.Namespace) -> int:
     """Label frames; what was labelled before is taken from the store."""
     from .frames import read_frames, write_frames
     from .label import label as label_frames
+    from .label import require_labels
     from .label_store import LabelStore
+    from .labellers import describe_failures
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
@@ -157,8 +159,12 @@ def label(options: argparse.Namespace) -> int:
         f"{options.output}: {len(done.keys)} labelled ({done.computed} computed now, {done.reused}"
         f" known before), {len(done.failed)} failed"
     )
+    if done.failed:
+        kinds = describe_failures([failed.kind for failed in done.failed])
+        print(f"  {kinds}; inputs and outputs are kept in {folder / 'failed'}")
     for failed in done.failed:
         print(f"  {failed.key[:16]} {failed.kind}: {failed.reason}")
+    require_labels(done, max_failed=config.labeller.max_failed, folder=folder)
     return 0
 
 

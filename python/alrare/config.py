@@ -22,9 +22,9 @@ class Labeller(Section):
     """The electronic-structure method that labels configurations."""
 
     program: Literal["tblite", "dftb+", "ase"] = "tblite"
-    """tblite (GFN2-xTB, needs no parameter files), dftb+ (the program must be on PATH), or any ASE calculator."""
+    """tblite (needs no parameter files), dftb+ (a program on PATH), or ase: any ASE calculator."""
     method: str = "GFN2-xTB"
-    """tblite: GFN2-xTB or GFN1-xTB. dftb+: DFTB3/3OB (its default) fills everything below; DFTB leaves it to you."""
+    """tblite: GFN2-xTB or GFN1-xTB. dftb+: DFTB3/3OB (complete, its default), or DFTB (plain)."""
     electronic_temperature: Positive = 300.0
     """Fermi temperature in K. Part of the method: labels of two temperatures are never mixed."""
     slater_koster: Path | None = None
@@ -44,9 +44,9 @@ class Labeller(Section):
     kpoints: tuple[Count, Count, Count] = (1, 1, 1)
     """dftb+ only: Monkhorst-Pack grid; of cells that repeat only."""
     hamiltonian: str = ""
-    """dftb+ only: further lines of its Hamiltonian block (dispersion, solvation, ...), as DFTB+ takes them."""
+    """dftb+ only: further lines of its Hamiltonian block, such as dispersion."""
     engine: Literal["auto", "library", "socket", "process"] = "auto"
-    """dftb+ only: its library or its socket, kept alive, or one process a label; auto takes the first there is."""
+    """dftb+ only: how it is run; auto takes the first that works. Labels do not depend on it."""
     calculator: str | None = None
     """ase only: dotted path of the calculator class or function, e.g. `ase.calculators.emt.EMT`."""
     arguments: dict[str, Any] = {}

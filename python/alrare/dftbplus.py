@@ -1,55 +1,33 @@
-"""DFTB+ labels: the input, the run, and the check that what came out is a whole label.
+"""DFTB+ run once a label: the input, the run, and the check that what came out is a whole label.
 
-One process a call, always in a fresh folder: DFTB+ leaves old output files untouched when it
-fails. Its exit status and results.tag alone do not tell a good result from a bad one, so the SCC
-line of detailed.out is read too. The energy taken is the force-related (Mermin) one, whose
-gradient the forces are; ASE's own Dftb calculator reads the internal energy instead.
+Always in a fresh folder: DFTB+ leaves old output files untouched when it fails. Its exit status
+and results.tag alone do not tell a good result from a bad one, so the SCC line of detailed.out is
+read too. The energy taken is the force-related (Mermin) one, whose gradient the forces are; ASE's
+own Dftb calculator reads the internal energy instead.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.units import Bohr, Hartree
+from ase.units import Hartree
 from numpy.typing import NDArray
 
+from .config import Labeller
+from .dftb_method import PARSER_VERSION, hamiltonian
 from .errors import LabelError
 from .failures import Kind, LabelFailure
-from .state import file_hash
-from .tasks import die_with_parent
+from .tasks import ONE_THREAD, die_with_parent
 
 PROGRAM = "dftb+"
-PARSER_VERSION = 14
-MAX_SCC_CYCLES = 200
-DAMPING_EXPONENT = 4.0
-"""Exponent of the H-X damping of DFTB3/3OB (Gaus, Cui, Elstner, JCTC 7, 931 (2011))."""
-
-HUBBARD_DERIVATIVES = {
-    "H": -0.1857,
-    "C": -0.1492,
-    "N": -0.1535,
-    "O": -0.1575,
-    "F": -0.1623,
-    "Na": -0.0454,
-    "Mg": -0.02,
-    "P": -0.14,
-    "S": -0.11,
-    "Cl": -0.0697,
-    "K": -0.0339,
-    "Ca": -0.0340,
-    "Zn": -0.03,
-    "Br": -0.0573,
-    "I": -0.0433,
-}
-"""Atomic units, as published with the 3OB-3-1 parameters."""
-MAX_ANGULAR_MOMENTUM = {"H": "s"} | dict.fromkeys(("P", "S", "Cl", "Zn", "Br", "I"), "d")
-"""As published with 3OB-3-1; every other element takes p."""
+BOHR = 0.529177249
+"""Å in a Bohr radius, as DFTB+ converts the geometry it reads."""
+INSTALL = "install DFTB+ (for instance from conda-forge) so that `dftb+` is on PATH"
 
 _REJECTED = (
     "SK file",
@@ -62,138 +40,91 @@ _REJECTED = (
 )
 
 
-class DftbPlus(Calculator):
-    """DFTB3/3OB through the program `dftb+`.
+def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDArray[np.float64]]:
+    """Label one frame with one process.
 
     Parameters
     ----------
+    labeller : Labeller
+        The `[labeller]` table.
+    frame : Atoms
+        N atoms.
     folder : Path
-        Each call runs in `folder`/call, emptied before; the last call's files stay there.
-    slater_koster : Path
-        Folder of the .skf files.
-    electronic_temperature : float
-        K.
-    scc_tolerance : float
-        Electrons.
-    timeout : float
-        Seconds for one call.
-    """
+        Emptied first; input and output stay there.
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
-
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        slater_koster: Path,
-        electronic_temperature: float,
-        scc_tolerance: float,
-        timeout: float,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._call = folder / "call"
-        self._timeout = timeout
-        self._settings: dict[str, Any] = {
-            "slater_koster": slater_koster,
-            "electronic_temperature": electronic_temperature,
-            "scc_tolerance": scc_tolerance,
-        }
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Run the program once; raises `LabelFailure` unless the result is whole."""
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        frame = self.atoms
-        assert frame is not None
-        shutil.rmtree(self._call, ignore_errors=True)
-        self._call.mkdir(parents=True)
-        elements = list(dict.fromkeys(frame.get_chemical_symbols()))
-        (self._call / "dftb_in.hsd").write_text(dftb_input(elements, **self._settings))
-        (self._call / "geo.gen").write_text(geometry(frame))
-        status = _run(self._call, self._timeout)
-        energy, forces = read_label(self._call, status, len(frame))
-        self.results = {"energy": energy, "forces": forces}
-
-
-def dftb_input(
-    elements: list[str],
-    *,
-    slater_koster: Path,
-    electronic_temperature: float,
-    scc_tolerance: float,
-) -> str:
-    """Return dftb_in.hsd for DFTB3/3OB, for DFTB+ of parser version 14.
-
-    Parameters
-    ----------
-    elements : list of str
-        Elements of the structure.
-    slater_koster : Path
-        Folder of the .skf files.
-    electronic_temperature : float
-        Fermi temperature, K.
-    scc_tolerance : float
-        Electrons.
+    Returns
+    -------
+    energy : float
+        Force-related energy, eV.
+    forces : (N, 3) array
+        eV/Å.
 
     Raises
     ------
     LabelFailure
-        If the preset does not know an element.
+        Unless the label is whole.
     """
-    unknown = [element for element in elements if element not in HUBBARD_DERIVATIVES]
-    if unknown:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_input(labeller, frame, folder, driver="{}", results=True)
+    return read_label(folder, _run(folder, labeller.timeout), len(frame))
+
+
+def write_input(
+    labeller: Labeller, frame: Atoms, folder: Path, *, driver: str, results: bool
+) -> None:
+    """Write dftb_in.hsd and geo.gen.
+
+    Parameters
+    ----------
+    labeller : Labeller
+        The `[labeller]` table.
+    frame : Atoms
+        The structure.
+    folder : Path
+        Exists.
+    driver : str
+        The Driver of the input; `{}` for one single point.
+    results : bool
+        Whether DFTB+ writes detailed.out and results.tag: as slow as the rest of the label.
+
+    Raises
+    ------
+    LabelFailure
+        If the method does not know an element, or the structure repeats in some directions only.
+    """
+    periodic = bool(frame.pbc.all())
+    if frame.pbc.any() and not periodic:
         raise LabelFailure(
-            "rejected",
-            f"DFTB3/3OB is set up for {', '.join(HUBBARD_DERIVATIVES)}, not for"
-            f" {', '.join(unknown)}",
+            "rejected", "DFTB+ takes molecules, and cells that repeat in all three directions"
         )
-    momenta = "\n".join(
-        f'    {element} = "{MAX_ANGULAR_MOMENTUM.get(element, "p")}"' for element in elements
+    block = hamiltonian(
+        labeller,
+        frame.get_chemical_symbols(),
+        folder=str(labeller.slater_koster),
+        periodic=periodic,
     )
-    hubbard = "\n".join(f"    {element} = {HUBBARD_DERIVATIVES[element]}" for element in elements)
-    return f"""Geometry = GenFormat {{
+    wanted = "Yes" if results else "No"
+    (folder / "dftb_in.hsd").write_text(f"""Geometry = GenFormat {{
   <<< "geo.gen"
 }}
-Driver = {{}}
-Hamiltonian = DFTB {{
-  SCC = Yes
-  SCCTolerance = {scc_tolerance:g}
-  MaxSCCIterations = {MAX_SCC_CYCLES}
-  ConvergentSCCOnly = Yes
-  MaxAngularMomentum {{
-{momenta}
-  }}
-  SlaterKosterFiles = Type2FileNames {{
-    Prefix = "{slater_koster}/"
-    Separator = "-"
-    Suffix = ".skf"
-  }}
-  ThirdOrderFull = Yes
-  HubbardDerivs {{
-{hubbard}
-  }}
-  HCorrection = Damping {{
-    Exponent = {DAMPING_EXPONENT}
-  }}
-  Filling = Fermi {{
-    Temperature [Kelvin] = {electronic_temperature:g}
-  }}
-}}
+Driver = {driver}
+{block}
 Options {{
-  WriteDetailedOut = Yes
-  WriteResultsTag = Yes
+  WriteDetailedOut = {wanted}
+  WriteResultsTag = {wanted}
+  RestartFrequency = 0
 }}
 Analysis {{
   PrintForces = Yes
+  WriteBandOut = No
 }}
 ParserOptions {{
   ParserVersion = {PARSER_VERSION}
+  WriteHSDInput = {wanted}
 }}
-"""
+""")
+    (folder / "geo.gen").write_text(geometry(frame))
 
 
 def geometry(atoms: Atoms) -> str:
@@ -241,7 +172,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
         raise _failure(status, output)
     detailed = _text(folder / "detailed.out")
     if not re.search(r"^SCC converged\s*$", detailed, re.MULTILINE):
-        raise LabelFailure("not_converged", f"no SCC convergence in {MAX_SCC_CYCLES} cycles")
+        raise LabelFailure("not_converged", "detailed.out does not say that the SCC converged")
     tags = _text(folder / "results.tag")
     energy = _tag(tags, "forcerelated_energy")
     forces = _tag(tags, "forces")
@@ -251,7 +182,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
             f"results.tag: expected one energy and {3 * n_atoms} force components, got"
             f" {energy.size} and {forces.size}",
         )
-    return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / Bohr)
+    return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / BOHR)
 
 
 def _failure(status: int, output: str) -> LabelFailure:
@@ -283,6 +214,7 @@ def _run(folder: Path, timeout: float) -> int:
             return subprocess.run(
                 [PROGRAM],
                 cwd=folder,
+                env={**os.environ, **ONE_THREAD},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -294,9 +226,6 @@ def _run(folder: Path, timeout: float) -> int:
             raise LabelFailure("timed_out", f"DFTB+ did not end in {timeout:g} s") from error
         except OSError as error:
             raise LabelFailure("rejected", f"{PROGRAM}: {error.strerror}; {INSTALL}") from error
-
-
-INSTALL = "install DFTB+ (for instance from conda-forge) so that `dftb+` is on PATH"
 
 
 def program_version() -> str:
@@ -323,23 +252,6 @@ def program_version() -> str:
         )
     found = re.search(r"DFTB\+ (?:release|development version)\s*(\S+)", run.stdout)
     if found is None:
-        raise LabelError(f"{program}: expected DFTB+, but it does not print a release: {INSTALL}")
+        said = " ".join((run.stderr or run.stdout).split())[:200] or f"exit status {run.returncode}"
+        raise LabelError(f"{program}: expected DFTB+ to print its release, got '{said}'; {INSTALL}")
     return found.group(1)
-
-
-def parameter_hashes(slater_koster: Path, elements: list[str]) -> dict[str, str]:
-    """Return the sha256 of each .skf file that a set of elements needs.
-
-    Raises
-    ------
-    LabelError
-        If one is missing; the message names it.
-    """
-    names = [f"{first}-{second}.skf" for first in elements for second in elements]
-    missing = [name for name in names if not (slater_koster / name).is_file()]
-    if missing:
-        raise LabelError(
-            f"slater_koster = '{slater_koster}': expected {', '.join(missing)} there; 3OB is"
-            " distributed at dftb.org ([labeller])"
-        )
-    return {name: file_hash(slater_koster / name) for name in names}

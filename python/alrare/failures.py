@@ -10,8 +10,9 @@ crashed: the program or its process died; timed_out; rejected: input or paramete
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-LASTING: frozenset[str] = frozenset({"not_converged", "unphysical"})
-"""Kinds that the same configuration would meet again: never tried a second time."""
+ATTEMPTS: dict[str, int] = {"crashed": 4, "timed_out": 2}
+"""How often a label is tried in all while it fails for a reason that may pass; the configuration
+itself is at fault in the other kinds, or the settings are."""
 
 
 class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between processes)

@@ -5,18 +5,30 @@ frame is extended XYZ, which keeps 8 decimals of a position: a frame's identity 
 positions to 1e-8 Å, so that it survives being written and read.
 """
 
+import bz2
+import gzip
 import hashlib
-from collections.abc import Iterable
+import io
+import lzma
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO, Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.formats import filetype
 from numpy.typing import NDArray
 
 from .errors import AlrareError, LabelError
 from .state import atomic_path
+
+_COMPRESSED: dict[str, Callable[..., IO[str]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 
 RESOLUTION = 1e-8
 """Å; positions and cells closer than this are the same frame (the last decimal of extended XYZ)."""
@@ -39,7 +51,7 @@ def read_frames(path: Path) -> list[Atoms]:
         raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
     try:
         # Formats of one configuration give one Atoms, even for an index that asks for all.
-        content = ase.io.read(path, index=":")
+        content = ase.io.read(**_source(path), index=":")
     except Exception as error:  # ASE's readers raise anything from StopIteration to KeyError
         raise AlrareError(
             f"{path}: expected a structure file that ASE reads (extended XYZ, ...), got"
@@ -49,6 +61,17 @@ def read_frames(path: Path) -> list[Atoms]:
     if not frames or any(len(frame) == 0 for frame in frames):
         raise AlrareError(f"{path}: expected at least one frame with atoms, found none")
     return frames
+
+
+def _source(path: Path) -> dict[str, Any]:
+    opener = _COMPRESSED.get(path.suffix)
+    if opener is None:
+        return {"filename": path}
+    # ASE's readers seek, which begins the decompression anew: minutes for some thousand frames.
+    with opener(path, "rt") as stream:
+        text = stream.read()
+    plain = path.with_suffix("")
+    return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
 
 
 def write_frames(path: Path, frames: Iterable[Atoms]) -> None:

@@ -3,7 +3,7 @@
 import queue
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ase import Atoms
 
 from .config import Labeller
 from .errors import LabelError
-from .failures import LASTING, LabelFailure
+from .failures import ATTEMPTS, LabelFailure
 from .frames import frame_key, write_frames
 from .label_store import LabelStore, Row
 from .label_worker import Label, LabelWorker, keep_failed
@@ -19,9 +19,6 @@ from .labellers import describe_failures, method_of
 from .progress import Progress
 from .state import write_text
 from .tasks import worker_count
-
-MAX_ATTEMPTS = 3
-"""Times that a label is tried in all when its process crashes or runs out of time."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,9 @@ def label(
 ) -> Labelled:
     """Label a batch of frames, in parallel, each in the time limit of the labeller.
 
-    Every label is committed when it is finished; a good one is never computed again, and one
-    that failed for a lasting reason is not tried again. One that crashed, timed out or was
-    rejected is, when its batch is labelled again (`MAX_ATTEMPTS`; rejected: always).
+    Every label is committed when it is finished; a good one is never computed again. One that
+    crashed or timed out is tried again (`failures.ATTEMPTS`), one that was rejected when its batch
+    is labelled again, and one that failed for another reason never.
 
     Parameters
     ----------
@@ -95,7 +92,12 @@ def label(
     unique, failed = _unique(frames, method)
     with LabelStore(store_path) as store:
         known = {key: store.get(key) for key in unique}
-        to_do = {key: frame for key, frame in unique.items() if _is_open(known[key])}
+        # A labeller may have to start anew for other elements: alike frames come together.
+        to_do = {
+            key: unique[key]
+            for key in sorted(unique, key=lambda key: unique[key].numbers.tolist())
+            if _is_open(known[key])
+        }
         if to_do:
             _compute(to_do, labeller, store, folder, worker_count(workers), progress, origin)
         rows = {key: store.get(key) for key in unique}
@@ -114,6 +116,32 @@ def label(
     return Labelled(tuple(good), reused, len(good) - reused, tuple(failed))
 
 
+def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
+    """Check that a batch did not fail too often to go on with.
+
+    Parameters
+    ----------
+    done : Labelled
+        The batch.
+    max_failed : float
+        Largest share of failed labels.
+    folder : Path
+        As given to `label`.
+
+    Raises
+    ------
+    LabelError
+        If more failed; the message counts the reasons.
+    """
+    total = len(done.keys) + len(done.failed)
+    if len(done.failed) > max_failed * total:
+        raise LabelError(
+            f"{len(done.failed)} of {total} labels failed, more than max_failed = {max_failed:g}"
+            f" allows ([labeller]): {describe_failures([f.kind for f in done.failed])}; the first:"
+            f" {done.failed[0].reason}; inputs and outputs are kept in {folder / 'failed'}"
+        )
+
+
 def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], list[Failed]]:
     unique: dict[str, Atoms] = {}
     failed = []
@@ -126,9 +154,11 @@ def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], lis
 
 
 def _is_open(row: Row | None) -> bool:
-    if row is None or row.status == "rejected":
-        return True
-    return row.status != "ok" and row.status not in LASTING and row.attempts < MAX_ATTEMPTS
+    return row is None or row.status == "rejected" or _may_pass(row)
+
+
+def _may_pass(row: Row | None) -> bool:
+    return row is not None and row.attempts < ATTEMPTS.get(row.status, 0)
 
 
 def _compute(
@@ -147,16 +177,23 @@ def _compute(
     for worker in pool:
         idle.put(worker)
     threads = ThreadPoolExecutor(len(pool))
-    failures = 0
+    done = failures = 0
     try:
         with progress.stage("label", total=len(frames)) as stage:
-            tasks: dict[Future[Label], str] = {
-                threads.submit(_evaluate, idle, frame, folder / "failed" / key[:16]): key
-                for key, frame in frames.items()
-            }
-            for done, task in enumerate(as_completed(tasks), start=1):
-                key = tasks[task]
-                failures += not _record(store, key, frames[key], task.result, origin)
+
+            def submit(key: str) -> Future[Label]:
+                return threads.submit(_evaluate, idle, frames[key], _kept(folder, key))
+
+            tasks = {submit(key): key for key in frames}
+            while tasks:
+                for task in wait(tasks, return_when=FIRST_COMPLETED).done:
+                    key = tasks.pop(task)
+                    if not _record(store, key, frames[key], task.result, origin):
+                        if _may_pass(store.get(key)):
+                            tasks[submit(key)] = key
+                            continue
+                        failures += 1
+                    done += 1
                 stage.update(done, note=f"{failures} failed" if failures else "")
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -166,14 +203,20 @@ def _compute(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, failed: Path) -> Label:
+def _kept(folder: Path, key: str) -> Path:
+    return folder / "failed" / key[:16]
+
+
+def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, kept: Path) -> Label:
     worker = idle.get()
     try:
-        return worker.evaluate(frame)
+        label = worker.evaluate(frame)
+        shutil.rmtree(kept, ignore_errors=True)  # of an attempt that failed for a passing reason
+        return label
     except LabelFailure as failure:
-        keep_failed(worker.folder, failed)
-        write_frames(failed / "frame.extxyz", [frame])
-        write_text(failed / "reason.txt", f"{failure}\n")
+        keep_failed(worker.folder, kept)
+        write_frames(kept / "frame.extxyz", [frame])
+        write_text(kept / "reason.txt", f"{failure}\n")
         raise
     finally:
         idle.put(worker)

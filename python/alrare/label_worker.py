@@ -141,7 +141,7 @@ class LabelWorker:
 
 
 def keep_failed(worker_folder: Path, target: Path) -> None:
-    """Move the scratch of a failed label, its inputs and outputs, to a folder that stays.
+    """Copy the scratch of a failed label, its inputs and outputs, to a folder that stays.
 
     Raises
     ------
@@ -150,12 +150,7 @@ def keep_failed(worker_folder: Path, target: Path) -> None:
     """
     try:
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for entry in worker_folder.iterdir():
-            if entry.is_dir():
-                shutil.move(entry, target / entry.name)
-            else:  # the process may hold it open
-                shutil.copy(entry, target / entry.name)
+        shutil.copytree(worker_folder, target, ignore=shutil.ignore_patterns("engine"))
     except OSError as error:
         raise AlrareError(
             f"{target}: a failed label could not be kept ({error.strerror or error}); free space"
@@ -172,7 +167,7 @@ def _serve(connection: "Connection[Any, Any]") -> None:
 
     labeller: Labeller = connection.recv()
     try:
-        calculator = make_calculator(labeller, Path.cwd(), keep_state=False)
+        calculator = make_calculator(labeller, Path.cwd())
     except LabelFailure as failure:
         connection.send(failure)
         return

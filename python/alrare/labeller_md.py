@@ -1,6 +1,8 @@
 """MD driven by the labeller itself: LAMMPS in this process, forces through `fix external`.
 
-Runs in a worker process: it changes the current folder, and a labeller may end the process.
+The labeller works in a process of its own, which may hang or die without loss. Every answer goes
+to a journal, from which a run that was cut goes on. Runs in a worker process: it changes the
+current folder.
 """
 
 import contextlib
@@ -12,14 +14,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from .config import Labeller
-from .errors import SimulationError
-from .failures import LabelFailure
+from .errors import AlrareError, SimulationError
+from .failures import ATTEMPTS, LabelFailure
 from .frames import labelled, write_frames
+from .journal import Journal
+from .label_worker import LabelWorker
 from .labellers import evaluate_frame, make_calculator
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
 from .state import write_text
@@ -33,6 +36,8 @@ fix_modify labeller energy yes"""
 """The `potential` of an input whose forces the labeller computes."""
 
 TRAJECTORY_FILE = "trajectory.extxyz"
+JOURNAL_FILE = "labels.journal"
+"""The labeller's answers so far: the checkpoint of an unfinished run."""
 PROGRESS_FILE = "progress"
 """Steps done so far, for the process that waits; read it with `steps_done`."""
 
@@ -63,6 +68,8 @@ class LabellerMD:
 def run_md(task: LabellerMD) -> None:
     """Run an input to its end; the kept frames, labelled, go to `trajectory.extxyz`.
 
+    A run that was cut in the same folder goes on where it was, to the same result.
+
     Raises
     ------
     SimulationError
@@ -71,8 +78,17 @@ def run_md(task: LabellerMD) -> None:
     os.chdir(task.folder)
     write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
     write_text(task.folder / INPUT_FILE, task.text)
-    calculator = make_calculator(task.labeller, task.folder / "labeller", keep_state=True)
-    driver = _Driver(task, calculator)
+    worker = LabelWorker(task.labeller, task.folder / "labeller")
+    try:
+        with Journal(task.folder / JOURNAL_FILE, len(task.structure)) as journal:
+            driver = _Driver(task, worker, journal)
+            _run_lammps(task, driver)
+    finally:
+        worker.end()
+    write_frames(task.folder / TRAJECTORY_FILE, driver.frames)
+
+
+def _run_lammps(task: LabellerMD, driver: "_Driver") -> None:
     lammps = _open_lammps()
     try:
         for line in task.text.splitlines():
@@ -84,13 +100,12 @@ def run_md(task: LabellerMD) -> None:
                 raise SimulationError(
                     f"the labeller failed after {max(driver.steps, 0)} steps: {driver.failure}"
                 )
-    except SimulationError:
+    except AlrareError:
         raise
     except Exception as error:  # the lammps module raises bare Exception
         raise SimulationError(f"LAMMPS ended in {task.folder}: {error}") from error
     finally:
         lammps.close()
-    write_frames(task.folder / TRAJECTORY_FILE, driver.frames)
 
 
 def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
@@ -102,7 +117,7 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
         If the labeller fails or the search does not end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    calculator = make_calculator(labeller, folder / "labeller", keep_state=True)
+    calculator = make_calculator(labeller, folder / "labeller")
     atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
     try:
         evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
@@ -130,16 +145,17 @@ def steps_done(folder: Path) -> int:
 class _Driver:
     """What `fix external` calls once a step."""
 
-    def __init__(self, task: LabellerMD, calculator: Calculator) -> None:
+    def __init__(self, task: LabellerMD, worker: LabelWorker, journal: Journal) -> None:
         self._task = task
-        self._calculator = calculator
+        self._worker = worker
+        self._journal = journal
         self._report = (task.folder / PROGRESS_FILE).open("w")
         self._reported = 0.0
         self._positions = task.structure.get_positions()
         self.steps = -2  # each of the two runs computes its first forces before its first step
         self.recording = False
         self.frames: list[Atoms] = []
-        self.failure: LabelFailure | None = None
+        self.failure: AlrareError | None = None
 
     def forces(
         self,
@@ -160,10 +176,8 @@ class _Driver:
         now[order] = positions
         frame = Atoms(structure.numbers, now, cell=structure.cell, pbc=structure.pbc)
         try:
-            energy, of_atoms = evaluate_frame(
-                self._calculator, frame, min_distance=self._task.labeller.min_distance
-            )
-        except LabelFailure as failure:
+            energy, of_atoms = self._journal.replay(frame) or self._label(frame)
+        except AlrareError as failure:
             self.failure = failure
             lammps.force_timeout()
             return
@@ -173,6 +187,19 @@ class _Driver:
         if self.recording and step > 0 and step % self._task.stride == 0:
             self._keep(frame, step, energy, of_atoms)
         self._tell()
+
+    def _label(self, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
+        attempt = 1
+        while True:
+            try:
+                label = self._worker.evaluate(frame)
+                break
+            except LabelFailure as failure:
+                if attempt >= ATTEMPTS.get(failure.kind, 0):
+                    raise
+                attempt += 1
+        self._journal.append(frame, label.energy, label.forces)
+        return label.energy, label.forces
 
     def _keep(self, frame: Atoms, step: int, energy: float, forces: NDArray[np.float64]) -> None:
         frame.info["step"] = step

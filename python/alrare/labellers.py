@@ -14,8 +14,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from . import dftbplus
 from .config import Labeller
+from .dftb_engines import DftbPlus
+from .dftb_method import PARSER_VERSION, hamiltonian, parameter_hashes
+from .dftbplus import program_version
 from .failures import LabelFailure
 from .frames import closest_pair
 
@@ -54,12 +56,14 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
         }
     elif labeller.program == "dftb+":
         assert labeller.slater_koster is not None
+        block = hamiltonian(labeller, elements, folder="", periodic=True)
         description |= {
-            "version": dftbplus.program_version(),
-            "method": "DFTB3",
+            "version": program_version(),
+            "method": labeller.method,
             "electronic_temperature": labeller.electronic_temperature,
-            "scc_tolerance": labeller.scc_tolerance,
-            "parameters": dftbplus.parameter_hashes(labeller.slater_koster, sorted(elements)),
+            "parser_version": PARSER_VERSION,
+            "input": block.splitlines(),
+            "parameters": parameter_hashes(labeller.slater_koster, sorted(elements)),
         }
     else:
         assert labeller.calculator is not None
@@ -74,8 +78,11 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
     )
 
 
-def make_calculator(labeller: Labeller, folder: Path, *, keep_state: bool) -> Calculator:
+def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
     """Make the calculator of a labeller; call it in a process that may die.
+
+    With `reset()` before each call, a label depends on nothing but its frame: neither a resumed
+    run nor the order of a batch changes one.
 
     Parameters
     ----------
@@ -83,9 +90,6 @@ def make_calculator(labeller: Labeller, folder: Path, *, keep_state: bool) -> Ca
         The `[labeller]` table.
     folder : Path
         Scratch of this calculator alone.
-    keep_state : bool
-        Start each call from the last call's wave function: a third faster along a trajectory.
-        Without, `reset()` before each call makes a label depend on nothing but its frame.
 
     Raises
     ------
@@ -98,18 +102,11 @@ def make_calculator(labeller: Labeller, folder: Path, *, keep_state: bool) -> Ca
         return TBLite(
             method=labeller.method,
             electronic_temperature=labeller.electronic_temperature,  # K; TBLite converts
-            cache_api=keep_state,
+            cache_api=False,  # no start from the wave function of the call before
             verbosity=0,
         )
     if labeller.program == "dftb+":
-        assert labeller.slater_koster is not None
-        return dftbplus.DftbPlus(
-            folder=folder,
-            slater_koster=labeller.slater_koster,
-            electronic_temperature=labeller.electronic_temperature,
-            scc_tolerance=labeller.scc_tolerance,
-            timeout=labeller.timeout,
-        )
+        return DftbPlus(labeller=labeller, folder=folder)
     assert labeller.calculator is not None
     module, _, name = labeller.calculator.rpartition(".")
     try:

@@ -25,7 +25,7 @@ from .ensemble import load_ensemble
 from .errors import AlrareError, ConfigError
 from .evaluate import evaluate
 from .frames import read_frames, write_frames
-from .label import label
+from .label import label, require_labels
 from .label_store import LabelStore
 from .labellers import method_of
 from .lammps_input import WORK_FILE
@@ -260,6 +260,11 @@ class _Campaign:
                     workers=self.workers,
                     progress=self.progress,
                     origin=f"iteration {iteration}",
+                )
+                require_labels(
+                    done,
+                    max_failed=self.config.labeller.max_failed,
+                    folder=self.folder / "labels",
                 )
                 content["keys"] = list(done.keys)
                 content["failed"] = [[failed.kind, failed.reason] for failed in done.failed]

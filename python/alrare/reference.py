@@ -21,6 +21,7 @@ from .errors import AlrareError, SimulationError
 from .frames import frame_key, label_of, read_frames, write_frames
 from .label_store import LabelStore
 from .labeller_md import (
+    JOURNAL_FILE,
     POTENTIAL,
     PROGRESS_FILE,
     TRAJECTORY_FILE,
@@ -70,7 +71,7 @@ def run_reference(
 ) -> Reference:
     """Relax, then make the initial data and the pulls, as many at a time as there are workers.
 
-    What is finished in the folder is kept; what is not starts again.
+    What is finished in the folder is kept; what is not goes on where it was.
 
     Parameters
     ----------
@@ -173,14 +174,17 @@ class _Run:
         return True
 
     def prepare(self) -> None:
-        shutil.rmtree(self.md.folder, ignore_errors=True)
-        self.md.folder.mkdir(parents=True)
+        """Make the folder to work in, or leave the one of the same run that was cut."""
+        settings = self.md.folder / _SETTINGS_FILE
+        if not settings.is_file() or read_json(settings) != self.settings:
+            shutil.rmtree(self.md.folder, ignore_errors=True)
+            write_json(settings, self.settings)
 
     def publish(self) -> None:
         """Make the finished run appear under its name, whole."""
         shutil.rmtree(self.md.folder / "labeller", ignore_errors=True)
         (self.md.folder / PROGRESS_FILE).unlink(missing_ok=True)
-        write_json(self.md.folder / _SETTINGS_FILE, self.settings)
+        (self.md.folder / JOURNAL_FILE).unlink(missing_ok=True)
         for entry in [*self.md.folder.iterdir(), self.md.folder]:
             _sync(entry)
         self.md.folder.rename(self.folder)
@@ -268,7 +272,8 @@ def _result(task: Future[Any], what: str) -> Any:
         return task.result()
     except BrokenProcessPool as error:
         raise SimulationError(
-            f"{what}: the labeller ended its whole process (crash, or out of memory)"
+            f"{what}: its process ended (killed, or out of memory); run the same command again to"
+            " go on"
         ) from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alrare.config import Labeller
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -60,6 +61,14 @@ def dftb_cases(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"runs of DFTB+ are not at {folder} (--dftb-cases)")
     return folder
+
+
+@pytest.fixture
+def dftb(dftb_cases: Path) -> Labeller:
+    """DFTB3/3OB by the real program."""
+    if shutil.which("dftb+") is None:
+        pytest.skip("dftb+ is not on PATH")
+    return Labeller(program="dftb+", slater_koster=dftb_cases.parent / "3ob", timeout=60.0)
 
 
 @pytest.fixture

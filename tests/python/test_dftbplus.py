@@ -6,22 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
-from alrare.dftbplus import (
-    DftbPlus,
-    dftb_input,
-    geometry,
-    parameter_hashes,
-    program_version,
-    read_label,
-)
+from alrare.dftbplus import geometry, program_version, read_label, run_once, write_input
 from alrare.errors import LabelError
 from alrare.failures import LabelFailure
-from alrare.labellers import evaluate_frame, method_of
-from ase.build import molecule
+from alrare.labellers import evaluate_frame, make_calculator, method_of
+from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import Hartree
 
-SETTINGS = {"slater_koster": Path("/3ob"), "electronic_temperature": 300, "scc_tolerance": 1e-8}
+LABELLER = Labeller(program="dftb+", slater_koster=Path("/3ob"), engine="process", timeout=60.0)
 
 OUTCOMES = {
     "ok_relaxed": None,
@@ -95,32 +88,36 @@ def test_a_killed_program_is_a_crash(tmp_path):
     assert caught.value.kind == "crashed"
 
 
-def test_the_input_says_what_a_run_that_succeeded_said(dftb_cases):
+def test_the_input_says_what_a_run_that_succeeded_said(dftb_cases, tmp_path):
     def entries(text):
         words = re.sub(r"[{}=\"]", " ", text).split()
         return {" ".join(words[i : i + 2]) for i in range(len(words) - 1)}
 
-    ours = entries(dftb_input(["C", "H"], **SETTINGS))
+    write_input(LABELLER, molecule("CH4"), tmp_path, driver="{}", results=True)
+    text = (tmp_path / "dftb_in.hsd").read_text()
     real = entries((dftb_cases / "ok_relaxed" / "dftb_in.hsd").read_text())
     for entry in (
         "C -0.1492",
         "H -0.1857",
-        "Exponent 4.0",
         "ThirdOrderFull Yes",
         "ConvergentSCCOnly Yes",
         "SCCTolerance 1e-08",
         "PrintForces Yes",
         "ParserVersion 14",
         "WriteResultsTag Yes",
+        "WriteDetailedOut Yes",
+        "RestartFrequency 0",
     ):
-        assert entry in real & ours
-    assert "[Kelvin] 300" in ours
-    assert "Prefix /3ob/" in ours
+        assert entry in real & entries(text)
+    assert "[Kelvin] = 300" in text
+    assert 'Prefix = "/3ob/"' in text
 
 
-def test_an_element_without_parameters_is_named():
-    with pytest.raises(LabelFailure, match=r"not for Si"):
-        dftb_input(["H", "Si"], **SETTINGS)
+def test_a_cell_that_repeats_in_some_directions_only_is_refused(tmp_path):
+    slab = bulk("C")
+    slab.pbc = [True, True, False]
+    with pytest.raises(LabelFailure, match="in all three directions"):
+        write_input(LABELLER, slab, tmp_path, driver="{}", results=True)
 
 
 def test_the_geometry_keeps_the_positions():
@@ -154,19 +151,9 @@ def stand_in(tmp_path, monkeypatch, dftb_cases):
     return install
 
 
-def calculator(folder):
-    return DftbPlus(
-        folder=folder,
-        slater_koster=Path("/3ob"),
-        electronic_temperature=300.0,
-        scc_tolerance=1e-8,
-        timeout=60.0,
-    )
-
-
 def test_results_of_the_call_before_are_never_taken(stand_in, dftb_cases, tmp_path):
     hexane = read(dftb_cases / "ok_relaxed" / "geo.gen")
-    dftb = calculator(tmp_path)
+    dftb = make_calculator(LABELLER, tmp_path)
     stand_in("ok_relaxed")
     energy, forces = evaluate_frame(dftb, hexane, min_distance=0.5)
     assert energy == pytest.approx(-15.5815875533796 * Hartree, abs=1e-6)
@@ -181,11 +168,11 @@ def test_converged_results_of_atoms_on_top_of_each_other_are_refused(dftb_cases,
     for name in ("close_contact_CC_0.45", "close_contact_HH_0.3"):
         frame = read(dftb_cases / name / "geo.gen")
         with pytest.raises(LabelFailure, match="Å apart") as caught:
-            evaluate_frame(calculator(tmp_path), frame, min_distance=0.5)
+            evaluate_frame(make_calculator(LABELLER, tmp_path), frame, min_distance=0.5)
         assert caught.value.kind == "unphysical"
 
 
-def test_the_method_holds_version_temperature_and_parameters(stand_in, tmp_path):
+def test_the_method_holds_version_input_and_parameters(stand_in, tmp_path):
     assert program_version() == "25.1"
     for name in ("C-C", "C-H", "H-C", "H-H"):
         (tmp_path / f"{name}.skf").write_text(name)
@@ -193,37 +180,68 @@ def test_the_method_holds_version_temperature_and_parameters(stand_in, tmp_path)
     method = method_of(labeller, ["H", "C"])
     assert method.description["version"] == "25.1"
     assert method.hash == method_of(labeller, ["C", "H"]).hash
-    warmer = labeller.model_copy(update={"electronic_temperature": 1000.0})
-    assert method_of(warmer, ["H", "C"]).hash != method.hash
+    for change in (
+        {"electronic_temperature": 1000.0},
+        {"scc_tolerance": 1e-6},
+        {"third_order": "onsite"},
+        {"hubbard_derivatives": {"C": -0.15}},
+        {"damping": 4.2},
+        {"hamiltonian": "Dispersion = DftD4 {}"},
+    ):
+        other = labeller.model_copy(update=change)
+        assert method_of(other, ["H", "C"]).hash != method.hash
+    for change in ({"engine": "process"}, {"timeout": 1.0}, {"max_failed": 0.1}):
+        same = labeller.model_copy(update=change)
+        assert method_of(same, ["H", "C"]).hash == method.hash
     (tmp_path / "C-H.skf").write_text("changed")
     assert method_of(labeller, ["H", "C"]).hash != method.hash
 
 
-def test_a_missing_parameter_file_or_program_is_named(tmp_path, monkeypatch):
-    (tmp_path / "H-H.skf").write_text("")
-    with pytest.raises(LabelError, match=r"expected H-C.skf, C-H.skf, C-C.skf there"):
-        parameter_hashes(tmp_path, ["H", "C"])
+def test_a_missing_program_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LabelError, match=r"dftb\+: no such program on PATH; install"):
         program_version()
     with pytest.raises(LabelFailure, match="No such file") as caught:
-        evaluate_frame(calculator(tmp_path), molecule("CH4"), min_distance=0.5)
+        run_once(LABELLER, molecule("CH4"), tmp_path / "call")
     assert caught.value.kind == "rejected"
 
 
-def test_the_real_program_repeats_a_known_label(dftb_cases, tmp_path):
-    parameters = dftb_cases.parent / "3ob"
-    if shutil.which("dftb+") is None:
-        pytest.skip("dftb+ is not installed")
-    dftb = DftbPlus(
-        folder=tmp_path,
-        slater_koster=parameters,
-        electronic_temperature=300.0,
-        scc_tolerance=1e-8,
-        timeout=60.0,
-    )
+def test_a_program_that_hangs_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "dftb+").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    hasty = LABELLER.model_copy(update={"timeout": 0.3})
+    with pytest.raises(LabelFailure, match=r"did not end in 0\.3 s") as caught:
+        run_once(hasty, molecule("CH4"), tmp_path / "call")
+    assert caught.value.kind == "timed_out"
+
+
+def test_the_real_program_repeats_a_known_label(dftb, dftb_cases, tmp_path):
     case = dftb_cases / "ok_relaxed"
-    energy, forces = evaluate_frame(dftb, read(case / "geo.gen"), min_distance=0.5)
+    energy, forces = run_once(dftb, read(case / "geo.gen"), tmp_path / "call")
     known, known_forces = read_label(case, 0, 20)
     assert energy == pytest.approx(known, abs=1e-4)
     np.testing.assert_allclose(forces, known_forces, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"scc_cycles": 3}, "not_converged"),
+        ({"slater_koster": Path("/nowhere")}, "rejected"),
+        ({"hamiltonian": "NoSuchKeyword = Yes"}, "rejected"),
+    ],
+)
+def test_the_real_program_fails_as_the_cases_say(dftb, tmp_path, change, kind):
+    with pytest.raises(LabelFailure) as caught:
+        run_once(dftb.model_copy(update=change), molecule("CH4"), tmp_path / "call")
+    assert caught.value.kind == kind
+    assert (tmp_path / "call" / "stdout").is_file()
+
+
+def test_atoms_that_coincide_are_unphysical_to_the_real_program(dftb, tmp_path):
+    methane = molecule("CH4")
+    methane.positions[1] = methane.positions[0]
+    with pytest.raises(LabelFailure) as caught:
+        run_once(dftb, methane, tmp_path / "call")
+    assert caught.value.kind == "unphysical"

@@ -12,8 +12,8 @@ from tblite.interface import Calculator as TBLiteCalculator
 XTB = Labeller()
 
 
-def evaluate(atoms, labeller=XTB, folder=None, keep_state=False):
-    calculator = make_calculator(labeller, folder, keep_state=keep_state)
+def evaluate(atoms, labeller=XTB, folder=None):
+    calculator = make_calculator(labeller, folder)
     return evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
 
 
@@ -59,16 +59,6 @@ def test_a_label_does_not_depend_on_the_frame_before(tmp_path):
     np.testing.assert_allclose(after.forces, alone.forces, atol=1e-9)
 
 
-def test_keeping_the_wave_function_changes_no_label_along_a_path():
-    ethane, kept = molecule("C2H6"), make_calculator(XTB, None, keep_state=True)
-    for _ in range(5):
-        ethane.positions[0, 2] += 0.02
-        energy, forces = evaluate_frame(kept, ethane, min_distance=0.5)
-        fresh = evaluate(ethane)
-        assert energy == pytest.approx(fresh[0], abs=1e-5)
-        np.testing.assert_allclose(forces, fresh[1], atol=1e-3)
-
-
 def test_the_frame_itself_stays_as_it_is():
     ethane = molecule("C2H6")
     evaluate(ethane)
@@ -101,7 +91,7 @@ def test_a_failing_calculator_is_classified(fake_labeller, tmp_path, where, kind
 @pytest.mark.parametrize("path", ["no_such_module.Thing", "ase.calculators.emt.NoSuch", "Thing"])
 def test_a_calculator_that_does_not_exist_is_named(path):
     with pytest.raises(LabelFailure, match=path) as caught:
-        make_calculator(Labeller(program="ase", calculator=path), None, keep_state=False)
+        make_calculator(Labeller(program="ase", calculator=path), None)
     assert caught.value.kind == "rejected"
 
 

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from alrare.config import InitialData, Labeller, Pull
+from alrare.dftbplus import run_once
 from alrare.errors import AlrareError, SimulationError
 from alrare.frames import label_of, read_frames
 from alrare.label import label
@@ -89,7 +90,7 @@ def test_kept_frames_carry_the_labels_of_their_positions(ethane):
     energies = [label_of(frame)[0] for frame in frames]
     np.testing.assert_allclose(energies, curve.potential_energy[steps], atol=1e-6)
     energy, forces = evaluate_frame(
-        make_calculator(Labeller(), result.pulls[1], keep_state=False), frames[-1], min_distance=0.5
+        make_calculator(Labeller(), result.pulls[1]), frames[-1], min_distance=0.5
     )
     assert energies[-1] == pytest.approx(energy, abs=1e-5)
     np.testing.assert_allclose(label_of(frames[-1])[1], forces, atol=1e-3)
@@ -150,7 +151,7 @@ def test_a_failing_labeller_stops_the_reference_and_is_named(tmp_path, fake_labe
 
 def test_a_labeller_that_ends_its_process_is_reported(tmp_path, fake_labeller):
     bad = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")})
-    with pytest.raises(SimulationError, match="ended its whole process"):
+    with pytest.raises(SimulationError, match=r"after 0 steps: crashed: .* died \(SIGKILL\)"):
         run_pulls(
             structure=Atoms("CH", [[80.5, 0, 0], [81.6, 0, 0]]),
             elements=["H", "C"],
@@ -202,33 +203,67 @@ from pathlib import Path
 from alrare.config import Labeller, Pull
 from alrare.progress import SilentProgress
 from alrare.reference import run_pulls
-from ase.build import molecule
+from ase import Atoms
 
 if __name__ == "__main__":
-    run_pulls(structure=molecule("C2H6"), elements=["H", "C"], labeller=Labeller(),
-              pull=Pull(atoms=(1, 2), relax_steps=5, steps=int(sys.argv[2]), seeds=(1,)),
-              timestep=0.5, folder=Path(sys.argv[1]), workers=1, progress=SilentProgress())
+    folder = Path(sys.argv[1])
+    run_pulls(structure=Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]), elements=["H", "C"],
+              labeller=Labeller(program="ase", calculator=sys.argv[2],
+                                arguments={"log": str(folder / "log"), "seconds": 0.005}),
+              pull=Pull(atoms=(1, 2), relax_steps=20, steps=300, rate=20.0, seeds=(1,),
+                        temperature=300.0, thermostat="langevin"),
+              timestep=0.5, folder=folder, workers=1, progress=SilentProgress())
 """
 
 
-def test_a_killed_reference_starts_its_pull_again(tmp_path):
-    (tmp_path / "driver.py").write_text(KILLED)
-
-    def start(steps):
-        command = [sys.executable, tmp_path / "driver.py", tmp_path, str(steps)]
+def test_a_killed_pull_goes_on_to_the_same_curve_and_repeats_no_label(tmp_path, fake_labeller):
+    def start(folder):
+        command = [sys.executable, tmp_path / "driver.py", folder, fake_labeller]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.Popen(command, env=env)
 
-    with start(100000) as driver:
-        while not (tmp_path / ".pull_1.partial" / "work.dat").exists():
-            assert driver.poll() is None
-            time.sleep(0.05)
-        driver.kill()
-    assert not (tmp_path / "pull_1").exists()
-    with start(20) as driver:
-        assert driver.wait() == 0
-    assert len(read_work(tmp_path / "pull_1" / "work.dat").step) == 21
-    assert not (tmp_path / ".pull_1.partial").exists()
+    def calls(folder):
+        log = folder / "log"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    (tmp_path / "driver.py").write_text(KILLED)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    for folder in (cut, whole):
+        folder.mkdir()
+    for least in (10, 150):  # in the relaxation, and in the pull
+        with start(cut) as driver:
+            while calls(cut) < least:
+                assert driver.poll() is None
+                time.sleep(0.02)
+            driver.kill()
+        assert not (cut / "pull_1").exists()
+    for folder in (cut, whole):
+        with start(folder) as driver:
+            assert driver.wait() == 0
+    for name in ("work.dat", "trajectory.extxyz"):
+        assert (cut / "pull_1" / name).read_bytes() == (whole / "pull_1" / name).read_bytes()
+    # What was under way when the driver was killed was started again, and nothing else.
+    assert calls(whole) <= calls(cut) <= calls(whole) + 2
+    assert not (cut / ".pull_1.partial").exists()
+    assert not (cut / "pull_1" / "labels.journal").exists()
+
+
+def test_dftb_drives_a_pull(dftb, tmp_path):
+    pull = PULL.model_copy(update={"seeds": (1,)})
+    folders = run_pulls(
+        structure=molecule("C2H6"),
+        elements=["H", "C"],
+        labeller=dftb,
+        pull=pull,
+        timestep=0.5,
+        folder=tmp_path,
+        workers=1,
+        progress=SilentProgress(),
+    )
+    frame = read_frames(folders[1] / "trajectory.extxyz")[-1]
+    energy, forces = run_once(dftb, frame, tmp_path / "call")
+    assert label_of(frame)[0] == pytest.approx(energy, abs=1e-5)
+    np.testing.assert_allclose(label_of(frame)[1], forces, atol=1e-4)
 
 
 def test_progress_counts_every_step_once(ethane, watching):

@@ -1,0 +1,341 @@
+"""DFTB+ kept alive: its library in a process of its own, or the program behind its socket.
+
+An engine is a fast way to what `dftbplus.run_once` computes, and nothing else. It serves one
+sequence of elements at a time; it is believed after its first label has repeated the one of a
+process by itself; and when it is lost, for whatever reason, a process by itself decides what
+becomes of the label. No failure is ever classified here.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.units import Hartree
+from numpy.typing import NDArray
+
+from .config import Labeller
+from .dftbplus import BOHR, PROGRAM, run_once, write_input
+from .failures import LabelFailure
+from .tasks import ONE_THREAD, die_with_parent
+
+Label = tuple[float, NDArray[np.float64]]
+
+ENERGY_TOLERANCE = 1e-5
+"""eV; an engine whose first label is further than this from a process's own is not used."""
+FORCE_TOLERANCE = 1e-4
+"""eV/Å."""
+
+_START = 60.0  # s that an engine may take until it is ready
+_LOSSES = 3  # in a row, after which the next engine is taken
+_HEADER = 12  # bytes of a message of i-PI
+_MANY_STEPS = 1_000_000_000
+
+
+class EngineLost(Exception):  # noqa: N818  (an event, not an error of the caller)
+    """The engine did not start, or is gone; its label is still to be made."""
+
+
+class DftbPlus(Calculator):
+    """DFTB+ by the fastest way there is; every label as if by a process of its own.
+
+    Parameters
+    ----------
+    labeller : Labeller
+        The `[labeller]` table.
+    folder : Path
+        Scratch of this calculator alone; `call/` in it keeps the last run of a process by itself,
+        `engine/` belongs to the engine.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
+
+    def __init__(self, *, labeller: Labeller, folder: Path) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._labeller = labeller
+        self._folder = folder
+        self._engines = list(_engines(labeller.engine))
+        self._engine: Engine | None = None
+        self._losses = 0
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that is in use; `process` when there is none."""
+        return "process" if self._engine is None else type(self._engine).name
+
+    def close(self) -> None:
+        """End the engine; the next label starts it again."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Make one label; raises `LabelFailure` unless it is whole."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        frame = self.atoms
+        assert frame is not None
+        energy, forces = self._fast(frame) or run_once(self._labeller, frame, self._folder / "call")
+        self.results = {"energy": energy, "forces": forces}
+
+    def _fast(self, frame: Atoms) -> Label | None:
+        """Return the engine's label, or None when a process by itself has to make it."""
+        if self._engine is not None and not self._engine.fits(frame):
+            self.close()
+        try:
+            if self._engine is None and self._engines:
+                return self._start(frame)
+            label = self._engine.label(frame, self._labeller.timeout) if self._engine else None
+        except EngineLost:
+            self.close()
+            self._losses += 1
+            if self._losses >= _LOSSES:
+                self._next_engine()
+            return None
+        self._losses = 0
+        return label
+
+    def _start(self, frame: Atoms) -> Label:
+        """Start an engine on a frame, whose label a process by itself has to confirm."""
+        folder = self._folder / "engine"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._engine = self._engines[0](self._labeller, frame, folder)
+        energy, forces = self._engine.label(frame, self._labeller.timeout)
+        known, known_forces = run_once(self._labeller, frame, self._folder / "call")
+        if (
+            abs(energy - known) <= ENERGY_TOLERANCE
+            and np.abs(forces - known_forces).max() <= FORCE_TOLERANCE
+        ):
+            return energy, forces
+        self.close()
+        self._next_engine()
+        return known, known_forces
+
+    def _next_engine(self) -> None:
+        self._engines = self._engines[1:]
+        self._losses = 0
+
+
+class Engine:
+    """A process that labels frames of one sequence of elements, over a socket.
+
+    Parameters
+    ----------
+    frame : Atoms
+        The first frame.
+    process : Popen
+        The process, which leads nothing: it stays in the group of its starter.
+    connection : socket
+        To the process.
+    """
+
+    name = ""
+
+    def __init__(
+        self, frame: Atoms, process: subprocess.Popen[bytes], connection: socket.socket
+    ) -> None:
+        self._numbers = frame.numbers.copy()
+        self._pbc = frame.pbc.copy()
+        self._connection = connection
+        self.close: Callable[[], object] = weakref.finalize(self, _end, process, connection)
+        """End the process; nothing happens when it has ended."""
+
+    def fits(self, frame: Atoms) -> bool:
+        """Whether this engine can label a frame."""
+        return np.array_equal(frame.numbers, self._numbers) and bool((frame.pbc == self._pbc).all())
+
+    def label(self, frame: Atoms, timeout: float) -> Label:
+        """Label a frame that fits.
+
+        Raises
+        ------
+        EngineLost
+            If the process ends; the frame may be the cause, or not.
+        LabelFailure
+            Of kind timed_out; the engine is closed.
+        """
+        self._connection.settimeout(timeout)
+        try:
+            energy, forces = self._exchange(frame)
+        except TimeoutError as error:
+            self.close()
+            raise LabelFailure("timed_out", f"DFTB+ did not answer in {timeout:g} s") from error
+        except OSError as error:
+            raise EngineLost(str(error)) from error
+        if not np.isfinite(energy) or not np.isfinite(forces).all():
+            raise EngineLost("a result is not finite")
+        return energy, forces
+
+    def _exchange(self, frame: Atoms) -> Label:
+        raise NotImplementedError
+
+    def _receive(self, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            parts.append(self._connection.recv(size))
+            if not parts[-1]:
+                raise ConnectionResetError("the process closed its connection")
+            size -= len(parts[-1])
+        return b"".join(parts)
+
+
+class LibraryEngine(Engine):
+    """libdftbplus.so in a process of its own: see `dftb_server`."""
+
+    name = "library"
+
+    def __init__(self, labeller: Labeller, frame: Atoms, folder: Path) -> None:
+        library = find_library()
+        assert library is not None
+        write_input(labeller, frame, folder, driver="{}", results=False)
+        server = Path(__file__).with_name("dftb_server.py")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-I", "-S", str(server), str(library), str(theirs.fileno())]
+            process = _start(command, folder, (theirs.fileno(),))
+        super().__init__(frame, process, ours)
+        ours.settimeout(_START)
+        with _lost_on_error():
+            self._receive(len(b"ready"))
+
+    def _exchange(self, frame: Atoms) -> Label:
+        question = np.vstack([frame.positions, *([frame.cell.array] if self._pbc.all() else [])])
+        self._connection.sendall((question / BOHR).tobytes())
+        answer = np.frombuffer(self._receive(8 * (1 + 3 * len(frame))))
+        return float(answer[0]) * Hartree, answer[1:].reshape(-1, 3) * (-Hartree / BOHR)
+
+
+class SocketEngine(Engine):
+    """The program `dftb+` behind its i-PI socket.
+
+    Each label starts from the charges of the one before: it depends on that one by less than the
+    SCC tolerance, where the self-consistency has one solution.
+    """
+
+    name = "socket"
+
+    def __init__(self, labeller: Labeller, frame: Atoms, folder: Path) -> None:
+        # The path of a Unix socket holds about 100 characters: not in a deep run folder.
+        place = tempfile.mkdtemp(prefix="alrare-")
+        try:
+            driver = (
+                f'Socket {{\n  Prefix = "{place}/"\n  File = "s"\n  Protocol = i-PI {{}}\n'
+                f"  MaxSteps = {_MANY_STEPS}\n  Verbosity = 0\n}}"
+            )
+            write_input(labeller, frame, folder, driver=driver, results=False)
+            with socket.socket(socket.AF_UNIX) as listener, _lost_on_error():
+                listener.bind(f"{place}/s")
+                listener.listen(1)
+                listener.settimeout(0.1)
+                process = _start([PROGRAM], folder, ())
+                connection = _accept(listener, process)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        super().__init__(frame, process, connection)
+
+    def _exchange(self, frame: Atoms) -> Label:
+        cell = (frame.cell.array if self._pbc.all() else 1000 * np.eye(3)) / BOHR
+        n_atoms = len(frame)
+        self._connection.sendall(
+            b"POSDATA".ljust(_HEADER)
+            + cell.T.tobytes()
+            + np.linalg.inv(cell).T.tobytes()
+            + struct.pack("=i", n_atoms)
+            + (frame.positions / BOHR).tobytes()
+            + b"GETFORCE".ljust(_HEADER)
+        )
+        header = self._receive(_HEADER)
+        if header.strip() != b"FORCEREADY":
+            raise ConnectionError(f"expected FORCEREADY, got {header!r}")
+        energy, _ = struct.unpack("=di", self._receive(12))
+        forces = np.frombuffer(self._receive(24 * n_atoms)).reshape(-1, 3)
+        self._receive(9 * 8 + 4)  # virial, and the length of an empty string
+        return energy * Hartree, forces * (Hartree / BOHR)
+
+
+def find_library() -> Path | None:
+    """Return the shared library of the `dftb+` on PATH, or None."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        return None
+    prefix = Path(program).resolve().parent.parent
+    for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"):
+        for suffix in ("so", "dylib"):
+            found = prefix / folder / f"libdftbplus.{suffix}"
+            if found.is_file():
+                return found
+    return None
+
+
+def _engines(setting: str) -> Iterator[Callable[[Labeller, Atoms, Path], Engine]]:
+    if setting == "library" and find_library() is None:
+        raise LabelFailure(
+            "rejected",
+            "engine = 'library': no libdftbplus beside the `dftb+` on PATH; install one with it"
+            " (conda-forge's has it), or set engine = 'auto' ([labeller])",
+        )
+    if setting in ("auto", "library") and find_library() is not None:
+        yield LibraryEngine
+    if setting in ("auto", "socket"):
+        yield SocketEngine
+
+
+def _start(
+    command: Sequence[str], folder: Path, descriptors: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    with (folder / "stderr").open("wb") as errors:
+        try:
+            return subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **ONE_THREAD},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=descriptors,
+                preexec_fn=die_with_parent,
+            )
+        except OSError as error:
+            raise EngineLost(str(error)) from error
+
+
+def _accept(listener: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
+    for _ in range(round(_START / 0.1)):
+        try:
+            return listener.accept()[0]
+        except TimeoutError:
+            if process.poll() is not None:
+                raise EngineLost("the program ended before it connected") from None
+    process.kill()
+    process.wait()
+    raise EngineLost("the program did not connect")
+
+
+def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    connection.close()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _lost_on_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineLost(str(error)) from error

@@ -1,0 +1,126 @@
+"""The labeller's answers in a run of MD, on disk as they come, so that a run that was cut goes on.
+
+LAMMPS is deterministic: given the same forces it repeats the same run to the last bit, with its
+velocities, random numbers and the work of `fix smd`. So a run that was cut starts again from its
+first step, takes its forces from the journal while that lasts, and is where it was within a second
+or two; no label is computed twice, and the curve is that of a run that was never cut.
+"""
+
+import os
+import zlib
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from .errors import AlrareError
+
+_MAGIC = b"ALRAREJ1"
+
+
+class Journal:
+    """Energies and forces of the successive steps of one run; use it in a `with` block.
+
+    Parameters
+    ----------
+    path : Path
+        Made when missing. A last record that was cut, or is damaged, is dropped with all after it.
+    n_atoms : int
+        N of every step.
+
+    Raises
+    ------
+    AlrareError
+        From every method, if the disk refuses.
+    """
+
+    def __init__(self, path: Path, n_atoms: int) -> None:
+        self._path = path
+        self._record = np.dtype(
+            [("check", "<u4"), ("step", "<u4"), ("energy", "<f8"), ("forces", "<f8", (n_atoms, 3))]
+        )
+        self._head = _MAGIC + n_atoms.to_bytes(8, "little")
+        self._old = self._read()
+        self._next = 0
+        try:
+            self._stream = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            self._stream.seek(0)
+            self._stream.write(self._head)
+            self._cut(len(self._old))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def __len__(self) -> int:
+        return len(self._old)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def replay(self, frame: Atoms) -> tuple[float, NDArray[np.float64]] | None:
+        """Return the energy (eV) and the (N, 3) forces (eV/Å) of the next step.
+
+        None means that the journal has ended. A frame that is not the one of the journal's next
+        step (LAMMPS was replaced, for instance) ends the journal there.
+        """
+        if self._next >= len(self._old):
+            return None
+        record = self._old[self._next]
+        if int(record["step"]) != _digest(frame):
+            self._old = self._old[: self._next]
+            self._cut(self._next)
+            return None
+        self._next += 1
+        return float(record["energy"]), np.array(record["forces"])
+
+    def append(self, frame: Atoms, energy: float, forces: NDArray[np.float64]) -> None:
+        """Add what the labeller said of the next step."""
+        record = np.zeros((), dtype=self._record)
+        record["step"] = _digest(frame)
+        record["energy"] = energy
+        record["forces"] = forces
+        record["check"] = zlib.crc32(record.tobytes()[4:])
+        try:
+            self._stream.write(record.tobytes())
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _read(self) -> NDArray[np.void]:
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise self._refused(error) from error
+        if not content.startswith(self._head):
+            return np.zeros(0, dtype=self._record)
+        body = content[len(self._head) :]
+        records = np.frombuffer(body, dtype=self._record, count=len(body) // self._record.itemsize)
+        for index, record in enumerate(records):
+            if int(record["check"]) != zlib.crc32(record.tobytes()[4:]):
+                return records[:index]
+        return records
+
+    def _cut(self, n_records: int) -> None:
+        size = len(self._head) + n_records * self._record.itemsize
+        self._stream.truncate(size)
+        self._stream.seek(0, os.SEEK_END)
+
+    def _refused(self, error: OSError) -> AlrareError:
+        return AlrareError(
+            f"{self._path}: could not be read or written ({error.strerror or error}); free space or"
+            " fix the permissions, then run the same command again: nothing finished is lost"
+        )
+
+
+def _digest(frame: Atoms) -> int:
+    return zlib.crc32(np.ascontiguousarray(frame.positions).tobytes())

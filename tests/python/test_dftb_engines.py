@@ -1,0 +1,227 @@
+import contextlib
+import io
+import lzma
+import os
+import signal
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from alrare.dftb_engines import DftbPlus, LibraryEngine, find_library
+from alrare.dftbplus import run_once
+from alrare.failures import LabelFailure
+from alrare.frames import label_of
+from alrare.label import label
+from alrare.label_store import LabelStore
+from alrare.labellers import evaluate_frame
+from alrare.progress import SilentProgress
+from ase.build import bulk, molecule
+
+ENGINES = ["library", "socket"]
+
+
+@pytest.fixture(params=ENGINES)
+def kept_alive(request, dftb, tmp_path):
+    if request.param == "library" and find_library() is None:
+        pytest.skip("libdftbplus is not beside dftb+")
+    calculator = DftbPlus(
+        labeller=dftb.model_copy(update={"engine": request.param}), folder=tmp_path / "scratch"
+    )
+    yield calculator
+    calculator.close()
+
+
+@pytest.fixture
+def hexanes(dftb_cases):
+    """Frames of hot hexane and of a pull, in time order, with the labels of another run."""
+    chosen = io.StringIO()
+    for name in ("hexane_nvt500K_dftb3", "hexane_smd_v1_Te300"):
+        path = dftb_cases.parent / "hexane" / f"{name}.extxyz.xz"
+        if not path.is_file():
+            pytest.skip(f"{path} is not there")
+        with lzma.open(path, "rt") as stream:
+            lines = stream.readlines()
+        for first in range(0, len(lines), 40 * 22):  # 20 atoms and 2 lines a frame
+            chosen.writelines(lines[first : first + 22])
+    chosen.seek(0)
+    return ase.io.read(chosen, index=":", format="extxyz")
+
+
+def methanes(n, seed=1):
+    rng, frames = np.random.default_rng(seed), []
+    for _ in range(n):
+        frame = molecule("CH4")
+        frame.positions += rng.uniform(-0.05, 0.05, (5, 3))
+        frames.append(frame)
+    return frames
+
+
+def children(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_kept_alive_engine_gives_the_labels_of_one_process_a_call(kept_alive, dftb, tmp_path):
+    for n, frame in enumerate(methanes(6)):
+        energy, forces = evaluate_frame(kept_alive, frame, min_distance=0.5)
+        known, known_forces = run_once(dftb, frame, tmp_path / "call")
+        assert energy == pytest.approx(known, abs=1e-7), n
+        np.testing.assert_allclose(forces, known_forces, atol=1e-6)
+    assert kept_alive.engine != "process"
+
+
+def test_other_elements_start_the_engine_again(kept_alive, dftb, tmp_path):
+    for name in ("CH4", "C2H6", "CH4", "CH3CH2OH"):
+        frame = molecule(name)
+        energy, forces = evaluate_frame(kept_alive, frame, min_distance=0.5)
+        known, known_forces = run_once(dftb, frame, tmp_path / "call")
+        assert energy == pytest.approx(known, abs=1e-7)
+        np.testing.assert_allclose(forces, known_forces, atol=1e-6)
+
+
+def test_a_cell_is_labelled_as_by_one_process(kept_alive, dftb, tmp_path):
+    first = bulk("C", cubic=True)
+    first.rattle(0.02, seed=1)
+    second = first.copy()
+    second.set_cell(np.array([[3.6, 0, 0], [0.1, 3.5, 0], [0, 0.05, 3.7]]), scale_atoms=True)
+    for frame in (first, second):
+        energy, forces = evaluate_frame(kept_alive, frame, min_distance=0.5)
+        known, known_forces = run_once(dftb, frame, tmp_path / "call")
+        assert energy == pytest.approx(known, abs=1e-6)
+        np.testing.assert_allclose(forces, known_forces, atol=1e-5)
+
+
+def test_a_frame_that_does_not_converge_is_classified_and_the_next_is_labelled(
+    dftb, tmp_path, hexanes
+):
+    # In 25 cycles the relaxed chain converges and the broken one does not.
+    strict = dftb.model_copy(update={"scc_cycles": 25})
+    calculator = DftbPlus(labeller=strict, folder=tmp_path / "scratch")
+    calm, broken = hexanes[-163], hexanes[-1]
+    assert broken.info["spring_distance"] > 9
+    try:
+        before, _ = evaluate_frame(calculator, calm, min_distance=0.5)
+        with pytest.raises(LabelFailure, match="NOT converged") as caught:
+            evaluate_frame(calculator, broken, min_distance=0.5)
+        assert caught.value.kind == "not_converged"
+        assert (tmp_path / "scratch" / "call" / "dftb_in.hsd").is_file()
+        after, _ = evaluate_frame(calculator, calm, min_distance=0.5)
+    finally:
+        calculator.close()
+    assert after == pytest.approx(before, abs=1e-9)
+
+
+@pytest.mark.parametrize("victim", ["server", "fork"])
+def test_an_engine_that_is_killed_loses_no_label(dftb, tmp_path, victim):
+    if find_library() is None:
+        pytest.skip("libdftbplus is not beside dftb+")
+    calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
+    try:
+        for n, frame in enumerate(methanes(13)):
+            energy, _ = evaluate_frame(calculator, frame, min_distance=0.5)
+            assert energy == pytest.approx(run_once(dftb, frame, tmp_path / "c")[0], abs=1e-7)
+            if n % 3 == 1:
+                (server,) = children(os.getpid())
+                os.kill(server if victim == "server" else children(server)[0], signal.SIGKILL)
+        assert calculator.engine == "library"
+    finally:
+        calculator.close()
+    assert not children(os.getpid())
+
+
+def test_the_library_repeats_a_label_to_the_last_bit_whatever_came_before(dftb, tmp_path, hexanes):
+    if find_library() is None:
+        pytest.skip("libdftbplus is not beside dftb+")
+    calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
+    few = hexanes[::20]
+    try:
+        evaluate_frame(calculator, few[0], min_distance=0.5)  # starts the engine
+        first = [evaluate_frame(calculator, frame, min_distance=0.5) for frame in few]
+        again = [evaluate_frame(calculator, frame, min_distance=0.5) for frame in few[::-1]][::-1]
+    finally:
+        calculator.close()
+    for (energy, forces), (energy_again, forces_again) in zip(first, again, strict=True):
+        assert energy == energy_again
+        np.testing.assert_array_equal(forces, forces_again)
+
+
+def test_a_hundred_known_labels_are_repeated(dftb, tmp_path, hexanes):
+    known = hexanes[:: len(hexanes) // 100][:100]
+    done = label(
+        known,
+        labeller=dftb,
+        store_path=tmp_path / "labels.sqlite",
+        folder=tmp_path / "labels",
+        workers=2,
+        progress=SilentProgress(),
+    )
+    assert (done.computed, done.failed) == (100, ())
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        for ours, theirs in zip(store.frames(done.keys), known, strict=True):
+            energy, forces = label_of(ours)
+            assert energy == pytest.approx(label_of(theirs)[0], abs=1e-4)
+            np.testing.assert_allclose(forces, label_of(theirs)[1], atol=1e-3)
+
+
+def test_an_engine_that_disagrees_with_the_program_is_not_used(dftb, tmp_path, monkeypatch):
+    if find_library() is None:
+        pytest.skip("libdftbplus is not beside dftb+")
+
+    def wrong(self, frame):
+        return -1.0, np.zeros((len(frame), 3))
+
+    monkeypatch.setattr(LibraryEngine, "_exchange", wrong)
+    only_library = dftb.model_copy(update={"engine": "library"})
+    calculator = DftbPlus(labeller=only_library, folder=tmp_path / "scratch")
+    energy, _ = evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
+    assert energy < -80
+    assert calculator.engine == "process"
+
+
+def test_without_the_library_the_socket_is_taken(dftb, tmp_path, monkeypatch):
+    monkeypatch.setattr("alrare.dftb_engines.find_library", lambda: None)
+    calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
+    try:
+        evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
+        assert calculator.engine == "socket"
+    finally:
+        calculator.close()
+    with pytest.raises(LabelFailure, match="engine = 'library': no libdftbplus"):
+        DftbPlus(
+            labeller=dftb.model_copy(update={"engine": "library"}), folder=tmp_path / "scratch"
+        )
+
+
+def test_an_engine_that_hangs_is_ended_at_the_time_limit(dftb, tmp_path):
+    if find_library() is None:
+        pytest.skip("libdftbplus is not beside dftb+")
+    calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
+    try:
+        evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
+        (server,) = children(os.getpid())
+        os.kill(children(server)[0], signal.SIGSTOP)
+        calculator._labeller = dftb.model_copy(update={"timeout": 0.5})
+        with pytest.raises(LabelFailure, match="did not answer") as caught:
+            evaluate_frame(calculator, methanes(1)[0], min_distance=0.5)
+        assert caught.value.kind == "timed_out"
+    finally:
+        calculator.close()
+    assert not children(os.getpid())
+
+
+def test_the_library_is_the_one_beside_the_program(tmp_path, monkeypatch):
+    program, library = tmp_path / "bin" / "dftb+", tmp_path / "lib" / "libdftbplus.so"
+    for path in (program, library):
+        path.parent.mkdir()
+        path.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert find_library() == library
+    library.unlink()
+    assert find_library() is None
+    program.unlink()
+    assert find_library() is None

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+from alrare.config import Labeller
+from alrare.dftb_method import hamiltonian, parameter_hashes
+from alrare.errors import LabelError
+from alrare.failures import LabelFailure
+from pydantic import ValidationError
+
+DFTB3 = Labeller(program="dftb+", slater_koster=Path("/3ob"))
+
+
+def block(elements=("C", "H"), periodic=False, **settings):
+    labeller = DFTB3.model_copy(update=settings)
+    return hamiltonian(labeller, elements, folder="/3ob", periodic=periodic)
+
+
+def test_the_preset_is_the_default_and_fills_the_whole_block():
+    assert DFTB3.method == "DFTB3/3OB"
+    text = block(("O", "C", "H", "C"))
+    for line in (
+        'C = "p"',
+        'H = "s"',
+        'O = "p"',
+        "C = -0.1492",
+        "H = -0.1857",
+        "O = -0.1575",
+        "ThirdOrderFull = Yes",
+        "Exponent = 4",
+        "Temperature [Kelvin] = 300",
+        "SCCTolerance = 1e-08",
+        "MaxSCCIterations = 200",
+        "ConvergentSCCOnly = Yes",
+        'Prefix = "/3ob/"',
+    ):
+        assert f"  {line}\n" in text
+    assert "KPoints" not in text
+    assert text == block(("H", "C", "O"))
+
+
+def test_every_part_of_the_preset_can_be_set():
+    text = block(
+        third_order="onsite",
+        hubbard_derivatives={"C": -0.2},
+        max_angular_momentum={"C": "d"},
+        damping=3.5,
+        scc_tolerance=1e-6,
+        scc_cycles=50,
+        electronic_temperature=1000.0,
+        hamiltonian="Dispersion = DftD4 {}\n",
+    )
+    for line in (
+        "ThirdOrder = Yes",
+        "C = -0.2",
+        'C = "d"',
+        "Exponent = 3.5",
+        "SCCTolerance = 1e-06",
+        "MaxSCCIterations = 50",
+        "Temperature [Kelvin] = 1000",
+        "Dispersion = DftD4 {}",
+    ):
+        assert f"  {line}\n" in text
+    assert "HCorrection" not in block(damping=0.0)
+
+
+def test_the_plain_method_takes_what_it_is_given():
+    text = block(method="DFTB", max_angular_momentum={"C": "p", "H": "s"})
+    assert "ThirdOrder" not in text
+    assert "HubbardDerivs" not in text
+    assert "HCorrection" not in text
+    with pytest.raises(LabelFailure, match="give `max_angular_momentum`"):
+        block(method="DFTB")
+
+
+def test_a_cell_takes_its_kpoints():
+    text = block(periodic=True, kpoints=(2, 1, 3))
+    assert "SupercellFolding {\n    2 0 0\n    0 1 0\n    0 0 3\n    0.5 0.0 0.0\n" in text
+
+
+def test_an_element_without_parameters_is_named():
+    with pytest.raises(LabelFailure, match=r"not for Si: give `max_angular_momentum`"):
+        block(("H", "Si"))
+    with pytest.raises(LabelFailure, match=r"not for Si: give `hubbard_derivatives`"):
+        block(("H", "Si"), max_angular_momentum={"Si": "p"})
+
+
+def test_a_method_that_the_program_does_not_have_is_refused():
+    with pytest.raises(ValidationError, match="expected DFTB3/3OB or DFTB for dftb"):
+        Labeller(program="dftb+", slater_koster=Path("/3ob"), method="GFN2-xTB")
+
+
+def test_a_missing_parameter_file_is_named(tmp_path):
+    (tmp_path / "H-H.skf").write_text("")
+    with pytest.raises(LabelError, match=r"expected H-C.skf, C-H.skf, C-C.skf there; 3OB is"):
+        parameter_hashes(tmp_path, ["H", "C"])
