@@ -223,7 +223,11 @@ def validate(options: argparse.Namespace) -> int:
     end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
     initial = config.initial.steps // config.initial.stride
     new = config.select.max_per_iteration * (1 + config.augment.copies)
-    named = ", ".join(f"{key} {value}" for key, value in method.description.items())
+    named = ", ".join(
+        f"{key} {value}"
+        for key, value in method.description.items()
+        if not isinstance(value, list | dict)
+    )
     print(
         f"{options.config}: valid\n"
         f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)}\n"

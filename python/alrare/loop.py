@@ -39,7 +39,7 @@ from .tasks import worker_count
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
 
-_MAY_CHANGE = ("iterations", "run.", "labeller.timeout")
+_MAY_CHANGE = ("iterations", "run.", "labeller.timeout", "labeller.engine", "labeller.max_failed")
 """Keys of al.toml that a campaign under way may change: they alter no finished result."""
 
 

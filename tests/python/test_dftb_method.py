@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from alrare.config import Labeller
+from alrare.config import Labeller, load_config
 from alrare.dftb_method import hamiltonian, parameter_hashes
 from alrare.errors import LabelError
 from alrare.failures import LabelFailure
@@ -93,3 +93,13 @@ def test_a_missing_parameter_file_is_named(tmp_path):
     (tmp_path / "H-H.skf").write_text("")
     with pytest.raises(LabelError, match=r"expected H-C.skf, C-H.skf, C-C.skf there; 3OB is"):
         parameter_hashes(tmp_path, ["H", "C"])
+
+
+def test_the_example_is_one_setting_away():
+    path = Path(__file__).resolve().parents[2] / "examples" / "hexane_dftb" / "al.toml"
+    config = load_config(path)
+    assert config.labeller.method == "DFTB3/3OB"
+    assert config.labeller.slater_koster == path.parent / "3ob-3-1"
+    assert config.structure.is_file()
+    with pytest.raises(LabelError, match=r"expected H-H\.skf, H-C\.skf, C-H\.skf, C-C\.skf"):
+        parameter_hashes(config.labeller.slater_koster, ["H", "C"])

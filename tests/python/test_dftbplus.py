@@ -14,6 +14,8 @@ from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import Hartree
 
+DATA = Path(__file__).resolve().parents[1] / "data" / "dftb"
+"""Small runs of DFTB+ 25.1, made with this labeller's own input."""
 LABELLER = Labeller(program="dftb+", slater_koster=Path("/3ob"), engine="process", timeout=60.0)
 
 OUTCOMES = {
@@ -52,6 +54,39 @@ def test_every_way_to_fail_is_recognised(dftb_cases, name, outcome):
     with pytest.raises(LabelFailure) as caught:
         read_label(case, status_of(case), 20)
     assert caught.value.kind == outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "n_atoms", "outcome"),
+    [
+        ("ok_methane", 5, -87.919266),
+        ("ok_torn_ethane_3000K", 8, -150.067420),
+        ("not_converged", 8, "not_converged"),
+        ("missing_skf", 5, "rejected"),
+    ],
+)
+def test_small_runs_are_read(name, n_atoms, outcome):
+    run = DATA / name
+    if isinstance(outcome, float):
+        energy, forces = read_label(run, status_of(run), n_atoms)
+        assert energy == pytest.approx(outcome, abs=1e-6)
+        assert forces.shape == (n_atoms, 3)
+        np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-6)
+        return
+    with pytest.raises(LabelFailure) as caught:
+        read_label(run, status_of(run), n_atoms)
+    assert caught.value.kind == outcome
+
+
+def test_the_energy_of_a_torn_bond_is_the_free_one():
+    run = DATA / "ok_torn_ethane_3000K"
+    text = (run / "detailed.out").read_text()
+    mermin = re.search(r"Total Mermin free energy:\s+(\S+) H", text)
+    internal = re.search(r"Total energy:\s+(\S+) H", text)
+    assert mermin and internal
+    energy, _ = read_label(run, 0, 8)
+    assert energy == pytest.approx(float(mermin.group(1)) * Hartree, abs=1e-7)
+    assert energy < float(internal.group(1)) * Hartree - 0.1
 
 
 def test_the_energy_is_the_one_that_the_forces_belong_to(dftb_cases):
