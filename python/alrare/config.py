@@ -142,8 +142,20 @@ class Model(Section):
 
 
 _RECIPES: dict[str, dict[str, float]] = {
-    "paper": {"epochs": 300, "batch_size": 64, "learning_rate": 1e-3, "force_weight": 0.1},
-    "fast": {"epochs": 40, "batch_size": 32, "learning_rate": 1e-2, "force_weight": 1.0},
+    "paper": {
+        "epochs": 300,
+        "min_steps": 0,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "force_weight": 0.1,
+    },
+    "fast": {
+        "epochs": 20,
+        "min_steps": 600,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "force_weight": 1.0,
+    },
 }
 
 
@@ -151,9 +163,11 @@ class Train(Section):
     """How each member is fitted. The recipe sets what is not given here."""
 
     recipe: Literal["paper", "fast"] = "paper"
-    """paper: Adam at a constant rate. fast: whitened descriptor, one-cycle rate, few epochs."""
+    """paper: Adam at a constant rate. fast: whitened descriptor, SOAP, one-cycle rate."""
     epochs: Count = 300
-    """Passes over the training data; the best epoch is kept (paper: 300, fast: 40)."""
+    """Passes over the training data; the best epoch is kept (paper: 300, fast: 20)."""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """More epochs until so many steps (paper: 0; fast: 600, and 0 where epochs are given)."""
     batch_size: Count = 64
     """Configurations per step (paper: 64, fast: 32)."""
     learning_rate: Positive = 1e-3
@@ -173,7 +187,10 @@ class Train(Section):
     @classmethod
     def _fill_from_recipe(cls, given: Any) -> Any:
         recipe = given.get("recipe", "paper") if isinstance(given, dict) else None
-        return _RECIPES[recipe] | given if recipe in _RECIPES else given
+        if recipe not in _RECIPES:
+            return given
+        exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
+        return _RECIPES[recipe] | exact | given
 
 
 class Select(Section):

@@ -120,7 +120,7 @@ def fit_member(
     trainer = _Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
     curve: list[Epoch] = []
     best, best_epoch, best_weights = np.inf, 0, trainer.snapshot()
-    for number in range(1, settings.epochs + 1):
+    for number in range(1, count_epochs(settings, len(split.train)) + 1):
         loss, rate = trainer.epoch()
         energy_mse, force_mae = trainer.validate()
         if not np.isfinite(loss + energy_mse):
@@ -190,7 +190,8 @@ class _Trainer:
         self._whitening = self._make_whitening()
         self._parameters = self._initial(seed, start)
         self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
-        self._steps = settings.epochs * -(-len(split.train) // settings.batch_size)
+        n_train = len(split.train)
+        self._steps = count_epochs(settings, n_train) * -(-n_train // settings.batch_size)
         self._step = 0
         self._optimizer = make_optimizer(settings, self._flat)
 
@@ -304,6 +305,12 @@ def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
     if settings.recipe == "paper":
         return Adam(parameters)
     return Soap(parameters)
+
+
+def count_epochs(settings: Train, n_train: int) -> int:
+    """Return the passes over `n_train` configurations that the settings ask for."""
+    steps_of_one = -(-n_train // settings.batch_size)
+    return max(settings.epochs, -(-settings.min_steps // steps_of_one))
 
 
 def learning_rate(settings: Train, step: int, steps: int) -> float:

@@ -6,8 +6,8 @@ inefficiency of the labels: with the normalized autocorrelation C(t) of the forc
 
 .. math:: g = 1 + 2 \sum_{t=1}^{t_0 - 1} \left(1 - \frac tT\right) C(t),
 
-up to the first :math:`t_0` with :math:`C(t_0) \le 0`. Source: Chodera et al., J. Chem. Theory Comput.
-2007, 3, 26, eqs. 20-21, and the truncation there. Of the 2,001 steps of hexane at 500 K in steps of
+up to the first :math:`t_0` with :math:`C(t_0) \le 0`. Source: Chodera et al., J. Chem. Theory
+Comput. 2007, 3, 26 (statistical inefficiency). Of the 2,001 steps of hexane at 500 K in steps of
 0.5 fs it keeps 334 (g = 5.8); the shape of the chain is correlated for much longer (g = 297 for the
 interatomic distances), so that the same steps hold about seven independent conformations.
 """

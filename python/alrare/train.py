@@ -19,6 +19,7 @@ from .dataset import Dataset, Split, dataset_hash, make_dataset
 from .descriptors import DescriptorCache
 from .ensemble import Ensemble, Metadata, stack_members
 from .errors import AlrareError
+from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
 from .progress import Progress
 from .state import write_json
@@ -216,7 +217,7 @@ def _train_members(
     tasks[0].folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
         task.heartbeat.unlink(missing_ok=True)
-    total = len(tasks) * settings.epochs
+    total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
     with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
         futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
         pending = set(futures)

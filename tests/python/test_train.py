@@ -16,7 +16,7 @@ from alrare.descriptors import DescriptorCache
 from alrare.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
-from alrare.member import Fit, fit_member
+from alrare.member import Fit, count_epochs, fit_member
 from alrare.member_task import starting_weights
 from alrare.progress import SilentProgress, Stage
 from alrare.torchscript import load_torchscript
@@ -91,6 +91,14 @@ def test_training_learns_and_the_export_predicts_what_was_reported(
     force = [np.abs(f[0] - label_of(a)[1]) for f, a in zip(said.forces, frames, strict=True)]
     assert np.mean(energy) == pytest.approx(result.everything.energy, abs=1e-4)
     assert np.mean(np.concatenate(force)) == pytest.approx(result.everything.force, rel=1e-3)
+
+
+def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
+    fast = config.Train.model_validate({"recipe": "fast"})
+    assert count_epochs(fast, 240) == 75 and count_epochs(fast, 1600) == fast.epochs == 20
+    given = config.Train.model_validate({"recipe": "fast", "epochs": 3})
+    assert count_epochs(given, 240) == 3
+    assert count_epochs(config.Train(), 10) == 300
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
