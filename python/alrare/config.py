@@ -93,6 +93,8 @@ class InitialData(Section):
     """MD steps during which frames are kept."""
     stride: Count = 1
     """Keep every stride-th step: 2000 steps at stride 1 are the paper's 2000 frames."""
+    thin: Literal["none", "decorrelated"] = "none"
+    """decorrelated: of the kept ones count only as many as their forces are independent."""
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seed: Count = 1

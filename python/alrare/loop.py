@@ -36,6 +36,7 @@ from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json, write_text
 from .structure import load_structure
 from .tasks import worker_count
+from .thin import thinned_rows
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
 
@@ -155,7 +156,13 @@ class _Campaign:
         return reference
 
     def first_data(self, keys: tuple[str, ...]) -> TrainingData:
-        """Return the initial data, split at random for each member."""
+        """Return the initial data, thinned and split at random for each member."""
+        if self.config.initial.thin != "none":
+            with LabelStore(self.store_path) as store:
+                frames = store.frames(keys)
+            rows = thinned_rows(frames, rule=self.config.initial.thin)
+            keys = tuple(keys[row] for row in rows)
+            self.progress.message(f"initial data: {len(rows)} of {len(frames)} frames are kept")
         fraction, rng = self.config.train.train_fraction, self.rng(0, "split")
         members = range(self.config.model.members)
         splits = [random_split(len(keys), train_fraction=fraction, rng=rng) for _ in members]
@@ -211,6 +218,8 @@ class _Campaign:
             return folder / "ensemble.safetensors"
         with LabelStore(self.store_path) as store:
             frames = store.frames(data.keys)
+        warm = self.config.train.start == "previous" and iteration > 0
+        previous = self.folder / f"iter_{iteration - 1:03d}" / "ensemble.safetensors"
         return train_ensemble(
             frames,
             splits=data.splits,
@@ -222,6 +231,7 @@ class _Campaign:
             method=method_of(self.config.labeller, self.elements).hash,
             workers=self.workers,
             progress=self.progress,
+            start=previous if warm else None,
         )
 
     def _simulate(self, folder: Path, reference: Reference) -> list[PullResult]:

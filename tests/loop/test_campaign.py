@@ -139,3 +139,17 @@ def test_a_changed_setting_is_refused_and_loses_nothing(campaign) -> None:
     assert process.returncode == 1
     assert "train.epochs" in output
     assert "new name" in output
+
+
+@pytest.mark.timeout(600)
+def test_initial_data_can_be_thinned_and_training_can_start_warm(campaign) -> None:
+    text = campaign.config.read_text().replace("stride = 5", 'stride = 2\nthin = "decorrelated"')
+    campaign.config.write_text(text.replace("epochs = 8", 'epochs = 8\nstart = "previous"'))
+    finish(campaign)
+    results = json.loads((campaign.run / "results.json").read_text())
+    assert results["iterations"][0]["n_labels"] < 100
+    starts = [
+        json.loads((campaign.run / name / "training.json").read_text())["training"]["start"]
+        for name in ("iter_000", "iter_001")
+    ]
+    assert starts[0] == "" and starts[1] != ""
