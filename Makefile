@@ -1,6 +1,7 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
 # make check  formatting, lint, types, layers
+# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behaviour sanitizers
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
@@ -12,7 +13,7 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp
   -not -path '*/__pycache__/*' 2>/dev/null)
 CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test check check-sanitize format clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +48,11 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/cmake --build $(BUILD) --target check-no-lammps-headers
+
+check-sanitize: install
+	$(BIN)/cmake --preset sanitize
+	$(BIN)/cmake --build --preset sanitize --parallel $(JOBS)
+	$(BIN)/ctest --preset sanitize
 
 format: install
 	$(BIN)/ruff check --fix .
