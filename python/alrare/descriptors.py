@@ -90,6 +90,12 @@ class Batch:
     angular_row: Tensor
     n_elements: int
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors that count: the Jacobian, and the terms of atoms and edges."""
+        tensors = (self.atoms.aev, self.unit, self.slope, self.jacobian, self.angular_row)
+        return sum(tensor.nbytes for tensor in tensors)
+
     def forces(self, grad_aev: Tensor) -> Tensor:
         """Return the forces (N, 3) in eV/Å for dE/dAEV (N, F) in eV."""
         radial, angular = self._blocks(grad_aev)

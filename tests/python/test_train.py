@@ -108,6 +108,17 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert not torch.equal(first.weights["C.0.weight"], other.weights["C.0.weight"])
 
 
+def test_the_weights_do_not_depend_on_the_memory_for_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FAST.model_copy(update={"epochs": 3})
+    roomy = fit(tmp_path, settings)
+    monkeypatch.setattr("alrare.member.BATCH_MEMORY", 0)
+    tight = fit(tmp_path, settings)
+    for name, tensor in roomy.weights.items():
+        assert torch.equal(tensor, tight.weights[name])
+
+
 def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) -> None:
     frames = data()
     water = molecule("H2O")
