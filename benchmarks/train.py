@@ -131,12 +131,16 @@ class Ours:
         self.settings = config.Train(recipe=recipe, batch_size=BATCH)
         hidden = {"H": (256, 192, 160), "C": (224, 192, 160)}
         metadata = Metadata(dataset.elements, hidden, tuple(dataset.self_energies), members=1)
-        self.cache = DescriptorCache(folder, constants=AEVConstants(), elements=dataset.elements)
-        self.cache.add(frames)
-        self.keys = self.cache.keys(frames)
-        self.energies = torch.from_numpy(dataset.energies).float()
-        self.forces = [torch.from_numpy(force).float() for force in dataset.forces]
-        self.n_atoms = torch.from_numpy(dataset.n_atoms).float()
+        cache = DescriptorCache(folder, constants=AEVConstants(), elements=dataset.elements)
+        cache.add(frames)
+        energies = torch.from_numpy(dataset.energies).float()
+        forces = [torch.from_numpy(force).float() for force in dataset.forces]
+        n_atoms = torch.from_numpy(dataset.n_atoms).float()
+        keys, self.joined = cache.keys(frames), []
+        for start in range(0, len(frames), BATCH):  # as in alrare.member: joined once
+            part = slice(start, start + BATCH)
+            labels = Labels(energies[part], torch.cat(forces[part]), n_atoms[part])
+            self.joined.append((cache.batch(keys[part]), labels))
         drawn = member_weights(metadata, 1)
         self.networks = [
             [(drawn[f"{e}.{k}.weight"], drawn[f"{e}.{k}.bias"]) for k in range(4)]
@@ -148,9 +152,7 @@ class Ours:
 
     def step(self, rows: list[int]) -> None:
         """Take one step."""
-        batch = self.cache.batch([self.keys[row] for row in rows])
-        forces = torch.cat([self.forces[row] for row in rows])
-        labels = Labels(self.energies[rows], forces, self.n_atoms[rows])
+        batch, labels = self.joined[rows[0] // BATCH]
         member = MemberGradient(batch, self.networks, self.centers)
         _, gradients = member.loss_gradient(labels, self.settings.force_weight)
         flat = [tensor for layers in gradients for layer in layers for tensor in layer]
