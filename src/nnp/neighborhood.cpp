@@ -23,27 +23,52 @@ void NeighborhoodBuilder::number_rows(const NeighborList &list) {
       add(i);
 }
 
+/// Room for `n` more edges after the first `n_edges_`; what is beyond them is never read.
+void NeighborhoodBuilder::make_room(std::size_t n) {
+  if (out_.edge_i.size() >= n_edges_ + n)
+    return;
+  out_.edge_i.resize(n_edges_ + 2 * n);
+  out_.edge_j.resize(n_edges_ + 2 * n);
+  out_.vec.resize(3 * (n_edges_ + 2 * n));
+}
+
 void NeighborhoodBuilder::add_center(const NeighborList &list, int center) {
   const int i = out_.atom[static_cast<std::size_t>(center)];
   const double *const xi = list.positions[i];
+  const int *const neighbors = list.neighbors[i];
+  const int n = list.n_neighbors[i];
   const double cutoff_sq = cutoff_ * cutoff_;
-  const double angular_sq = angular_cutoff_ * angular_cutoff_;
-  near_edges_.clear();
-  for (int k = 0; k < list.n_neighbors[i]; ++k) {
-    const int j = list.neighbors[i][k] & list.neighbor_mask;
+  make_room(static_cast<std::size_t>(n) + 1);
+  std::int64_t *const edge_i = out_.edge_i.data() + n_edges_;
+  std::int64_t *const edge_j = out_.edge_j.data() + n_edges_;
+  double *const vec = out_.vec.data() + 3 * n_edges_;
+  std::size_t found = 0;
+  // about half of the list lies beyond the cutoff: written in any case, kept by the count
+  for (int k = 0; k < n; ++k) {
+    const int j = neighbors[k] & list.neighbor_mask;
     const int row = row_[static_cast<std::size_t>(j)];
-    if (row < 0)
-      continue;
     const double *const xj = list.positions[j];
-    const double d[3] = {xj[0] - xi[0], xj[1] - xi[1], xj[2] - xi[2]};
-    const double rsq = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
-    if (!(rsq < cutoff_sq)) // also leaves out NaN
-      continue;
-    if (rsq < angular_sq)
-      near_edges_.push_back(static_cast<std::int64_t>(out_.n_edges()));
-    out_.edge_i.push_back(center);
-    out_.edge_j.push_back(row);
-    out_.vec.insert(out_.vec.end(), d, d + 3);
+    const double x = xj[0] - xi[0], y = xj[1] - xi[1], z = xj[2] - xi[2];
+    edge_i[found] = center;
+    edge_j[found] = row;
+    vec[3 * found] = x;
+    vec[3 * found + 1] = y;
+    vec[3 * found + 2] = z;
+    const bool near = x * x + y * y + z * z < cutoff_sq; // false for NaN
+    found += static_cast<std::size_t>(near) & static_cast<std::size_t>(row >= 0);
+  }
+  if (angular_cutoff_ > 0.0)
+    add_triples(found);
+  n_edges_ += found;
+}
+
+/// All pairs of the next `n` edges, of one center, that are shorter than the angular cutoff.
+void NeighborhoodBuilder::add_triples(std::size_t n) {
+  near_edges_.clear();
+  for (std::size_t e = n_edges_; e < n_edges_ + n; ++e) {
+    const double *const v = &out_.vec[3 * e];
+    if (v[0] * v[0] + v[1] * v[1] + v[2] * v[2] < angular_cutoff_ * angular_cutoff_)
+      near_edges_.push_back(static_cast<std::int64_t>(e));
   }
   for (std::size_t a = 0; a < near_edges_.size(); ++a)
     for (std::size_t b = a + 1; b < near_edges_.size(); ++b) {
@@ -54,12 +79,13 @@ void NeighborhoodBuilder::add_center(const NeighborList &list, int center) {
 
 const Neighborhood &NeighborhoodBuilder::build(const NeighborList &list) {
   number_rows(list);
-  out_.edge_i.clear();
-  out_.edge_j.clear();
-  out_.vec.clear();
+  n_edges_ = 0;
   out_.triples.clear();
   for (int center = 0; center < out_.n_local; ++center)
     add_center(list, center);
+  out_.edge_i.resize(n_edges_);
+  out_.edge_j.resize(n_edges_);
+  out_.vec.resize(3 * n_edges_);
   return out_;
 }
 

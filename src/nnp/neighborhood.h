@@ -2,6 +2,7 @@
 #ifndef ALRARE_NNP_NEIGHBORHOOD_H
 #define ALRARE_NNP_NEIGHBORHOOD_H
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -50,11 +51,14 @@ public:
 
 private:
   void number_rows(const NeighborList &list);
+  void make_room(std::size_t n);
   void add_center(const NeighborList &list, int center);
+  void add_triples(std::size_t n);
 
   double cutoff_;
   double angular_cutoff_;
   Neighborhood out_;
+  std::size_t n_edges_ = 0;              // found so far
   std::vector<int> row_;                 // caller's index -> row, -1 = left out
   std::vector<std::int64_t> near_edges_; // edges of one center within angular_cutoff
 };
