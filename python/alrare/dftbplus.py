@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 
 from .config import Labeller
-from .dftb_method import PARSER_VERSION, hamiltonian
+from .dftb_method import PARSER_VERSION, hamiltonian, mixers
 from .errors import LabelError
 from .failures import Kind, LabelFailure
 from .tasks import ONE_THREAD, die_with_parent
@@ -41,7 +42,7 @@ _REJECTED = (
 
 
 def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDArray[np.float64]]:
-    """Label one frame with one process.
+    """Label one frame with one process; with a second one, if the first did not converge.
 
     Parameters
     ----------
@@ -64,14 +65,32 @@ def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDA
     LabelFailure
         Unless the label is whole.
     """
+    first, *others = mixers(labeller)
+    try:
+        return _run_with(first, labeller, frame, folder)
+    except LabelFailure as failure:
+        if failure.kind != "not_converged" or not others:
+            raise
+    return _run_with(others[0], labeller, frame, folder)
+
+
+def _run_with(
+    mixer: Sequence[str], labeller: Labeller, frame: Atoms, folder: Path
+) -> tuple[float, NDArray[np.float64]]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_input(labeller, frame, folder, driver="{}", results=True)
+    write_input(labeller, frame, folder, driver="{}", results=True, mixer=mixer)
     return read_label(folder, _run(folder, labeller.timeout), len(frame))
 
 
 def write_input(
-    labeller: Labeller, frame: Atoms, folder: Path, *, driver: str, results: bool
+    labeller: Labeller,
+    frame: Atoms,
+    folder: Path,
+    *,
+    driver: str,
+    results: bool,
+    mixer: Sequence[str] = (),
 ) -> None:
     """Write dftb_in.hsd and geo.gen.
 
@@ -87,6 +106,8 @@ def write_input(
         The Driver of the input; `{}` for one single point.
     results : bool
         Whether DFTB+ writes detailed.out and results.tag: as slow as the rest of the label.
+    mixer : sequence of str
+        Lines that name another mixer than the program's own.
 
     Raises
     ------
@@ -103,6 +124,7 @@ def write_input(
         frame.get_chemical_symbols(),
         folder=str(labeller.slater_koster),
         periodic=periodic,
+        mixer=mixer,
     )
     wanted = "Yes" if results else "No"
     (folder / "dftb_in.hsd").write_text(f"""Geometry = GenFormat {{

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .config import Labeller
 from .dftb_engines import DftbPlus
-from .dftb_method import PARSER_VERSION, hamiltonian, parameter_hashes
+from .dftb_method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
 from .dftbplus import program_version
 from .failures import LabelFailure
 from .frames import closest_pair
@@ -63,6 +63,7 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
             "electronic_temperature": labeller.electronic_temperature,
             "parser_version": PARSER_VERSION,
             "input": block.splitlines(),
+            "mixers": mixers(labeller),
             "parameters": parameter_hashes(labeller.slater_koster, sorted(elements)),
         }
     else:

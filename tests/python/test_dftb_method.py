@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from alrare.config import Labeller, load_config
-from alrare.dftb_method import hamiltonian, parameter_hashes
+from alrare.dftb_method import hamiltonian, mixers, parameter_hashes
 from alrare.errors import LabelError
 from alrare.failures import LabelFailure
 from pydantic import ValidationError
@@ -61,6 +61,15 @@ def test_every_part_of_the_preset_can_be_set():
     ):
         assert f"  {line}\n" in text
     assert "HCorrection" not in block(damping=0.0)
+
+
+def test_another_mixer_is_tried_unless_the_user_names_one():
+    assert [bool(mixer) for mixer in mixers(DFTB3)] == [False, True]
+    own = DFTB3.model_copy(update={"hamiltonian": "Mixer = DIIS {}"})
+    assert mixers(own) == [()]
+    assert "  Mixer = Anderson {\n" in hamiltonian(
+        DFTB3, ["H"], folder="/3ob", mixer=mixers(DFTB3)[1]
+    )
 
 
 def test_the_plain_method_takes_what_it_is_given():

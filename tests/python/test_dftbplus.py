@@ -241,6 +241,28 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     assert caught.value.kind == "rejected"
 
 
+def test_what_does_not_converge_is_tried_with_another_mixer(tmp_path, monkeypatch):
+    program = tmp_path / "dftb+"
+    program.write_text(
+        f"#!{sys.executable}\nimport pathlib, shutil, sys\n"
+        f"data = pathlib.Path({str(DATA)!r})\n"
+        "other = 'Anderson' in pathlib.Path('dftb_in.hsd').read_text()\n"
+        "run = data / ('ok_torn_ethane_3000K' if other else 'not_converged')\n"
+        "for file in run.iterdir():\n"
+        "    if file.name in ('detailed.out', 'results.tag'):\n"
+        "        shutil.copy(file, file.name)\n"
+        "print((run / 'stdout').read_text())\n"
+        "sys.exit(int((run / 'exitcode').read_text()))\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    energy, _ = run_once(LABELLER, molecule("C2H6"), tmp_path / "call")
+    assert energy == pytest.approx(-150.067420, abs=1e-6)
+    own = LABELLER.model_copy(update={"hamiltonian": "Mixer = DIIS {}"})
+    with pytest.raises(LabelFailure, match="NOT converged"):
+        run_once(own, molecule("C2H6"), tmp_path / "call")
+
+
 def test_a_program_that_hangs_is_ended(tmp_path, monkeypatch):
     (tmp_path / "dftb+").write_text("#!/bin/sh\nexec sleep 1000\n")
     (tmp_path / "dftb+").chmod(0o755)
