@@ -37,6 +37,8 @@ ENERGY_TOLERANCE = 1e-5
 FORCE_TOLERANCE = 1e-4
 """eV/Å."""
 
+_MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
+# glibc gives large arrays back to the system and asks again: a tenth of a small label's time
 _START = 60.0  # s that an engine may take until it is ready
 _LOSSES = 3  # in a row, after which the next engine is taken
 _HEADER = 12  # bytes of a message of i-PI
@@ -304,7 +306,7 @@ def _start(
             return subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **ONE_THREAD, **_MALLOC},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -59,7 +59,7 @@ def label(
 ) -> Labelled:
     """Label a batch of frames, in parallel, each in the time limit of the labeller.
 
-    Every label is committed when it is finished; a good one is never computed again. One that
+    Every label is committed as soon as it is finished; a good one is never computed again. One that
     crashed or timed out is tried again (`failures.ATTEMPTS`), one that was rejected when its batch
     is labelled again, and one that failed for another reason never.
 
@@ -186,14 +186,21 @@ def _compute(
 
             tasks = {submit(key): key for key in frames}
             while tasks:
-                for task in wait(tasks, return_when=FIRST_COMPLETED).done:
-                    key = tasks.pop(task)
-                    if not _record(store, key, frames[key], task.result, origin):
-                        if _may_pass(store.get(key)):
-                            tasks[submit(key)] = key
-                            continue
-                        failures += 1
-                    done += 1
+                ended = wait(tasks, return_when=FIRST_COMPLETED).done
+                broken = [task.exception() for task in ended if _is_broken(task)]
+                # Whatever ended during one commit, which waits for the disk, shares the next.
+                with store.transaction():
+                    for task in (task for task in ended if not _is_broken(task)):
+                        key = tasks.pop(task)
+                        if not _record(store, key, frames[key], task.result, origin):
+                            if _may_pass(store.get(key)):
+                                tasks[submit(key)] = key
+                                continue
+                            failures += 1
+                        done += 1
+                for error in broken:
+                    assert error is not None
+                    raise error
                 stage.update(done, note=f"{failures} failed" if failures else "")
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -220,6 +227,11 @@ def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, kept: Path) 
         raise
     finally:
         idle.put(worker)
+
+
+def _is_broken(task: Future[Label]) -> bool:
+    error = task.exception()
+    return error is not None and not isinstance(error, LabelFailure)
 
 
 def _record(
