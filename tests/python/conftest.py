@@ -30,7 +30,7 @@ class Fake(Calculator):
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         x = self.atoms.positions[0, 0]
-        torch, threads = "torch" in sys.modules, os.environ["OMP_NUM_THREADS"]
+        torch, threads = "torch" in sys.modules, os.environ.get("OMP_NUM_THREADS")
         with open(self.log, "a") as stream:
             stream.write(f"{x:.3f} {os.getpid()} {torch} {threads}\\n")
         time.sleep(self.seconds)
