@@ -116,7 +116,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from .evaluate import frame_errors
+    from .accuracy import frame_errors
     from .frames import read_frames
 
     model = _model_file(options.model, ".safetensors")

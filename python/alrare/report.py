@@ -22,6 +22,7 @@ def iteration_record(
     evaluation: Mapping[str, Any],
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
+    convergence: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return one entry of the "iterations" in results.json.
@@ -39,6 +40,9 @@ def iteration_record(
         unphysical.
     n_chosen : int
         Candidates taken from all pulls, before noisy copies.
+    convergence : mapping
+        change (eV, to the previous iteration over the same seeds, and its standard error; None at
+        first), settled, path_check (None if it was not made), converged.
     seconds : mapping from stage to float, s
         Wall time.
     """
@@ -52,6 +56,7 @@ def iteration_record(
         "n_labels": n_labels,
         **evaluation,
         "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
+        "convergence": dict(convergence),
         "seconds": dict(seconds),
     }
 

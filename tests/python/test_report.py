@@ -51,6 +51,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
+        convergence={"change": None, "settled": False, "path_check": None, "converged": False},
         seconds={"train": 120.0, "simulate": 60.5},
     )
 
