@@ -116,8 +116,8 @@ class Pull(Section):
     """Steps of the pull."""
     temperature: Positive = 10.0
     """K."""
-    thermostat: Literal["berendsen", "langevin"] = "berendsen"
-    """berendsen is the paper's; langevin lets two potentials share their noise, seed by seed."""
+    thermostat: Literal["berendsen", "langevin"] = "langevin"
+    """langevin lets two potentials share their noise, seed by seed; berendsen is the paper's."""
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2)

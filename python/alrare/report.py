@@ -5,12 +5,15 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import AlrareError
 from .label_store import LabelStore
 from .state import read_json, write_json, write_text
 from .work import WorkCurve, read_work
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 RESULTS = "results.json"
 
@@ -100,7 +103,6 @@ def read_results(run: Path) -> dict[str, Any]:
 def iteration_table(results: Mapping[str, Any], *, width: int = 106) -> str:
     """Lay out one line per iteration, as text for a terminal or a log."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -114,9 +116,16 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 106) -> str:
         table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in results["iterations"]:
         table.add_row(*_cells(row))
+    return table_text(table, width=width)
+
+
+def table_text(table: "Table", *, width: int) -> str:
+    """Lay out a table of rich as plain text."""
+    from rich.console import Console
+
     out = io.StringIO()
     Console(file=out, width=width).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def status(run: Path) -> str:
