@@ -31,7 +31,14 @@ from .observables import Observables, observe, read_path
 from .path_check import PathErrors, path_errors, path_frames
 from .progress import Progress, with_log
 from .reference import Reference, run_reference
-from .report import iteration_record, iteration_table, read_results, write_plots, write_results
+from .report import (
+    convergence_line,
+    iteration_record,
+    iteration_table,
+    read_results,
+    write_plots,
+    write_results,
+)
 from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json
@@ -468,7 +475,7 @@ class _Campaign:
         results["iterations"].append(record)
         write_results(self.folder, reference=results["reference"], iterations=results["iterations"])
         write_plots(self.folder)
-        self.progress.message(iteration_table(results))
+        self.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
 
 
 def _observe(
