@@ -100,7 +100,7 @@ def read_results(run: Path) -> dict[str, Any]:
     return content
 
 
-def iteration_table(results: Mapping[str, Any], *, width: int = 118) -> str:
+def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
     """Lay out one line per iteration, as text for a terminal or a log."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

@@ -101,7 +101,7 @@ def test_the_table_shows_each_iteration_on_one_line(run: Path) -> None:
     words = lines[-1].split()
     assert words[:8] == ["3", "750", "12.0", "50", "6", "20", "/", "50"]
     assert "6.370 ± 0.050" in lines[-1] and "+0.030 ± 0.020" in lines[-1] and "180" in words[-1]
-    assert max(map(len, lines)) <= 118
+    assert max(map(len, lines)) <= 126
 
 
 def test_unknown_values_are_shown_as_a_dash() -> None:
