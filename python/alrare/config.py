@@ -215,7 +215,14 @@ class Select(Section):
     strategy: Literal["paper", "spread"] = "paper"
     """paper: first come, first taken. spread: evenly over the spring distance."""
     after_break: Annotated[int, Field(ge=0)] | None = None
-    """MD steps after the first broken bond up to which configurations are taken; all if not set."""
+    """MD steps after the first broken bond up to which candidates are taken; all if not set."""
+    around_break: Annotated[int, Field(ge=0)] = 0
+    """Configurations around the break of the iteration's pulls that are labelled, certain or not.
+    They show what the potential is worth where it matters (`[stop]`), and are trained on."""
+    before: Count = 400
+    """MD steps before the break from which those are taken."""
+    after: Count = 200
+    """MD steps after the break up to which those are taken."""
     upper: Positive | None = None
     """Frames of an uncertainty above this (eV) are unphysical: counted, never labelled."""
     min_distance: Positive = 0.5
@@ -236,20 +243,14 @@ class Augment(Section):
 class Stop(Section):
     """When a campaign ends before its last iteration, by the model's pulls and labels alone."""
 
-    iterations: Annotated[int, Field(ge=0)] = 2
+    iterations: Annotated[int, Field(ge=0)] = 0
     """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
     tolerance: Positive = 0.0434
     """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
-    frames: Count = 48
-    """Then so many frames of the model's own pulls around the break are labelled and compared."""
-    before: Count = 400
-    """MD steps before the break from which they are taken."""
-    after: Count = 200
-    """MD steps after the break up to which they are taken."""
     energy_error: Positive = 0.0434
-    """Mean absolute energy error of those frames that is allowed, eV."""
+    """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
     force_error: Positive = 0.1
-    """Mean absolute error of their force components that is allowed, eV/Å."""
+    """Mean absolute error of the force components that is allowed there, eV/Å."""
 
 
 class Run(Section):
@@ -292,6 +293,15 @@ class Config(Section):
     augment: Augment = Augment()
     stop: Stop = Stop()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> "Config":
+        if self.stop.iterations and not self.select.around_break:
+            raise ValueError(
+                "[stop] iterations > 0 needs [select] around_break > 0: without labels around the"
+                " break nothing tells a settled activation energy from a wrong one"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:

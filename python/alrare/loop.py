@@ -10,25 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from .augment import noisy_copies
-from .candidates import choose
+from .campaign import Campaign
 from .config import Config
 from .convergence import changes, is_settled
 from .dataset import Split, inherited_split, random_split
 from .ensemble import load_ensemble
 from .evaluate import evaluate
-from .frames import frame_key, read_frames, write_frames
-from .label import label, require_labels
+from .frames import read_frames
 from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE
-from .labellers import method_of
 from .lammps_input import WORK_FILE
+from .new_labels import label_around_break, label_candidates
 from .observables import Observables, observe, read_path
-from .path_check import PathErrors, path_errors, path_frames
 from .progress import Progress, with_log
 from .reference import Reference, run_reference
 from .report import (
@@ -43,7 +39,6 @@ from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json
 from .structure import load_structure
-from .tasks import worker_count
 from .thin import thinned_rows
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
@@ -135,24 +130,8 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class _Campaign:
-    config: Config
-    folder: Path
-    structure: Atoms
-    elements: tuple[str, ...]
-    progress: Progress
-
-    @property
-    def store_path(self) -> Path:
-        return self.folder / "labels" / "labels.sqlite"
-
-    @property
-    def workers(self) -> int:
-        return worker_count(self.config.run.workers)
-
-    def rng(self, iteration: int, purpose: str) -> np.random.Generator:
-        """Return the source of one stage's random numbers: the same whenever that stage runs."""
-        return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
+class _Loop(Campaign):
+    """A campaign's stages in their order."""
 
     def reference(self) -> Reference:
         config = self.config
@@ -241,70 +220,37 @@ class _Campaign:
             paths = {pull.seed: read_path(pull.path) for pull in pulls if pull.work is not None}
             seen = _observe({p.seed: p.work for p in pulls if p.work is not None}, paths)
         energies = {seed: pull.activation_energy for seed, pull in seen.items()}
+        candidates = {pull.seed: pull.candidates for pull in pulls}
+        around, errors = label_around_break(self, iteration, folder, model, paths, seen)
         stop = self.config.stop
         settled = all(pull.finished for pull in pulls) and is_settled(
             [*history, energies], tolerance=stop.tolerance, iterations=stop.iterations
         )
-        check, checked = None, list[str]()
-        if stop.iterations and (settled or last):
-            with timed(folder, "check"):
-                check, checked = self._check_path(iteration, folder, model, paths, seen)
         converged = (
             settled
-            and check is not None
-            and check.is_below(energy=stop.energy_error, force=stop.force_error)
+            and errors is not None
+            and errors.is_below(energy=stop.energy_error, force=stop.force_error)
         )
         chosen, copies = list[str](), list[str]()
         if not (last or converged):
             with timed(folder, "label"):
-                chosen, copies = self._label(iteration, folder, pulls, seen)
+                chosen, copies = label_candidates(self, iteration, folder, candidates, seen)
         if not (folder / "metrics.json").is_file():
             with timed(folder, "evaluate"):
-                self._evaluate(folder, model, reference, seen, chosen)
+                self._evaluate(folder, model, reference, seen, [*chosen, *around])
         change = (changes([*history, energies]) or [None])[-1]
         convergence = {
             "change": None if change is None else change.to_json(),
             "settled": settled,
-            "path_check": None if check is None else check.to_json(),
+            "around_break": None if errors is None else errors.to_json(),
             "converged": converged,
         }
         self._report(iteration, folder, data, pulls, len(chosen), convergence)
         if last or converged:
             return _Step(data, energies, converged)
         best_member = load_ensemble(model).metadata.best_member
-        new = [*chosen, *copies, *checked]
+        new = [*chosen, *copies, *around]
         return _Step(self.grown_data(data, new, best_member, iteration + 1), energies, converged)
-
-    def _check_path(
-        self,
-        iteration: int,
-        folder: Path,
-        model: Path,
-        paths: Mapping[int, Sequence[Atoms]],
-        seen: Mapping[int, Observables],
-    ) -> tuple[PathErrors, list[str]]:
-        """Label frames of the model's own path around the break; return errors and label keys."""
-        stop, record = self.config.stop, folder / "path_check.json"
-        if not record.is_file():
-            frames = path_frames(
-                [paths[seed] for seed in sorted(paths)],
-                [seen[seed].peak_step for seed in sorted(paths)],
-                n_frames=stop.frames,
-                before=stop.before,
-                after=stop.after,
-            )
-            keys = self._label_frames(frames, f"path check {iteration}")
-            with LabelStore(self.store_path) as store:
-                labels = store.frames(keys)
-            method = method_of(self.config.labeller, self.elements).hash
-            pulls = {frame_key(frame, method): frame.info["pull"] for frame in frames}
-            for key, frame in zip(keys, labels, strict=True):
-                frame.info["pull"] = pulls[key]
-            errors = path_errors(model, labels, driver=self.config.driver)
-            write_json(record, {"keys": keys, **errors.to_json()})
-        content = read_json(record)
-        keys = content.pop("keys")
-        return PathErrors(**content), keys
 
     def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:
         if (folder / "training.json").is_file():  # written last
@@ -321,7 +267,7 @@ class _Campaign:
             seed=int(self.rng(iteration, "weights").integers(2**31)),
             folder=folder,
             cache=self.folder / "descriptors",
-            method=method_of(self.config.labeller, self.elements).hash,
+            method=self.method,
             workers=self.workers,
             progress=self.progress,
             start=previous if warm else None,
@@ -345,99 +291,20 @@ class _Campaign:
             progress=self.progress,
         )
 
-    def _label(
-        self,
-        iteration: int,
-        folder: Path,
-        pulls: Sequence[PullResult],
-        seen: Mapping[int, Observables],
-    ) -> tuple[list[str], list[str]]:
-        """Return the keys of the iteration's new labels: of what was chosen, of noisy copies."""
-        record = folder / "labels.json"
-        if not record.is_file():
-            frames = self._select(iteration, folder, pulls, seen)
-            keys = self._label_frames(frames, f"iteration {iteration}")
-            if not frames:
-                self.progress.message(
-                    f"iteration {iteration}: no configuration was selected; the next iteration"
-                    " trains on the same data"
-                )
-            method = method_of(self.config.labeller, self.elements).hash
-            of_copies = {frame_key(f, method) for f in frames if "copy_of" in f.info}
-            content = {
-                "chosen": [key for key in keys if key not in of_copies],
-                "copies": [key for key in keys if key in of_copies],
-            }
-            write_json(record, content)
-        content = read_json(record)
-        return content["chosen"], content["copies"]
-
-    def _label_frames(self, frames: Sequence[Atoms], origin: str) -> list[str]:
-        """Label what an iteration asks for; return the keys of the good labels."""
-        if not frames:
-            return []
-        folder = self.folder / "labels"
-        done = label(
-            frames,
-            labeller=self.config.labeller,
-            store_path=self.store_path,
-            folder=folder,
-            workers=self.workers,
-            progress=self.progress,
-            origin=origin,
-        )
-        require_labels(done, max_failed=self.config.labeller.max_failed, folder=folder)
-        if done.failed:
-            self.progress.message(
-                f"{origin}: {len(done.failed)} of {len(frames)} labels failed, the first:"
-                f" {done.failed[0].reason}"
-            )
-        return list(done.keys)
-
-    def _select(
-        self,
-        iteration: int,
-        folder: Path,
-        pulls: Sequence[PullResult],
-        seen: Mapping[int, Observables],
-    ) -> list[Atoms]:
-        """Return what is to be labelled, from disk when it was decided already."""
-        chosen_path = folder / "selected.extxyz"
-        if chosen_path.is_file():
-            return read_frames(chosen_path)
-        select, augment = self.config.select, self.config.augment
-        chosen = choose(
-            [pull.candidates for pull in pulls],
-            last_steps=[_last_step(seen.get(pull.seed), select.after_break) for pull in pulls],
-            maximum=select.max_per_iteration,
-            strategy=select.strategy,
-        )
-        wanted = augment.iterations is None or iteration < augment.iterations
-        copies = noisy_copies(
-            chosen,
-            copies=augment.copies if wanted else 0,
-            amplitude=augment.amplitude,
-            rng=self.rng(iteration, "noise"),
-        )
-        if chosen:
-            write_frames(chosen_path, [*chosen, *copies])
-            return read_frames(chosen_path)
-        return []
-
     def _evaluate(
         self,
         folder: Path,
         model: Path,
         reference: Reference,
         seen: Mapping[int, Observables],
-        chosen: Sequence[str],
+        labels: Sequence[str],
     ) -> None:
         with self.progress.stage(f"evaluate ({folder.name})", total=None):
             unseen = {
                 seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
             }
             with LabelStore(self.store_path) as store:
-                new = store.frames(chosen)
+                new = store.frames(labels)
             evaluation = evaluate(
                 model=model,
                 driver=self.config.driver,
@@ -484,17 +351,10 @@ def _observe(
     return {seed: observe(read_work(path), paths[seed]) for seed, path in sorted(curves.items())}
 
 
-def _last_step(pull: Observables | None, after_break: int | None) -> int | None:
-    """Return the last MD step of a pull whose configurations are worth a label."""
-    if pull is None or pull.break_step is None or after_break is None:
-        return None
-    return pull.break_step + after_break
-
-
 @contextmanager
 def _open_campaign(
     config: Config, *, config_path: Path, runs: Path, progress: Progress
-) -> Iterator[_Campaign]:
+) -> Iterator[_Loop]:
     structure = load_structure(config)
     elements = tuple(
         sorted(set(structure.get_chemical_symbols()), key=lambda symbol: atomic_numbers[symbol])
@@ -502,4 +362,4 @@ def _open_campaign(
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
     with locked(folder), with_log(progress, folder / "log.txt") as logged:
-        yield _Campaign(config, folder, structure, elements, logged)
+        yield _Loop(config, folder, structure, elements, logged)

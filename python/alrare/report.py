@@ -45,7 +45,7 @@ def iteration_record(
         Candidates taken from all pulls, before noisy copies.
     convergence : mapping
         change (eV, to the previous iteration over the same seeds, and its standard error; None at
-        first), settled, path_check (None if it was not made), converged.
+        first), settled, around_break (errors there; None without such labels), converged.
     seconds : mapping from stage to float, s
         Wall time.
     """
@@ -123,14 +123,14 @@ def convergence_line(results: Mapping[str, Any]) -> str:
     """Say in one sentence whether the last iteration ended the campaign, and why (not)."""
     rows = results["iterations"]
     state = (rows[-1].get("convergence") or {}) if rows else {}
-    change, check = state.get("change"), state.get("path_check")
+    change, check = state.get("change"), state.get("around_break")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
         parts.append(f"last change {_with_spread(change['mean'], change['sem'], '+')} eV")
     if check:
         parts.append(
-            f"path check over {check['n_frames']} frames: energy {1000 * check['energy_mae']:.0f}"
-            f" meV, forces {1000 * check['force_mae']:.0f} meV/Å"
+            f"on {check['n_frames']} frames around the break: energy"
+            f" {1000 * check['energy_mae']:.0f} meV, forces {1000 * check['force_mae']:.0f} meV/Å"
         )
     return "; ".join(parts) + "."
 

@@ -54,7 +54,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
-        convergence={"change": None, "settled": False, "path_check": None, "converged": False},
+        convergence={"change": None, "settled": False, "around_break": None, "converged": False},
         seconds={"train": 120.0, "simulate": 60.5},
     )
 
@@ -116,12 +116,12 @@ def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     row["convergence"] = {
         "change": {"mean": -0.01, "sem": 0.004},
         "settled": True,
-        "path_check": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
+        "around_break": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
         "converged": False,
     }
     text = convergence_line({"iterations": [row]})
     assert text == (
-        "Not converged; last change -0.010 ± 0.004 eV; path check over 48 frames:"
+        "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the break:"
         " energy 12 meV, forces 250 meV/Å."
     )
     assert convergence_line({"iterations": []}) == "Not converged."

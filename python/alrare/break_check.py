@@ -2,9 +2,9 @@
 
 An ensemble can agree on a path that is wrong: a bond that rests at 2.2 Å for a thousand steps,
 with a small spread, an energy that is nearly right, forces that are not, and an activation energy
-that is an eV too high (docs/results.md). Uncertainty does not show that; labels do. So before a
-campaign may stop, frames of the model's own pulls around the break are labelled and compared,
-forces above all. The labels join the data whatever they say.
+that is an eV too high (docs/results.md). Uncertainty does not show that; labels do. So frames of
+the model's own pulls around the break are labelled and compared, forces above all, and then join
+the data: the activation energy is decided there, where 5 meV of the barrier move it by 0.1 eV.
 """
 
 from collections.abc import Sequence
