@@ -239,6 +239,13 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
     _quiet_option(one)
 
 
+def _thermostat(protocol: str) -> str:
+    try:
+        return {"paired": "langevin", "paper": "berendsen"}[protocol]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{protocol}: expected paired or paper") from None
+
+
 def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "smd",
@@ -256,7 +263,19 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("--steps", type=int, metavar="N", help="steps of the pull")
     one.add_argument("--relax-steps", type=int, metavar="N", help="steps before it")
     one.add_argument("--temperature", type=float, metavar="X", help="K")
-    one.add_argument("--thermostat", choices=("berendsen", "langevin"))
+    one.add_argument(
+        "--protocol",
+        dest="thermostat",
+        type=_thermostat,
+        metavar="NAME",
+        help="paired: Langevin, the same noise for the same seed (default); paper: Berendsen",
+    )
+    one.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="other pulls (of smd, an iteration, a reference): differences seed by seed",
+    )
     one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
     one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
     one.add_argument("--driver", choices=("best", "mean"), default="best", help="whose forces")

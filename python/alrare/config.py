@@ -116,8 +116,8 @@ class Pull(Section):
     """Steps of the pull."""
     temperature: Positive = 10.0
     """K."""
-    thermostat: Literal["berendsen", "langevin"] = "berendsen"
-    """berendsen is the paper's; langevin lets two potentials share their noise, seed by seed."""
+    thermostat: Literal["berendsen", "langevin"] = "langevin"
+    """langevin lets two potentials share their noise, seed by seed; berendsen is the paper's."""
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2)
@@ -222,6 +222,8 @@ class Select(Section):
     """Candidates labelled in an iteration, from all its pulls."""
     strategy: Literal["paper", "spread"] = "paper"
     """paper: first come, first taken. spread: evenly over the spring distance."""
+    after_break: Annotated[int, Field(ge=0)] | None = None
+    """MD steps after the first broken bond up to which configurations are taken; all if not set."""
     upper: Positive | None = None
     """An uncertainty above this, eV (force: eV/Å), is unphysical: counted, never labelled."""
     min_distance: Positive = 0.5
@@ -254,6 +256,27 @@ class Augment(Section):
     """Copies of each selected configuration."""
     amplitude: Annotated[float, Field(ge=0)] = 0.05
     """Uniform noise of ± this on every coordinate, Å."""
+    iterations: Annotated[int, Field(ge=0)] | None = None
+    """Copies are made in the first so many iterations only; in all if not set (paper)."""
+
+
+class Stop(Section):
+    """When a campaign ends before its last iteration, by the model's pulls and labels alone."""
+
+    iterations: Annotated[int, Field(ge=0)] = 2
+    """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
+    tolerance: Positive = 0.0434
+    """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
+    frames: Count = 48
+    """Then so many frames of the model's own pulls around the break are labelled and compared."""
+    before: Count = 400
+    """MD steps before the break from which they are taken."""
+    after: Count = 200
+    """MD steps after the break up to which they are taken."""
+    energy_error: Positive = 0.0434
+    """Mean absolute energy error of those frames that is allowed, eV."""
+    force_error: Positive = 0.1
+    """Mean absolute error of their force components that is allowed, eV/Å."""
 
 
 class Run(Section):
@@ -284,6 +307,8 @@ class Config(Section):
     """MD time step in fs."""
     driver: Literal["best", "mean"] = "best"
     """Whose forces drive the pull: the best member (paper) or the mean of the ensemble."""
+    reference: Path | None = None
+    """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""
 
     labeller: Labeller = Labeller()
     initial: InitialData = InitialData()
@@ -292,6 +317,7 @@ class Config(Section):
     train: Train = Train()
     select: Select = Select()
     augment: Augment = Augment()
+    stop: Stop = Stop()
     run: Run = Run()
 
 
@@ -335,8 +361,10 @@ def parse_config(content: dict[str, Any], *, folder: Path, source: str) -> Confi
     if labeller.slater_koster is not None:
         folder_of_files = (folder / labeller.slater_koster.expanduser()).resolve()
         labeller = labeller.model_copy(update={"slater_koster": folder_of_files})
-    structure = (folder / config.structure.expanduser()).resolve()
-    return config.model_copy(update={"structure": structure, "labeller": labeller})
+    paths = {"structure": (folder / config.structure.expanduser()).resolve()}
+    if config.reference is not None:
+        paths["reference"] = (folder / config.reference.expanduser()).resolve()
+    return config.model_copy(update={**paths, "labeller": labeller})
 
 
 def _explain(entry: Any, source: str) -> str:

@@ -24,6 +24,7 @@ from .frames import frame_key
 from .lammps_input import (
     DATA_FILE,
     INPUT_FILE,
+    PATH_FILE,
     WORK_FILE,
     pull_input,
     write_data_file,
@@ -79,6 +80,8 @@ class PullResult:
     """Holds in.smd and everything LAMMPS wrote."""
     work: Path | None
     """The work curve; None if the structure blew up before the pull began."""
+    path: Path
+    """Dump of its configurations (`observables.read_path`); absent where `work` is None."""
     candidates: Path
     """Extended XYZ; absent or empty without candidates."""
     selection: Selection
@@ -285,6 +288,7 @@ compute uq all pair nnp_ensemble
         timestep=task.timestep,
         watch=_select_command(task.select),
         columns=_columns(task.select),
+        path_of=task.elements,
     )
     write_text(folder / INPUT_FILE, text)
 
@@ -348,6 +352,7 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
             seed=seed,
             folder=folder,
             work=folder / WORK_FILE if content["selection"] else None,
+            path=folder / PATH_FILE,
             candidates=folder / CANDIDATES_FILE,
             selection=Selection(**(content["selection"] or {})),
             finished=content["finished"],
