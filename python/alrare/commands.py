@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .config import Model, Pull, Train, load_config
+from .config import Model, Pull, Select, Train, load_config
 from .errors import AlrareError
 from .progress import open_progress
 
@@ -171,6 +171,45 @@ def label(options: argparse.Namespace) -> int:
     return 0
 
 
+def select(options: argparse.Namespace) -> int:
+    """Judge the frames of a trajectory as fix al_select does; print the counts."""
+    from .ensemble import model_path
+    from .frames import read_frames, write_frames
+    from .select_frames import select_frames
+
+    shared = tuple(key for key in Select.model_fields if hasattr(options, key))
+    settings = _table(Select, options, shared)
+    frames = read_frames(options.trajectory)
+    if options.distance_gap and not (options.atoms or all("cv" in f.info for f in frames)):
+        raise AlrareError(
+            f"--distance-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
+            " hold no 'cv'"
+        )
+    result = select_frames(
+        frames,
+        model=model_path(options.model, ".safetensors"),
+        select=settings,
+        atoms=options.atoms and tuple(options.atoms),
+        progress=open_progress(quiet=options.quiet),
+    )
+    if options.output is not None:
+        write_frames(options.output, result.frames)
+    if options.json:
+        content = {"frames": len(frames), "verdicts": result.verdicts}
+        content |= {"uncertainty": settings.uncertainty, "threshold": result.threshold}
+        content |= {"mean": result.mean, "std": result.std}
+        content |= {"steps": [frame.info["step"] for frame in result.frames]}
+        print(json.dumps(content, indent=1))
+        return 0
+    unit = "meV" if settings.uncertainty == "energy" else "meV/Å"
+    print(f"{'frames':<24} {len(frames)}")
+    for verdict, count in result.verdicts.items():
+        print(f"  {verdict.replace('_', ' '):<22} {count}")
+    print(f"{'threshold, last frame':<24} {_shown(result.threshold, 1000, unit)}")
+    print(f"{'mean ± std':<24} {result.mean * 1000:.2f} ± {result.std * 1000:.2f} {unit}")
+    return 0
+
+
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule, once for each seed; print and write what the pulls show."""
     from .smd import observe_pulls, pulls_table, summarize, write_pulls
@@ -295,11 +334,10 @@ def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...
         return table.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise AlrareError(
-            f"--{name} {first['input']}: {message[0].lower()}{message[1:]}"
-        ) from error
+        where = f"--{name} {first['input']}: " if first["loc"] else ""
+        raise AlrareError(f"{where}{message[0].lower()}{message[1:]}") from error
 
 
 def _seeds(text: str) -> list[int]:

@@ -198,16 +198,24 @@ class Train(Section):
 class Select(Section):
     """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
 
+    uncertainty: Literal["energy", "force"] = "energy"
+    """What is judged: energy_std in eV (paper), or force_std, the largest of an atom, in eV/Å."""
     sigma: Positive = 3.0
     """The threshold is mean + sigma · std of the uncertainty over the first `screening_steps`."""
     screening_steps: Count = 1000
     """Steps from which the adaptive threshold is made."""
     threshold: Positive | None = None
-    """A fixed threshold in eV instead of the adaptive one."""
+    """A fixed threshold instead of the adaptive one, eV (force: eV/Å)."""
+    relative: Positive | None = None
+    """Threshold = this times the strain energy so far (force: the largest force) instead."""
+    relative_floor: Positive | None = None
+    """Smallest size that `relative` multiplies, eV (force: eV/Å)."""
     energy_gap: Annotated[float, Field(ge=0)] = 0.0434
     """Smallest energy difference to every chosen configuration, eV (1 kcal/mol)."""
     distance_gap: Annotated[float, Field(ge=0)] = 0.01
     """Smallest spring-distance difference to every chosen configuration, Å."""
+    gap_steps: Annotated[int, Field(ge=0)] = 0
+    """So many MD steps after the last chosen one both gaps are met; 0: never (paper)."""
     max_per_pull: Count = 50
     """Candidates one pull may write."""
     max_per_iteration: Count = 50
@@ -224,9 +232,28 @@ class Select(Section):
     after: Count = 200
     """MD steps after the break up to which those are taken."""
     upper: Positive | None = None
-    """Frames of an uncertainty above this (eV) are unphysical: counted, never labelled."""
+    """An uncertainty above this, eV (force: eV/Å), is unphysical: counted, never labelled."""
     min_distance: Positive = 0.5
     """Frames with two atoms nearer than this (Å) are unphysical: counted, never labelled."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> "Select":
+        lowest = self.threshold
+        if (self.relative is None) != (self.relative_floor is None):
+            raise ValueError(
+                "relative and relative_floor go together: give both, or neither"
+                f" (got relative = {self.relative}, relative_floor = {self.relative_floor})"
+            )
+        if self.relative is not None and self.relative_floor is not None:
+            if self.threshold is not None:
+                raise ValueError("threshold and relative exclude each other: remove one of them")
+            lowest = self.relative * self.relative_floor
+        if self.upper is not None and lowest is not None and self.upper <= lowest:
+            raise ValueError(
+                f"upper = {self.upper:g}: must be larger than the threshold, which is"
+                f" {'at least ' if self.relative else ''}{lowest:g}"
+            )
+        return self
 
 
 class Augment(Section):

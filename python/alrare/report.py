@@ -39,8 +39,8 @@ def iteration_record(
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings
-        `simulate.Selection.to_json()` of each pull: threshold (eV), selected, above, too_similar,
-        unphysical.
+        `simulate.Selection.to_json()` of each pull: threshold (eV or eV/Å), selected, above,
+        too_similar, unphysical.
     n_chosen : int
         Candidates taken from all pulls, before noisy copies.
     convergence : mapping
@@ -232,7 +232,7 @@ def write_report(run: Path) -> Path:
 _HEADINGS = (
     "iter",
     "labels",
-    "threshold (meV)",
+    "threshold (meV, meV/Å)",
     "selected",
     "unphysical",
     "spread / error (meV)",
