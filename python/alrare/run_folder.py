@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .config import Config
+from .config import Config, Section
 from .errors import AlrareError, ConfigError
 from .state import read_json, write_json, write_text
 
@@ -40,12 +40,25 @@ def write_config(config: Config, config_path: Path, folder: Path) -> None:
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Name the keys that differ; one that an older alrare did not know had its default then."""
     before, after = _flat(old), _flat(new)
+    before = {key: value for key, value in _defaults().items() if key in after} | before
     return [
         key
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
     ]
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the default of every plain key of the tables."""
+    return {
+        f"{name}.{key}": value
+        for name, field in Config.model_fields.items()
+        if isinstance(field.default, Section)
+        for key, value in json.loads(field.default.model_dump_json()).items()
+        if not isinstance(value, dict)
+    }
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -208,9 +208,7 @@ class _Task:
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
-            "select": self.select.model_dump(
-                mode="json", exclude={"strategy", "max_per_iteration"}
-            ),
+            "select": _select_command(self.select),
             "timestep": self.timestep,
             "driver": self.driver,
         }
