@@ -62,7 +62,13 @@ def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
     import numpy as np
 
-    from .dataset import check_labels, distinct_frames, random_split, split_off_isolated_atoms
+    from .dataset import (
+        check_labels,
+        common_method,
+        distinct_frames,
+        random_split,
+        split_off_isolated_atoms,
+    )
     from .frames import read_frames
     from .train import train_ensemble
 
@@ -91,7 +97,7 @@ def train(options: argparse.Namespace) -> int:
         settings=settings,
         seed=options.seed,
         folder=options.output.absolute(),
-        method="",
+        method=common_method(given),
         workers=options.workers,
         progress=progress,
         isolated=isolated or None,
