@@ -191,7 +191,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
     """
     output = _text(folder / "stdout")
     if status != 0 or "ERROR!" in output:
-        raise _failure(status, output)
+        raise _failure(status, output, _text(folder / "stderr"))
     detailed = _text(folder / "detailed.out")
     if not re.search(r"^SCC converged\s*$", detailed, re.MULTILINE):
         raise LabelFailure("not_converged", "detailed.out does not say that the SCC converged")
@@ -207,7 +207,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
     return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / BOHR)
 
 
-def _failure(status: int, output: str) -> LabelFailure:
+def _failure(status: int, output: str, errors: str) -> LabelFailure:
     _, _, after = output.partition("ERROR!")
     reason = " ".join(line.removeprefix("->").strip() for line in after.split("\n")[:5]).strip()
     kind: Kind = "crashed"
@@ -217,7 +217,8 @@ def _failure(status: int, output: str) -> LabelFailure:
         kind = "unphysical"
     elif any(word in reason for word in _REJECTED):
         kind = "rejected"
-    return LabelFailure(kind, f"DFTB+ ended with status {status}: {reason or 'no message'}")
+    said = reason or (errors.strip().splitlines() or ["no message"])[0]
+    return LabelFailure(kind, f"DFTB+ ended with status {status}: {said}")
 
 
 def _text(path: Path) -> str:

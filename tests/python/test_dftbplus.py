@@ -9,6 +9,7 @@ from alrare.config import Labeller
 from alrare.dftbplus import geometry, program_version, read_label, run_once, write_input
 from alrare.errors import LabelError
 from alrare.failures import LabelFailure
+from alrare.label_worker import LabelWorker
 from alrare.labellers import evaluate_frame, make_calculator, method_of
 from ase.build import bulk, molecule
 from ase.io import read
@@ -39,6 +40,10 @@ OUTCOMES = {
 }
 
 
+SOCKET = "socket_ipi"
+"""A session of many labels: what came over the socket was not kept, so there is none to read."""
+
+
 def status_of(case):
     return int((case / "exitcode").read_text())
 
@@ -54,6 +59,16 @@ def test_every_way_to_fail_is_recognised(dftb_cases, name, outcome):
     with pytest.raises(LabelFailure) as caught:
         read_label(case, status_of(case), 20)
     assert caught.value.kind == outcome
+
+
+def test_no_case_is_forgotten(dftb_cases):
+    assert {path.name for path in dftb_cases.iterdir() if path.is_dir()} == {*OUTCOMES, SOCKET}
+
+
+def test_a_run_that_left_no_results_is_no_label(dftb_cases):
+    with pytest.raises(LabelFailure) as caught:
+        read_label(dftb_cases / SOCKET, 0, 20)
+    assert caught.value.kind == "not_converged"
 
 
 @pytest.mark.parametrize(
@@ -271,6 +286,31 @@ def test_a_program_that_hangs_is_ended(tmp_path, monkeypatch):
     with pytest.raises(LabelFailure, match=r"did not end in 0\.3 s") as caught:
         run_once(hasty, molecule("CH4"), tmp_path / "call")
     assert caught.value.kind == "timed_out"
+
+
+def test_a_wrapper_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch, has_ended):
+    (tmp_path / "dftb+").write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nwait\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    worker = LabelWorker(LABELLER.model_copy(update={"timeout": 2.0}), tmp_path / "scratch")
+    try:
+        with pytest.raises(LabelFailure) as caught:
+            worker.evaluate(molecule("CH4"))
+        assert caught.value.kind == "timed_out"
+        assert has_ended(int((tmp_path / "pid").read_text()))
+    finally:
+        worker.end()
+
+
+def test_a_program_that_does_not_start_is_shown_in_its_own_words(tmp_path, monkeypatch):
+    words = "dftb+: error while loading shared libraries: libx.so"
+    (tmp_path / "dftb+").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 127\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(LabelFailure, match=r"status 127: dftb\+: error while loading"):
+        run_once(LABELLER, molecule("CH4"), tmp_path / "call")
+    with pytest.raises(LabelError, match=r"print its release, got 'dftb\+: error while loading"):
+        program_version()
 
 
 def test_the_real_program_repeats_a_known_label(dftb, dftb_cases, tmp_path):

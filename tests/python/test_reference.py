@@ -11,7 +11,7 @@ from alrare.errors import AlrareError, SimulationError
 from alrare.frames import label_of, read_frames
 from alrare.label import label
 from alrare.label_store import LabelStore
-from alrare.labeller_md import POTENTIAL, LabellerMD, run_md
+from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.labellers import evaluate_frame, make_calculator
 from alrare.lammps_input import pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps
@@ -147,6 +147,14 @@ def test_a_failing_labeller_stops_the_reference_and_is_named(tmp_path, fake_labe
             progress=SilentProgress(),
         )
     assert not (tmp_path / "pull_1").exists()
+
+
+def test_a_labeller_that_hangs_in_the_relaxation_is_ended_and_named(tmp_path, fake_labeller):
+    hasty = Labeller(
+        program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")}, timeout=0.5
+    )
+    with pytest.raises(SimulationError, match=r"could not relax it: timed_out: no answer in 0\.5"):
+        relax(Atoms("CH", [[90.5, 0, 0], [91.6, 0, 0]]), hasty, tmp_path / "relax")
 
 
 def test_a_labeller_that_ends_its_process_is_reported(tmp_path, fake_labeller):
