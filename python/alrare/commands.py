@@ -210,7 +210,11 @@ def check(options: argparse.Namespace) -> int:
         findings = check_installation()
     else:
         config = load_config(options.config)
-        findings = check_installation(lmp=config.run.lmp, labeller=config.labeller.program)
+        findings = check_installation(
+            lmp=config.run.lmp,
+            labeller=config.labeller.program,
+            calculator=config.labeller.calculator,
+        )
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if is_broken(findings) else 0
 

@@ -42,7 +42,7 @@ _REJECTED = (
 
 
 def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDArray[np.float64]]:
-    """Label one frame with one process; with a second one, if the first did not converge.
+    """Label one frame with one process; with another mixer in the next, while none converges.
 
     Parameters
     ----------
@@ -65,13 +65,14 @@ def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDA
     LabelFailure
         Unless the label is whole.
     """
-    first, *others = mixers(labeller)
-    try:
-        return _run_with(first, labeller, frame, folder)
-    except LabelFailure as failure:
-        if failure.kind != "not_converged" or not others:
-            raise
-    return _run_with(others[0], labeller, frame, folder)
+    *first, last = mixers(labeller)
+    for mixer in first:
+        try:
+            return _run_with(mixer, labeller, frame, folder)
+        except LabelFailure as failure:
+            if failure.kind != "not_converged":
+                raise
+    return _run_with(last, labeller, frame, folder)
 
 
 def _run_with(

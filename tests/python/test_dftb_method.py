@@ -64,7 +64,7 @@ def test_every_part_of_the_preset_can_be_set():
 
 
 def test_another_mixer_is_tried_unless_the_user_names_one():
-    assert [bool(mixer) for mixer in mixers(DFTB3)] == [False, True]
+    assert [bool(mixer) for mixer in mixers(DFTB3)] == [False, True, True]
     own = DFTB3.model_copy(update={"hamiltonian": "Mixer = DIIS {}"})
     assert mixers(own) == [()]
     assert "  Mixer = Anderson {\n" in hamiltonian(

@@ -11,6 +11,7 @@ from alrare.errors import LabelError
 from alrare.failures import LabelFailure
 from alrare.label_worker import LabelWorker
 from alrare.labellers import evaluate_frame, make_calculator, method_of
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import Hartree
@@ -256,12 +257,13 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     assert caught.value.kind == "rejected"
 
 
-def test_what_does_not_converge_is_tried_with_another_mixer(tmp_path, monkeypatch):
+@pytest.mark.parametrize("words", ["MixingParameter = 0.05", "MixingParameter = 0.01"])
+def test_what_does_not_converge_is_tried_with_other_mixers(tmp_path, monkeypatch, words):
     program = tmp_path / "dftb+"
     program.write_text(
         f"#!{sys.executable}\nimport pathlib, shutil, sys\n"
         f"data = pathlib.Path({str(DATA)!r})\n"
-        "other = 'Anderson' in pathlib.Path('dftb_in.hsd').read_text()\n"
+        f"other = {words!r} in pathlib.Path('dftb_in.hsd').read_text()\n"
         "run = data / ('ok_torn_ethane_3000K' if other else 'not_converged')\n"
         "for file in run.iterdir():\n"
         "    if file.name in ('detailed.out', 'results.tag'):\n"
@@ -319,6 +321,20 @@ def test_the_real_program_repeats_a_known_label(dftb, dftb_cases, tmp_path):
     known, known_forces = read_label(case, 0, 20)
     assert energy == pytest.approx(known, abs=1e-4)
     np.testing.assert_allclose(forces, known_forces, atol=1e-3)
+
+
+def test_a_torn_ethane_that_most_mixers_give_up_is_labelled(dftb, tmp_path):
+    carbons = [[-0.116918, -0.035556, 1.972277], [0.124279, 0.020237, -1.915124]]
+    hydrogens = [
+        [-0.784109, 0.713670, 2.331152],
+        [-0.458072, -0.966555, 1.558836],
+        [0.747618, 0.373077, 1.400821],
+        [0.757608, -0.824009, -2.191146],
+        [-0.923270, -0.161382, -1.915066],
+        [0.572514, 1.047735, -1.865611],
+    ]
+    energy, _ = run_once(dftb, Atoms("C2H6", carbons + hydrogens), tmp_path / "call")
+    assert energy == pytest.approx(-149.4146, abs=1e-3)
 
 
 @pytest.mark.parametrize(
