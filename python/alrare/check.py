@@ -173,7 +173,7 @@ def _lammps(program: str, info: dict[str, str]) -> Finding:
     return Finding(
         "LAMMPS",
         f"{found}; {problem}",
-        "build the plugin for this LAMMPS: see README, LAMMPS_SOURCE_DIR",
+        "build the plugin for this LAMMPS: see docs/install.md, LAMMPS_SOURCE_DIR",
     )
 
 
