@@ -1,6 +1,6 @@
-"""The native CPU engine on numpy arrays (src/bindings/core.cpp). Units: eV, Å."""
+"""The native CPU engine and the selection core (src/bindings). Units: eV, Å."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +49,48 @@ class Ensemble:
         cell: ArrayLike | None = None,
         pbc: Sequence[bool] = (False, False, False),
     ) -> NDArray[np.float32]: ...
+
+class Selection:
+    def __init__(
+        self,
+        *,
+        threshold: float | None = None,
+        relative: tuple[float, float] | None = None,
+        window: int = 1000,
+        sigma: float = 3.0,
+        energy_gap: float = 0.0,
+        cv_gap: float = 0.0,
+        gap_steps: int = 0,
+        max: int = 50,
+        upper: float | None = None,
+        upper_sigma: float | None = None,
+    ) -> None: ...
+    def judge(
+        self,
+        uncertainty: float,
+        energy: float,
+        *,
+        cv: float = 0.0,
+        step: int = 0,
+        size: float | None = None,
+        geometry_is_sound: Callable[[], bool],
+    ) -> str: ...
+    @property
+    def threshold(self) -> float | None: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def std(self) -> float: ...
+    @property
+    def selected(self) -> int: ...
+    @property
+    def above(self) -> int: ...
+    @property
+    def too_similar(self) -> int: ...
+    @property
+    def unphysical(self) -> int: ...
+    @property
+    def full(self) -> bool: ...
 
 def neighbors(
     species: ArrayLike,

@@ -13,7 +13,11 @@ from .frames import read_frames
 
 
 def choose(
-    files: Sequence[Path], *, maximum: int, strategy: Literal["paper", "spread"]
+    files: Sequence[Path],
+    *,
+    maximum: int,
+    strategy: Literal["paper", "spread"],
+    last_steps: Sequence[int | None] | None = None,
 ) -> list[Atoms]:
     """Take an iteration's label budget from the candidates of all its pulls.
 
@@ -34,6 +38,8 @@ def choose(
         paper's rule, with several no pull uses up the budget of the others.
         spread: one configuration from each of `maximum` equal intervals of the spring distance,
         then those most unlike the ones taken, by their interatomic distances.
+    last_steps : sequence of int or None, optional
+        For each pull the last MD step whose configuration is taken; None sets no end.
 
     Returns
     -------
@@ -47,7 +53,8 @@ def choose(
         If a file is damaged or was not written by fix al_select.
     """
     frames = []
-    for pull, path in enumerate(files):
+    ends = [None] * len(files) if last_steps is None else last_steps
+    for pull, (path, last) in enumerate(zip(files, ends, strict=True)):
         if not path.is_file() or path.stat().st_size == 0:
             continue
         for frame in read_frames(path):
@@ -55,6 +62,8 @@ def choose(
                 raise AlrareError(
                     f"{path}: expected frames with 'step' and 'cv', as fix al_select writes them"
                 )
+            if last is not None and frame.info["step"] > last:
+                continue
             frame.info["pull"] = pull
             frames.append(frame)
     frames.sort(key=lambda frame: (frame.info["step"], frame.info["pull"]))

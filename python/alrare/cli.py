@@ -202,7 +202,48 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     _workers_option(one)
     _quiet_option(one)
+    _add_select(add)
     _add_smd(add)
+
+
+def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add(
+        "select",
+        commands.select,
+        "choose from a finished trajectory what deserves a label, as fix al_select does in a run",
+        "alrare select pull.extxyz runs/hexane/iter_004 -o candidates.extxyz --atoms 1 6",
+    )
+    one.add_argument("trajectory", type=Path, metavar="TRAJ", help="any file that ASE reads")
+    one.add_argument(
+        "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
+    )
+    one.add_argument("-o", "--output", type=Path, metavar="OUT", help="extended XYZ to write")
+    one.add_argument("--uncertainty", choices=("energy", "force"), help="which one is judged")
+    one.add_argument("--threshold", type=float, metavar="X", help="fixed, eV (force: eV/Å)")
+    one.add_argument("--relative", type=float, metavar="X", help="threshold X times the size ...")
+    one.add_argument("--relative-floor", type=float, metavar="X", help="... which is at least this")
+    one.add_argument("--sigma", type=float, metavar="X", help="adaptive: mean + X std (default: 3)")
+    one.add_argument("--screening-steps", type=int, metavar="N", help="of so many first frames")
+    one.add_argument("--energy-gap", type=float, metavar="X", help="eV, to every selected frame")
+    one.add_argument(
+        "--atoms", type=int, nargs=2, metavar=("I", "J"), help="whose distance is the cv, from 1"
+    )
+    one.add_argument("--distance-gap", type=float, metavar="X", help="of the cv, likewise")
+    one.add_argument("--gap-steps", type=int, metavar="N", help="steps that make up for both gaps")
+    one.add_argument(
+        "--max", "--max-per-pull", type=int, metavar="N", dest="max_per_pull", help="to select"
+    )
+    one.add_argument("--upper", type=float, metavar="X", help="unphysical above, eV (force: eV/Å)")
+    one.add_argument("--min-distance", type=float, metavar="X", help="unphysical below, Å")
+    _json_option(one, "print one JSON object")
+    _quiet_option(one)
+
+
+def _thermostat(protocol: str) -> str:
+    try:
+        return {"paired": "langevin", "paper": "berendsen"}[protocol]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{protocol}: expected paired or paper") from None
 
 
 def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -222,7 +263,19 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("--steps", type=int, metavar="N", help="steps of the pull")
     one.add_argument("--relax-steps", type=int, metavar="N", help="steps before it")
     one.add_argument("--temperature", type=float, metavar="X", help="K")
-    one.add_argument("--thermostat", choices=("berendsen", "langevin"))
+    one.add_argument(
+        "--protocol",
+        dest="thermostat",
+        type=_thermostat,
+        metavar="NAME",
+        help="paired: Langevin, the same noise for the same seed (default); paper: Berendsen",
+    )
+    one.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="other pulls (of smd, an iteration, a reference): differences seed by seed",
+    )
     one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
     one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
     one.add_argument("--driver", choices=("best", "mean"), default="best", help="whose forces")

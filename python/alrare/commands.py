@@ -6,15 +6,16 @@ Stages are imported inside the commands: `alrare template` need not load torch.
 import argparse
 import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from .config import Model, Pull, Select, Train, load_config
 from .errors import AlrareError
 from .progress import open_progress
+
+if TYPE_CHECKING:
+    from .observables import Observables
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -69,6 +70,7 @@ def train(options: argparse.Namespace) -> int:
         random_split,
         split_off_isolated_atoms,
     )
+    from .ensemble import model_path
     from .frames import read_frames
     from .train import train_ensemble
 
@@ -101,7 +103,7 @@ def train(options: argparse.Namespace) -> int:
         workers=options.workers,
         progress=progress,
         isolated=isolated or None,
-        start=None if options.start is None else _model_file(options.start, ".safetensors"),
+        start=None if options.start is None else model_path(options.start, ".safetensors"),
     )
     print(path)
     return 0
@@ -122,10 +124,11 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from .evaluate import frame_errors
+    from .accuracy import frame_errors
+    from .ensemble import model_path
     from .frames import read_frames
 
-    model = _model_file(options.model, ".safetensors")
+    model = model_path(options.model, ".safetensors")
     errors = frame_errors(model, read_frames(options.data), driver=options.driver)
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
@@ -174,8 +177,48 @@ def label(options: argparse.Namespace) -> int:
     return 0
 
 
+def select(options: argparse.Namespace) -> int:
+    """Judge the frames of a trajectory as fix al_select does; print the counts."""
+    from .ensemble import model_path
+    from .frames import read_frames, write_frames
+    from .select_frames import select_frames
+
+    shared = tuple(key for key in Select.model_fields if hasattr(options, key))
+    settings = _table(Select, options, shared)
+    frames = read_frames(options.trajectory)
+    if options.distance_gap and not (options.atoms or all("cv" in f.info for f in frames)):
+        raise AlrareError(
+            f"--distance-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
+            " hold no 'cv'"
+        )
+    result = select_frames(
+        frames,
+        model=model_path(options.model, ".safetensors"),
+        select=settings,
+        atoms=options.atoms and tuple(options.atoms),
+        progress=open_progress(quiet=options.quiet),
+    )
+    if options.output is not None:
+        write_frames(options.output, result.frames)
+    if options.json:
+        content = {"frames": len(frames), "verdicts": result.verdicts}
+        content |= {"uncertainty": settings.uncertainty, "threshold": result.threshold}
+        content |= {"mean": result.mean, "std": result.std}
+        content |= {"steps": [frame.info["step"] for frame in result.frames]}
+        print(json.dumps(content, indent=1))
+        return 0
+    unit = "meV" if settings.uncertainty == "energy" else "meV/Å"
+    print(f"{'frames':<24} {len(frames)}")
+    for verdict, count in result.verdicts.items():
+        print(f"  {verdict.replace('_', ' '):<22} {count}")
+    print(f"{'threshold, last frame':<24} {_shown(result.threshold, 1000, unit)}")
+    print(f"{'mean ± std':<24} {result.mean * 1000:.2f} ± {result.std * 1000:.2f} {unit}")
+    return 0
+
+
 def smd(options: argparse.Namespace) -> int:
-    """Pull a molecule, once for each seed, and print the activation energies."""
+    """Pull a molecule, once for each seed; print and write what the pulls show."""
+    from .smd import observe_pulls, pulls_table, summarize, write_pulls
     from .structure import read_structure
 
     keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
@@ -183,22 +226,11 @@ def smd(options: argparse.Namespace) -> int:
         options.seeds = _seeds(options.seeds)
     pull = _table(Pull, options, keys)
     structure = read_structure(options.structure, pulled=pull.atoms)
-    from .work import activation_energy, mean_of, read_work
-
-    if options.source.suffix == ".toml":
-        curves = _pull_with_labeller(options, structure, pull)
-    else:
-        curves = _pull_with_model(options, structure, pull)
-    values = {seed: activation_energy(read_work(path)) for seed, path in curves.items()}
-    mean = mean_of(list(values.values()))
-    if options.json:
-        content = {"activation_energy": mean.mean, "activation_energy_sem": mean.sem}
-        print(json.dumps(content | {"n_pulls": mean.n, "values": values}, indent=1))
-        return 0
-    for seed, value in values.items():
-        print(f"seed {seed:<6} activation energy {value:.4f} eV   {curves[seed]}")
-    spread = "" if mean.sem is None else f" ± {mean.sem:.4f}"
-    print(f"mean        activation energy {mean.mean:.4f}{spread} eV")
+    against = None if options.against is None else observe_pulls(options.against)
+    make = _pull_with_labeller if options.source.suffix == ".toml" else _pull_with_model
+    summary = summarize(make(options, structure, pull), against)
+    write_pulls(options.output, summary)
+    print(json.dumps(summary, indent=1) if options.json else pulls_table(summary))
     return 0
 
 
@@ -269,18 +301,15 @@ def schema(_: argparse.Namespace) -> int:
     return 0
 
 
-def _pull_with_model(options: argparse.Namespace, structure: Any, pull: Pull) -> Mapping[int, Path]:
-    from .ensemble import load_ensemble
-    from .simulate import model_file, simulate_pulls
+def _pull_with_model(
+    options: argparse.Namespace, structure: Any, pull: Pull
+) -> "dict[int, Observables]":
+    from .smd import pull_with_model
 
-    model = _model_file(options.source, model_file(Path(), options.device).suffix)
-    elements = load_ensemble(_model_file(options.source, ".safetensors")).metadata.elements
-    results = simulate_pulls(
-        model=model,
+    return pull_with_model(
+        model=options.source,
         structure=structure,
-        elements=elements,
         pull=pull,
-        select=Select(),
         timestep=options.timestep,
         driver=options.driver,
         folder=options.output.absolute(),
@@ -290,27 +319,22 @@ def _pull_with_model(options: argparse.Namespace, structure: Any, pull: Pull) ->
         device=options.device,
         progress=open_progress(quiet=options.quiet),
     )
-    return {result.seed: result.work for result in results if result.work is not None}
 
 
 def _pull_with_labeller(
     options: argparse.Namespace, structure: Any, pull: Pull
-) -> Mapping[int, Path]:
-    from .lammps_input import WORK_FILE
-    from .reference import run_pulls
-    from .structure import elements_of
+) -> "dict[int, Observables]":
+    from .smd import pull_with_labeller
 
-    folders = run_pulls(
-        structure=structure,
-        elements=elements_of(structure),
+    return pull_with_labeller(
         labeller=load_config(options.source).labeller,
+        structure=structure,
         pull=pull,
         timestep=options.timestep,
         folder=options.output.absolute(),
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
     )
-    return {seed: folder / WORK_FILE for seed, folder in folders.items()}
 
 
 def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...]) -> Table:
@@ -320,11 +344,10 @@ def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...
         return table.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise AlrareError(
-            f"--{name} {first['input']}: {message[0].lower()}{message[1:]}"
-        ) from error
+        where = f"--{name} {first['input']}: " if first["loc"] else ""
+        raise AlrareError(f"{where}{message[0].lower()}{message[1:]}") from error
 
 
 def _seeds(text: str) -> list[int]:
@@ -337,11 +360,6 @@ def _seeds(text: str) -> list[int]:
     except ValueError as error:
         raise AlrareError(f"--seeds {text}: expected numbers such as 1-8 or 1,2,5") from error
     return seeds
-
-
-def _model_file(path: Path, suffix: str) -> Path:
-    """Return one of the two model files, given either of them or their folder."""
-    return path / f"ensemble{suffix}" if path.is_dir() else path.with_suffix(suffix)
 
 
 def _shown(value: float | None, factor: float, unit: str) -> str:

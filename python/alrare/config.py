@@ -116,8 +116,8 @@ class Pull(Section):
     """Steps of the pull."""
     temperature: Positive = 10.0
     """K."""
-    thermostat: Literal["berendsen", "langevin"] = "berendsen"
-    """berendsen is the paper's; langevin lets two potentials share their noise, seed by seed."""
+    thermostat: Literal["berendsen", "langevin"] = "langevin"
+    """langevin lets two potentials share their noise, seed by seed; berendsen is the paper's."""
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2)
@@ -198,26 +198,62 @@ class Train(Section):
 class Select(Section):
     """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
 
+    uncertainty: Literal["energy", "force"] = "energy"
+    """What is judged: energy_std in eV (paper), or force_std, the largest of an atom, in eV/Å."""
     sigma: Positive = 3.0
     """The threshold is mean + sigma · std of the uncertainty over the first `screening_steps`."""
     screening_steps: Count = 1000
     """Steps from which the adaptive threshold is made."""
     threshold: Positive | None = None
-    """A fixed threshold in eV instead of the adaptive one."""
+    """A fixed threshold instead of the adaptive one, eV (force: eV/Å)."""
+    relative: Positive | None = None
+    """Threshold = this times the strain energy so far (force: the largest force) instead."""
+    relative_floor: Positive | None = None
+    """Smallest size that `relative` multiplies, eV (force: eV/Å)."""
     energy_gap: Annotated[float, Field(ge=0)] = 0.0434
     """Smallest energy difference to every chosen configuration, eV (1 kcal/mol)."""
     distance_gap: Annotated[float, Field(ge=0)] = 0.01
     """Smallest spring-distance difference to every chosen configuration, Å."""
+    gap_steps: Annotated[int, Field(ge=0)] = 0
+    """So many MD steps after the last chosen one both gaps are met; 0: never (paper)."""
     max_per_pull: Count = 50
     """Candidates one pull may write."""
     max_per_iteration: Count = 50
     """Candidates labelled in an iteration, from all its pulls."""
     strategy: Literal["paper", "spread"] = "paper"
     """paper: first come, first taken. spread: evenly over the spring distance."""
+    after_break: Annotated[int, Field(ge=0)] | None = None
+    """MD steps after the first broken bond up to which candidates are taken; all if not set."""
+    around_break: Annotated[int, Field(ge=0)] = 0
+    """Configurations around the break of the iteration's pulls that are labelled, certain or not.
+    They show what the potential is worth where it matters (`[stop]`), and are trained on."""
+    before: Count = 400
+    """MD steps before the break from which those are taken."""
+    after: Count = 200
+    """MD steps after the break up to which those are taken."""
     upper: Positive | None = None
-    """Frames of an uncertainty above this (eV) are unphysical: counted, never labelled."""
+    """An uncertainty above this, eV (force: eV/Å), is unphysical: counted, never labelled."""
     min_distance: Positive = 0.5
     """Frames with two atoms nearer than this (Å) are unphysical: counted, never labelled."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> "Select":
+        lowest = self.threshold
+        if (self.relative is None) != (self.relative_floor is None):
+            raise ValueError(
+                "relative and relative_floor go together: give both, or neither"
+                f" (got relative = {self.relative}, relative_floor = {self.relative_floor})"
+            )
+        if self.relative is not None and self.relative_floor is not None:
+            if self.threshold is not None:
+                raise ValueError("threshold and relative exclude each other: remove one of them")
+            lowest = self.relative * self.relative_floor
+        if self.upper is not None and lowest is not None and self.upper <= lowest:
+            raise ValueError(
+                f"upper = {self.upper:g}: must be larger than the threshold, which is"
+                f" {'at least ' if self.relative else ''}{lowest:g}"
+            )
+        return self
 
 
 class Augment(Section):
@@ -227,6 +263,21 @@ class Augment(Section):
     """Copies of each selected configuration."""
     amplitude: Annotated[float, Field(ge=0)] = 0.05
     """Uniform noise of ± this on every coordinate, Å."""
+    iterations: Annotated[int, Field(ge=0)] | None = None
+    """Copies are made in the first so many iterations only; in all if not set (paper)."""
+
+
+class Stop(Section):
+    """When a campaign ends before its last iteration, by the model's pulls and labels alone."""
+
+    iterations: Annotated[int, Field(ge=0)] = 0
+    """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
+    tolerance: Positive = 0.0434
+    """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
+    energy_error: Positive = 0.0434
+    """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
+    force_error: Positive = 0.1
+    """Mean absolute error of the force components that is allowed there, eV/Å."""
 
 
 class Run(Section):
@@ -257,6 +308,8 @@ class Config(Section):
     """MD time step in fs."""
     driver: Literal["best", "mean"] = "best"
     """Whose forces drive the pull: the best member (paper) or the mean of the ensemble."""
+    reference: Path | None = None
+    """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""
 
     labeller: Labeller = Labeller()
     initial: InitialData = InitialData()
@@ -265,7 +318,17 @@ class Config(Section):
     train: Train = Train()
     select: Select = Select()
     augment: Augment = Augment()
+    stop: Stop = Stop()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> "Config":
+        if self.stop.iterations and not self.select.around_break:
+            raise ValueError(
+                "[stop] iterations > 0 needs [select] around_break > 0: without labels around the"
+                " break nothing tells a settled activation energy from a wrong one"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:
@@ -308,8 +371,10 @@ def parse_config(content: dict[str, Any], *, folder: Path, source: str) -> Confi
     if labeller.slater_koster is not None:
         folder_of_files = (folder / labeller.slater_koster.expanduser()).resolve()
         labeller = labeller.model_copy(update={"slater_koster": folder_of_files})
-    structure = (folder / config.structure.expanduser()).resolve()
-    return config.model_copy(update={"structure": structure, "labeller": labeller})
+    paths = {"structure": (folder / config.structure.expanduser()).resolve()}
+    if config.reference is not None:
+        paths["reference"] = (folder / config.reference.expanduser()).resolve()
+    return config.model_copy(update={**paths, "labeller": labeller})
 
 
 def _explain(entry: Any, source: str) -> str:

@@ -316,6 +316,17 @@ def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([m[name] for m in members]).float() for name in members[0]}
 
 
+def model_path(model: Path, suffix: str) -> Path:
+    """Return one of a model's two files, given either of them or their folder.
+
+    Parameters
+    ----------
+    model : Path
+    suffix : {".safetensors", ".pt"}
+    """
+    return model / f"ensemble{suffix}" if model.is_dir() else model.with_suffix(suffix)
+
+
 def load_ensemble(path: Path) -> Ensemble:
     """Read `ensemble.safetensors`.
 

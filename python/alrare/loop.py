@@ -4,44 +4,44 @@ Nothing here computes. Each stage reads files and writes files; this module deci
 draws the random seeds, and finds out from the run folder what is done already.
 """
 
-import fcntl
-import json
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from .augment import noisy_copies
-from .candidates import choose
+from .campaign import Campaign
 from .config import Config
+from .convergence import changes, is_settled
 from .dataset import Split, inherited_split, random_split
 from .ensemble import load_ensemble
-from .errors import AlrareError, ConfigError
 from .evaluate import evaluate
-from .frames import read_frames, write_frames
-from .label import label, require_labels
+from .frames import read_frames
 from .label_store import LabelStore
-from .labellers import method_of
+from .labeller_md import TRAJECTORY_FILE
 from .lammps_input import WORK_FILE
+from .new_labels import label_around_break, label_candidates
+from .observables import Observables, observe, read_path
 from .progress import Progress, with_log
 from .reference import Reference, run_reference
-from .report import iteration_record, iteration_table, read_results, write_plots, write_results
+from .report import (
+    convergence_line,
+    iteration_record,
+    iteration_table,
+    read_results,
+    write_plots,
+    write_results,
+)
+from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
-from .state import read_json, write_json, write_text
+from .state import read_json, write_json
 from .structure import load_structure
-from .tasks import worker_count
 from .thin import thinned_rows
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
-
-_MAY_CHANGE = ("iterations", "run.", "labeller.timeout", "labeller.engine", "labeller.max_failed")
-"""Keys of al.toml that a campaign under way may change: they alter no finished result."""
 
 
 def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Progress) -> Path:
@@ -71,13 +71,29 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
         reference = campaign.reference()
         data = campaign.first_data(reference.data_keys)
+        history: list[dict[int, float]] = []
         for iteration in range(config.iterations + 1):
-            data = campaign.iterate(iteration, data, reference)
+            step = campaign.iterate(iteration, data, reference, history)
+            data, history = step.data, [*history, step.activation_energies]
+            if step.converged:
+                break
         campaign.progress.message(
-            f"{campaign.folder}: finished; results.json, work_curves.png and errors.png are there;"
+            f"{campaign.folder}: finished, {_outcome(step.converged, config)}; results.json,"
+            " work_curves.png and errors.png are there;"
             f" `alrare report {campaign.folder}` makes one page of them"
         )
         return campaign.folder
+
+
+def _outcome(converged: bool, config: Config) -> str:
+    if converged:
+        return "converged"
+    if config.stop.iterations == 0:
+        return f"{config.iterations} iterations done"
+    return (
+        f"NOT converged in {config.iterations} iterations (`iterations` may be raised in al.toml;"
+        " the same command then goes on)"
+    )
 
 
 def run_reference_alone(
@@ -104,24 +120,18 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class _Campaign:
-    config: Config
-    folder: Path
-    structure: Atoms
-    elements: tuple[str, ...]
-    progress: Progress
+class _Step:
+    """What one iteration leaves to the next."""
 
-    @property
-    def store_path(self) -> Path:
-        return self.folder / "labels" / "labels.sqlite"
+    data: TrainingData
+    activation_energies: dict[int, float]
+    """Of the model's pulls, by seed, eV."""
+    converged: bool
 
-    @property
-    def workers(self) -> int:
-        return worker_count(self.config.run.workers)
 
-    def rng(self, iteration: int, purpose: str) -> np.random.Generator:
-        """Return the source of one stage's random numbers: the same whenever that stage runs."""
-        return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
+@dataclass(frozen=True)
+class _Loop(Campaign):
+    """A campaign's stages in their order."""
 
     def reference(self) -> Reference:
         config = self.config
@@ -136,6 +146,7 @@ class _Campaign:
             store_path=self.store_path,
             workers=self.workers,
             progress=self.progress,
+            known=None if config.reference is None else config.reference / "reference",
         )
         if not read_results(self.folder)["reference"]:
             pulls = [activation_energy(read_work(p / WORK_FILE)) for p in reference.pulls.values()]
@@ -189,29 +200,57 @@ class _Campaign:
             splits.append(split)
         return TrainingData(keys, tuple(splits))
 
-    def iterate(self, iteration: int, data: TrainingData, reference: Reference) -> TrainingData:
+    def iterate(
+        self,
+        iteration: int,
+        data: TrainingData,
+        reference: Reference,
+        history: Sequence[Mapping[int, float]],
+    ) -> _Step:
         """Do one iteration, and return the data of the next."""
         folder = self.folder / f"iter_{iteration:03d}"
+        last = iteration == self.config.iterations
         if not (folder / "dataset.json").is_file():
             write_json(folder / "dataset.json", data.to_json())
-        with _timed(folder, "train"):
+        with timed(folder, "train"):
             model = self._train(iteration, data, folder)
-        with _timed(folder, "simulate"):
+        with timed(folder, "simulate"):
             pulls = self._simulate(folder, reference)
-        last = iteration == self.config.iterations
-        if not last:
-            with _timed(folder, "label"):
-                keys, n_chosen = self._label(iteration, folder, pulls)
-        else:
-            keys, n_chosen = [], 0
+        with timed(folder, "observe"):
+            paths = {pull.seed: read_path(pull.path) for pull in pulls if pull.work is not None}
+            seen = _observe({p.seed: p.work for p in pulls if p.work is not None}, paths)
+        energies = {seed: pull.activation_energy for seed, pull in seen.items()}
+        candidates = {pull.seed: pull.candidates for pull in pulls}
+        around, errors = label_around_break(self, iteration, folder, model, paths, seen)
+        stop = self.config.stop
+        settled = all(pull.finished for pull in pulls) and is_settled(
+            [*history, energies], tolerance=stop.tolerance, iterations=stop.iterations
+        )
+        converged = (
+            settled
+            and errors is not None
+            and errors.is_below(energy=stop.energy_error, force=stop.force_error)
+        )
+        chosen, copies = list[str](), list[str]()
+        if not (last or converged):
+            with timed(folder, "label"):
+                chosen, copies = label_candidates(self, iteration, folder, candidates, seen)
         if not (folder / "metrics.json").is_file():
-            with _timed(folder, "evaluate"):
-                self._evaluate(folder, reference, pulls)
-        self._report(iteration, folder, data, pulls, n_chosen)
-        if last:
-            return data
+            with timed(folder, "evaluate"):
+                self._evaluate(folder, model, reference, seen, [*chosen, *around])
+        change = (changes([*history, energies]) or [None])[-1]
+        convergence = {
+            "change": None if change is None else change.to_json(),
+            "settled": settled,
+            "around_break": None if errors is None else errors.to_json(),
+            "converged": converged,
+        }
+        self._report(iteration, folder, data, pulls, len(chosen), convergence)
+        if last or converged:
+            return _Step(data, energies, converged)
         best_member = load_ensemble(model).metadata.best_member
-        return self.grown_data(data, keys, best_member, iteration + 1)
+        new = [*chosen, *copies, *around]
+        return _Step(self.grown_data(data, new, best_member, iteration + 1), energies, converged)
 
     def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:
         if (folder / "training.json").is_file():  # written last
@@ -228,7 +267,7 @@ class _Campaign:
             seed=int(self.rng(iteration, "weights").integers(2**31)),
             folder=folder,
             cache=self.folder / "descriptors",
-            method=method_of(self.config.labeller, self.elements).hash,
+            method=self.method,
             workers=self.workers,
             progress=self.progress,
             start=previous if warm else None,
@@ -252,78 +291,29 @@ class _Campaign:
             progress=self.progress,
         )
 
-    def _label(
-        self, iteration: int, folder: Path, pulls: list[PullResult]
-    ) -> tuple[list[str], int]:
-        """Return the keys of the iteration's labels and the number of candidates chosen."""
-        record = folder / "labels.json"
-        if not record.is_file():
-            frames = self._select(iteration, folder, pulls)
-            n_chosen = sum("copy_of" not in frame.info for frame in frames)
-            content: dict[str, Any] = {"chosen": n_chosen, "keys": [], "failed": []}
-            if frames:
-                done = label(
-                    frames,
-                    labeller=self.config.labeller,
-                    store_path=self.store_path,
-                    folder=self.folder / "labels",
-                    workers=self.workers,
-                    progress=self.progress,
-                    origin=f"iteration {iteration}",
-                )
-                require_labels(
-                    done,
-                    max_failed=self.config.labeller.max_failed,
-                    folder=self.folder / "labels",
-                )
-                content["keys"] = list(done.keys)
-                content["failed"] = [[failed.kind, failed.reason] for failed in done.failed]
-                if done.failed:
-                    self.progress.message(
-                        f"iteration {iteration}: {len(done.failed)} of {len(frames)} labels failed,"
-                        f" the first: {done.failed[0].reason}"
-                    )
-            else:
-                self.progress.message(
-                    f"iteration {iteration}: no configuration was selected; the next iteration"
-                    " trains on the same data"
-                )
-            write_json(record, content)
-        content = read_json(record)
-        return content["keys"], content["chosen"]
-
-    def _select(self, iteration: int, folder: Path, pulls: list[PullResult]) -> list[Atoms]:
-        """Return what is to be labelled, from disk when it was decided already."""
-        chosen_path = folder / "selected.extxyz"
-        if chosen_path.is_file():
-            return read_frames(chosen_path)
-        select, augment = self.config.select, self.config.augment
-        chosen = choose(
-            [pull.candidates for pull in pulls],
-            maximum=select.max_per_iteration,
-            strategy=select.strategy,
-        )
-        copies = noisy_copies(
-            chosen,
-            copies=augment.copies,
-            amplitude=augment.amplitude,
-            rng=self.rng(iteration, "noise"),
-        )
-        if chosen:
-            write_frames(chosen_path, [*chosen, *copies])
-            return read_frames(chosen_path)
-        return []
-
-    def _evaluate(self, folder: Path, reference: Reference, pulls: list[PullResult]) -> None:
+    def _evaluate(
+        self,
+        folder: Path,
+        model: Path,
+        reference: Reference,
+        seen: Mapping[int, Observables],
+        labels: Sequence[str],
+    ) -> None:
         with self.progress.stage(f"evaluate ({folder.name})", total=None):
+            unseen = {
+                seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
+            }
+            with LabelStore(self.store_path) as store:
+                new = store.frames(labels)
             evaluation = evaluate(
-                model=folder / "ensemble.safetensors",
+                model=model,
                 driver=self.config.driver,
-                unseen=[
-                    read_frames(path / "trajectory.extxyz") for path in reference.pulls.values()
-                ],
-                curves={pull.seed: pull.work for pull in pulls if pull.work is not None},
-                reference={seed: path / WORK_FILE for seed, path in reference.pulls.items()},
+                unseen=list(unseen.values()),
+                new=new,
+                pulls=seen,
+                reference=_observe(
+                    {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, unseen
+                ),
             )
         write_json(folder / "metrics.json", evaluation.to_json())
 
@@ -332,8 +322,9 @@ class _Campaign:
         iteration: int,
         folder: Path,
         data: TrainingData,
-        pulls: list[PullResult],
+        pulls: Sequence[PullResult],
         n_chosen: int,
+        convergence: Mapping[str, Any],
     ) -> None:
         """Put the iteration into results.json, the plots and the table, unless it is there."""
         results = read_results(self.folder)
@@ -345,83 +336,30 @@ class _Campaign:
             evaluation=read_json(folder / "metrics.json"),
             selection=[pull.selection.to_json() for pull in pulls],
             n_chosen=n_chosen,
+            convergence=convergence,
             seconds=read_json(folder / "seconds.json"),
         )
         results["iterations"].append(record)
         write_results(self.folder, reference=results["reference"], iterations=results["iterations"])
         write_plots(self.folder)
-        self.progress.message(iteration_table(results))
+        self.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
+
+
+def _observe(
+    curves: Mapping[int, Path], paths: Mapping[int, Sequence[Atoms]]
+) -> dict[int, Observables]:
+    return {seed: observe(read_work(path), paths[seed]) for seed, path in sorted(curves.items())}
 
 
 @contextmanager
 def _open_campaign(
     config: Config, *, config_path: Path, runs: Path, progress: Progress
-) -> Iterator[_Campaign]:
+) -> Iterator[_Loop]:
     structure = load_structure(config)
     elements = tuple(
         sorted(set(structure.get_chemical_symbols()), key=lambda symbol: atomic_numbers[symbol])
     )
     folder = (runs / config.name).resolve()
-    _write_config(config, config_path, folder)
-    with _locked(folder), with_log(progress, folder / "log.txt") as logged:
-        yield _Campaign(config, folder, structure, elements, logged)
-
-
-def _write_config(config: Config, config_path: Path, folder: Path) -> None:
-    """Keep the configuration with the run; refuse one that does not belong to it."""
-    resolved = folder / "config.resolved.json"
-    content = json.loads(config.model_dump_json())
-    if resolved.is_file():
-        changed = _changed(read_json(resolved), content)
-        if changed:
-            raise ConfigError(
-                f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
-                " results depend on that; give the campaign a new name, or undo the change"
-            )
-    write_text(folder / "config.toml", config_path.read_text())
-    write_json(resolved, content)
-
-
-def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    before, after = _flat(old), _flat(new)
-    return [
-        key
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
-    ]
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name the values of nested tables by dotted keys: `train.epochs`."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one driver at a time work in a run folder; the lock ends with the process."""
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlrareError(
-                f"{folder}: another alrare is at work on this campaign; wait for it, or end it"
-            ) from error
-        yield
-
-
-@contextmanager
-def _timed(folder: Path, stage: str) -> Iterator[None]:
-    """Record the wall time of a stage, once: a stage found done takes no time."""
-    path = folder / "seconds.json"
-    begin = time.monotonic()
-    yield
-    seconds = read_json(path) if path.is_file() else {}
-    if stage not in seconds:
-        seconds[stage] = round(time.monotonic() - begin, 2)
-        write_json(path, seconds)
+    write_config(config, config_path, folder)
+    with locked(folder), with_log(progress, folder / "log.txt") as logged:
+        yield _Loop(config, folder, structure, elements, logged)

@@ -38,6 +38,7 @@ def plot_work(
     *,
     reference: Sequence[WorkCurve],
     iterations: Mapping[int, Sequence[WorkCurve]],
+    names: Mapping[int, str] | None = None,
 ) -> None:
     """Draw the work against the spring distance, as target.png and target.svg.
 
@@ -51,13 +52,15 @@ def plot_work(
         The labeller's pulls; may be empty.
     iterations : mapping from iteration to sequence of WorkCurve
         The model's pulls.
+    names : mapping from iteration to str, optional
+        What to call them, where it is not "iteration N".
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
         axes = figure.subplots()
         _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
         for number, color in _colors(iterations).items():
-            label = "initial model" if number == 0 else f"iteration {number}"
+            label = {0: "initial model", **(names or {})}.get(number, f"iteration {number}")
             style = "--" if number == 0 else "-"
             _draw_pulls(axes, iterations[number], label, color, style, order=4)
         axes.set_xlabel("spring distance (Å)")

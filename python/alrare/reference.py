@@ -31,15 +31,13 @@ from .labeller_md import (
     steps_done,
 )
 from .labellers import Method, method_of
-from .lammps_input import md_input, pull_input
+from .lammps_input import PATH_STRIDE, md_input, pull_input
 from .progress import Progress
 from .state import read_json, write_json
 from .tasks import worker_pool
 
 ORIGIN = "initial"
 """Origin of the initial data's labels in the store."""
-PULL_STRIDE = 10
-"""Every tenth frame of a reference pull is kept as test data: 650 of the paper's 6500 steps."""
 RELAXED_FILE = "relaxed.extxyz"
 _SETTINGS_FILE = "settings.json"
 
@@ -68,6 +66,7 @@ def run_reference(
     store_path: Path,
     workers: int,
     progress: Progress,
+    known: Path | None = None,
 ) -> Reference:
     """Relax, then make the initial data and the pulls, as many at a time as there are workers.
 
@@ -91,15 +90,20 @@ def run_reference(
         Runs at a time; 0 means one for each core.
     progress : Progress
         Where to report.
+    known : Path, optional
+        The reference folder of another campaign: whatever of it was made with the same settings
+        is copied, the rest is made.
 
     Raises
     ------
     SimulationError
         If the labeller or LAMMPS fails.
     AlrareError
-        If the folder holds results of other settings.
+        If the folder holds results of other settings, or `known` holds none at all.
     """
     method = method_of(labeller, elements)
+    if known is not None:
+        _adopt_structure(known, folder, frame_key(structure, method.hash))
     start = relaxed_structure(
         structure=structure,
         labeller=labeller,
@@ -110,6 +114,9 @@ def run_reference(
     system = _System(start, tuple(elements), labeller, timestep, method.hash)
     pulls = {seed: _pull_run(folder, system, pull, seed) for seed in pull.seeds}
     data = _data_run(folder, system, initial)
+    if known is not None:
+        for run in (*pulls.values(), data):
+            run.adopt(known / run.folder.name)
     _run_all([*pulls.values(), data], workers=workers, progress=progress)
     frames = read_frames(data.folder / TRAJECTORY_FILE)
     keys = _store(frames, store_path, method)
@@ -139,6 +146,19 @@ def run_pulls(
     runs = {seed: _pull_run(folder, system, pull, seed) for seed in pull.seeds}
     _run_all(list(runs.values()), workers=workers, progress=progress)
     return {seed: run.folder for seed, run in runs.items()}
+
+
+def _adopt_structure(known: Path, folder: Path, start: str) -> None:
+    """Copy the relaxed structure of another reference if it relaxed the same one."""
+    source, target = known / RELAXED_FILE, folder / RELAXED_FILE
+    if not source.is_file():
+        raise AlrareError(
+            f"{known}: no reference of a campaign; expected the run folder of one whose reference"
+            " is finished (`reference` in al.toml), or no such key"
+        )
+    (frame,) = read_frames(source)
+    if not target.is_file() and frame.info.get("start") == start:
+        write_frames(target, [frame])
 
 
 def relaxed_structure(
@@ -183,6 +203,15 @@ class _Run:
         if not settings.is_file() or read_json(settings) != self.settings:
             shutil.rmtree(self.md.folder, ignore_errors=True)
             write_json(settings, self.settings)
+
+    def adopt(self, finished: Path) -> None:
+        """Copy a finished run of the same settings from elsewhere, unless it is here already."""
+        settings = finished / _SETTINGS_FILE
+        if self.folder.is_dir() or not settings.is_file() or read_json(settings) != self.settings:
+            return
+        shutil.rmtree(self.md.folder, ignore_errors=True)
+        shutil.copytree(finished, self.md.folder)
+        self.publish()
 
     def publish(self) -> None:
         """Make the finished run appear under its name, whole."""
@@ -230,7 +259,7 @@ def _pull_run(folder: Path, system: _System, pull: Pull, seed: int) -> _Run:
         periodic=bool(system.structure.pbc.any()),
     )
     steps = pull.relax_steps + pull.steps
-    return system.run(f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, PULL_STRIDE, pull)
+    return system.run(f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, PATH_STRIDE, pull)
 
 
 def _data_run(folder: Path, system: _System, initial: InitialData) -> _Run:

@@ -5,12 +5,15 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import AlrareError
 from .label_store import LabelStore
 from .state import read_json, write_json, write_text
 from .work import WorkCurve, read_work
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 RESULTS = "results.json"
 
@@ -22,6 +25,7 @@ def iteration_record(
     evaluation: Mapping[str, Any],
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
+    convergence: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return one entry of the "iterations" in results.json.
@@ -35,10 +39,13 @@ def iteration_record(
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings
-        `simulate.Selection.to_json()` of each pull: threshold (eV), selected, above, too_similar,
-        unphysical.
+        `simulate.Selection.to_json()` of each pull: threshold (eV or eV/Å), selected, above,
+        too_similar, unphysical.
     n_chosen : int
         Candidates taken from all pulls, before noisy copies.
+    convergence : mapping
+        change (eV, to the previous iteration over the same seeds, and its standard error; None at
+        first), settled, around_break (errors there; None without such labels), converged.
     seconds : mapping from stage to float, s
         Wall time.
     """
@@ -52,6 +59,7 @@ def iteration_record(
         "n_labels": n_labels,
         **evaluation,
         "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
+        "convergence": dict(convergence),
         "seconds": dict(seconds),
     }
 
@@ -92,10 +100,9 @@ def read_results(run: Path) -> dict[str, Any]:
     return content
 
 
-def iteration_table(results: Mapping[str, Any], *, width: int = 106) -> str:
+def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
     """Lay out one line per iteration, as text for a terminal or a log."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -109,9 +116,32 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 106) -> str:
         table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in results["iterations"]:
         table.add_row(*_cells(row))
+    return table_text(table, width=width)
+
+
+def convergence_line(results: Mapping[str, Any]) -> str:
+    """Say in one sentence whether the last iteration ended the campaign, and why (not)."""
+    rows = results["iterations"]
+    state = (rows[-1].get("convergence") or {}) if rows else {}
+    change, check = state.get("change"), state.get("around_break")
+    parts = ["Converged" if state.get("converged") else "Not converged"]
+    if change:
+        parts.append(f"last change {_with_spread(change['mean'], change['sem'], '+')} eV")
+    if check:
+        parts.append(
+            f"on {check['n_frames']} frames around the break: energy"
+            f" {1000 * check['energy_mae']:.0f} meV, forces {1000 * check['force_mae']:.0f} meV/Å"
+        )
+    return "; ".join(parts) + "."
+
+
+def table_text(table: "Table", *, width: int) -> str:
+    """Lay out a table of rich as plain text."""
+    from rich.console import Console
+
     out = io.StringIO()
     Console(file=out, width=width).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def status(run: Path) -> str:
@@ -143,7 +173,7 @@ def status(run: Path) -> str:
         last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         lines += [f"log       {line}" for line in last[-3:]]
     if done:
-        lines += ["", iteration_table(results)]
+        lines += ["", iteration_table(results), "", convergence_line(results)]
     return "\n".join(lines)
 
 
@@ -191,6 +221,7 @@ def write_report(run: Path) -> Path:
         head=head,
         body=body,
         figures=figures,
+        convergence=html.escape(convergence_line(results)),
         config=f"<h2>Configuration</h2>\n<pre>{given}</pre>" if given else "",
     )
     target = run / "report.html"
@@ -201,12 +232,13 @@ def write_report(run: Path) -> Path:
 _HEADINGS = (
     "iter",
     "labels",
-    "threshold (meV)",
+    "threshold (meV, meV/Å)",
     "selected",
-    "too similar",
     "unphysical",
+    "spread / error (meV)",
     "E_a (eV)",
     "error (eV)",
+    "peak error (meV)",
     "unseen MAE (meV)",
     "time (s)",
 )
@@ -216,13 +248,16 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     selection = row.get("selection") or {}
     thresholds = selection.get("thresholds") or []
     mean = sum(thresholds) / len(thresholds) if thresholds else None
+    new = row.get("calibration") or {}
     return [
         str(row["iteration"]),
         str(row["n_labels"]),
         _number(mean, 1000, 1),
-        *(str(selection.get(key, "-")) for key in ("selected", "too_similar", "unphysical")),
+        *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
+        f"{_number(new.get('energy_std'), 1000, 0)} / {_number(new.get('energy_error'), 1000, 0)}",
         _with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
         _with_spread(row.get("error"), row.get("error_sem"), sign="+"),
+        _number(row.get("peak_error"), 1000, 1),
         _number(row.get("energy_mae_unseen"), 1000, 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
     ]
@@ -281,8 +316,10 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <body>
 <h1>{name}</h1>
 <p>{reference}. E_a: maximum of the work of a pull, mean over the seeds ± standard error.
-Error: model minus labeller over the same seeds. Unseen: relative energies of the labeller's own
-pulls, which no ensemble was trained on.</p>
+Error: model minus labeller over the same seeds. Spread / error: rms disagreement of the members on
+the iteration's new labels, and the rms error of their mean. Peak error: of the barrier on the
+labeller's own pulls. Unseen: relative energies of those pulls, which no ensemble was trained on.
+{convergence}</p>
 <table>
 <thead><tr>{head}</tr></thead>
 <tbody>

@@ -24,6 +24,7 @@ from .frames import frame_key
 from .lammps_input import (
     DATA_FILE,
     INPUT_FILE,
+    PATH_FILE,
     WORK_FILE,
     pull_input,
     write_data_file,
@@ -36,14 +37,12 @@ from .tasks import worker_count
 CANDIDATES_FILE = "candidates.extxyz"
 RESULT_FILE = "result.json"
 COLUMNS = {
-    "energy_std/eV": "c_uq[1]",
-    "threshold/eV": "f_select[2]",
     "selected/1": "f_select",
     "above/1": "f_select[5]",
     "too_similar/1": "f_select[6]",
     "unphysical/1": "f_select[7]",
 }
-"""What the work file of a model's pull shows beside the work: the scalar and vector of the fix."""
+"""Counts of the fix that the work file of a model's pull shows, after the uncertainties."""
 _BLOWN_UP = re.compile(
     r"blew up|unstable|lost atoms|not a number|non-numeric|not finite|non-finite|\bnan\b"
     r"|halt condition|neighbor bins|neighbor list overflow|out of range",
@@ -56,7 +55,7 @@ class Selection:
     """What fix al_select said at the last step of a pull."""
 
     threshold: float | None = None
-    """eV; None while the first `screening_steps` were not complete."""
+    """eV, or eV/Å where forces are judged; None while the `screening_steps` were not complete."""
     selected: int = 0
     """Candidates written."""
     above: int = 0
@@ -81,6 +80,8 @@ class PullResult:
     """Holds in.smd and everything LAMMPS wrote."""
     work: Path | None
     """The work curve; None if the structure blew up before the pull began."""
+    path: Path
+    """Dump of its configurations (`observables.read_path`); absent where `work` is None."""
     candidates: Path
     """Extended XYZ; absent or empty without candidates."""
     selection: Selection
@@ -274,8 +275,9 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
 def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
     write_data_file(folder / DATA_FILE, task.structure, task.elements)
     model = os.path.relpath(task.model, folder)
+    force_std = " force_std yes" if task.select.uncertainty == "force" else ""
     potential = f"""\
-pair_style nnp_ensemble device {task.device} forces {task.driver}
+pair_style nnp_ensemble device {task.device} forces {task.driver}{force_std}
 pair_coeff * * "{model}" {" ".join(task.elements)}
 compute uq all pair nnp_ensemble
 """
@@ -285,22 +287,41 @@ compute uq all pair nnp_ensemble
         seed=seed,
         timestep=task.timestep,
         watch=_select_command(task.select),
-        columns=COLUMNS,
+        columns=_columns(task.select),
+        path_of=task.elements,
     )
     write_text(folder / INPUT_FILE, text)
+
+
+def _columns(select: Select) -> dict[str, str]:
+    """Return the columns of the work file beside the work."""
+    shown = {"energy_std/eV": "c_uq[1]"}
+    if select.uncertainty == "force":
+        shown["force_std/(eV/angstrom)"] = "c_uq[2]"
+        return shown | {"threshold/(eV/angstrom)": "f_select[2]"} | COLUMNS
+    return shown | {"threshold/eV": "f_select[2]"} | COLUMNS
 
 
 def _select_command(select: Select) -> str:
     if select.threshold is not None:
         threshold = f"value {select.threshold:.10g}"
+    elif select.relative is not None:
+        threshold = f"relative {select.relative:.10g} {select.relative_floor:.10g}"
     else:
         threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
-    upper = "" if select.upper is None else f" upper {select.upper:.10g}"
-    return (
+    command = (
         f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
         f" cv v_d {select.distance_gap:.10g} energy {select.energy_gap:.10g}"
-        f" max {select.max_per_pull}{upper} min_distance {select.min_distance:.10g}"
+        f" max {select.max_per_pull}"
     )
+    if select.upper is not None:
+        command += f" upper {select.upper:.10g}"
+    command += f" min_distance {select.min_distance:.10g}"
+    if select.uncertainty == "force":
+        command += " uncertainty force"
+    if select.gap_steps:
+        command += f" gap_steps {select.gap_steps}"
+    return command
 
 
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
@@ -331,6 +352,7 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
             seed=seed,
             folder=folder,
             work=folder / WORK_FILE if content["selection"] else None,
+            path=folder / PATH_FILE,
             candidates=folder / CANDIDATES_FILE,
             selection=Selection(**(content["selection"] or {})),
             finished=content["finished"],

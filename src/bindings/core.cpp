@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // alrare._core: the native engine on numpy arrays. Arrays in, arrays out; nothing is decided here.
+// The selection core is bound in selection.cpp.
 #include "../nnp/native/native_evaluator.h"
 #include "../nnp/native/neighbor_search.h"
 
@@ -12,6 +13,8 @@
 #include <stdexcept>
 
 namespace py = pybind11;
+
+void bind_selection(py::module_ &module);
 
 namespace {
 
@@ -170,6 +173,7 @@ PYBIND11_MODULE(_core, module) {
            "Energies (M, N) of every member and atom without self energies, eV.")
       .def("descriptors", &Ensemble::descriptors, species, positions, cell, pbc,
            "Atomic environment vectors (N, F), float32.");
+  bind_selection(module);
   module.def(
       "neighbors",
       [](const Integers &kinds, const Doubles &where, double cutoff,

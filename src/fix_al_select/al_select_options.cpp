@@ -28,16 +28,27 @@ ALSelectOptions LAMMPS_NS::read_al_select_options(LAMMPS *lmp, int narg, char **
   while (iarg < narg) {
     keyword = arg[iarg++];
     if (keyword == "threshold") {
-      const auto kind = word("adaptive or value");
+      const auto kind = word("adaptive, value or relative");
+      settings.threshold.reset();
+      settings.relative.reset();
       if (kind == "adaptive") {
-        settings.threshold.reset();
         settings.window = utils::bnumeric(FLERR, word("a number of steps"), false, lmp);
         settings.sigma = number("the factor of the standard deviation");
       } else if (kind == "value") {
         settings.threshold = number("the threshold");
+      } else if (kind == "relative") {
+        const double factor = number("the factor of the size");
+        settings.relative = {factor, number("the smallest size")};
       } else {
-        error->all(FLERR, "Fix al_select: threshold: expected adaptive or value, got '{}'", kind);
+        error->all(FLERR,
+                   "Fix al_select: threshold: expected adaptive, value or relative, got '{}'",
+                   kind);
       }
+    } else if (keyword == "uncertainty") {
+      const auto of = word("energy or force");
+      if (of != "energy" && of != "force")
+        error->all(FLERR, "Fix al_select: uncertainty: expected energy or force, got '{}'", of);
+      options.judges_forces = of == "force";
     } else if (keyword == "cv") {
       const auto name = word("v_name");
       if (name.size() < 3 || name.compare(0, 2, "v_") != 0)
@@ -47,6 +58,8 @@ ALSelectOptions LAMMPS_NS::read_al_select_options(LAMMPS *lmp, int narg, char **
       settings.cv_gap = number("the smallest difference of the cv");
     } else if (keyword == "energy") {
       settings.energy_gap = number("the smallest difference of the energy");
+    } else if (keyword == "gap_steps") {
+      settings.gap_steps = utils::bnumeric(FLERR, word("a number of steps"), false, lmp);
     } else if (keyword == "max") {
       settings.max = utils::bnumeric(FLERR, word("a number of configurations"), false, lmp);
     } else if (keyword == "upper") {
@@ -71,8 +84,8 @@ ALSelectOptions LAMMPS_NS::read_al_select_options(LAMMPS *lmp, int narg, char **
         error->all(FLERR, "Fix al_select: halt: expected no, max or upper, got '{}'", when);
     } else {
       error->all(FLERR,
-                 "Fix al_select: unknown keyword '{}'; the keywords are threshold, cv, energy, "
-                 "max, upper, min_distance, halt",
+                 "Fix al_select: unknown keyword '{}'; the keywords are threshold, uncertainty, "
+                 "cv, energy, gap_steps, max, upper, min_distance, halt",
                  keyword);
     }
   }

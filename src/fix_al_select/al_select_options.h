@@ -11,9 +11,10 @@
 
 namespace LAMMPS_NS {
 
-/// What the command says after the name of the file; energies in the units of the run.
+/// What the command says after the name of the file; energies and forces in the units of the run.
 struct ALSelectOptions {
   alrare::SelectionSettings settings;
+  bool judges_forces = false;      ///< by force_std instead of energy_std
   double min_distance = 0.5;       ///< Å; nearer atoms are unphysical
   std::string cv_name;             ///< variable without its v_; empty: none
   bool halt_at_max = false;        ///< end the run when all candidates are selected

@@ -36,6 +36,12 @@ constexpr double kcal_per_mol_in_eV = 0.0434; // the paper's 1 kcal/mol
 constexpr int atom_width = 5;                 // tag, type, x, y, z
 } // namespace
 
+/// What is known of one configuration, the same on every rank; in the units of the run.
+struct FixALSelect::Look {
+  std::vector<double> member_energies;
+  double energy_std, force_std, force_max, cv; // those of the forces: 0 if not known
+};
+
 struct FixALSelect::Impl {
   Impl(const char *path, double to_eV_) : file(path), to_eV(to_eV_) {}
 
@@ -48,15 +54,41 @@ struct FixALSelect::Impl {
   Pair *pair = nullptr;
   int n_members = 0;
   const double *energy_std = nullptr, *member_energies = nullptr; // owned by the pair
+  const double *force_std = nullptr, *force_max = nullptr;        // likewise; null if not known
   char **element_of_type = nullptr;
   const bigint *committee_step = nullptr; // timestep these values are of
 
-  bigint last_step = -1;        // of the last configuration that was judged
-  double last_energy_std = 0.0; // its uncertainty
+  bigint last_step = -1;         // of the last configuration that was judged
+  double last_uncertainty = 0.0; // its uncertainty
   bool file_ready = false;
   bool continued = false; // the state came from a restart file
   bool halted = false;
+
+  [[nodiscard]] Look look(MPI_Comm world, double cv) const;
+  [[nodiscard]] alrare::Sample sample(const Look &look, bigint step) const;
 };
+
+/// Rank 0 decides for all: sums over ranks need not be the same on each to the last bit.
+FixALSelect::Look FixALSelect::Impl::look(MPI_Comm world, double cv) const {
+  std::vector<double> values(member_energies, member_energies + n_members);
+  values.insert(values.end(),
+                {*energy_std, force_std ? *force_std : 0.0, force_max ? *force_max : 0.0, cv});
+  MPI_Bcast(values.data(), static_cast<int>(values.size()), MPI_DOUBLE, 0, world);
+  const double *const rest = &values[n_members];
+  return {{values.cbegin(), values.cend() - 4}, rest[0], rest[1], rest[2], rest[3]};
+}
+
+alrare::Sample FixALSelect::Impl::sample(const Look &look, bigint step) const {
+  const auto &energies = look.member_energies;
+  alrare::Sample sample{look.energy_std,
+                        std::accumulate(energies.begin(), energies.end(), 0.0) / n_members, look.cv,
+                        step};
+  if (options.judges_forces) {
+    sample.uncertainty = look.force_std;
+    sample.size = look.force_max;
+  }
+  return sample;
+}
 
 FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, arg) {
   if (narg < 5)
@@ -121,6 +153,11 @@ void FixALSelect::find_pair() {
   impl->member_energies = static_cast<double *>(impl->pair->extract("member_energies", dim));
   impl->element_of_type = static_cast<char **>(impl->pair->extract("element_of_type", dim));
   impl->committee_step = static_cast<bigint *>(impl->pair->extract("committee_step", dim));
+  impl->force_std = static_cast<double *>(impl->pair->extract("force_std", dim));
+  impl->force_max = static_cast<double *>(impl->pair->extract("force_max", dim));
+  if (impl->options.judges_forces && (!impl->force_std || !impl->force_max))
+    error->all(FLERR, "Fix al_select: uncertainty force: the pair style does not compute it; give "
+                      "it 'force_std yes' (pair_style nnp_ensemble force_std yes)");
   if (!members || !impl->energy_std || !impl->member_energies || !impl->element_of_type ||
       !impl->committee_step)
     error->all(FLERR, "Fix al_select: pair style nnp_ensemble and this fix are of different "
@@ -216,20 +253,15 @@ void FixALSelect::evaluate() {
     return; // the pair style left members out: there is nothing new to judge
   impl->last_step = step;
 
-  // rank 0 decides for all: sums over ranks need not be the same on each to the last bit
-  std::vector<double> energies(impl->member_energies, impl->member_energies + impl->n_members);
-  energies.push_back(*impl->energy_std);
-  energies.push_back(cv);
-  MPI_Bcast(energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE, 0, world);
-  const auto members_end = energies.cbegin() + impl->n_members;
-  impl->last_energy_std = energies[impl->n_members];
-  cv = energies[impl->n_members + 1];
-  const double mean = std::accumulate(energies.cbegin(), members_end, 0.0) / impl->n_members;
-
-  const auto verdict = impl->selection->judge({impl->last_energy_std, mean, cv},
-                                              [this] { return geometry_is_sound(); });
-  if (verdict == alrare::Verdict::selected)
-    write_candidate(energies.data(), cv);
+  const Look look = impl->look(world, cv);
+  const alrare::Sample sample = impl->sample(look, step);
+  impl->last_uncertainty = sample.uncertainty;
+  const auto verdict = impl->selection->judge(sample, [this] { return geometry_is_sound(); });
+  if (verdict == alrare::Verdict::selected) {
+    const std::vector<double> atoms = gather_atoms();
+    if (comm->me == 0)
+      write_candidate(atoms, look);
+  }
   halt_if_asked(verdict == alrare::Verdict::unphysical);
 }
 
@@ -256,11 +288,9 @@ bool FixALSelect::geometry_is_sound() const {
   return all_sound != 0;
 }
 
-/// Gather the atoms on rank 0 and append the frame. Collective.
-void FixALSelect::write_candidate(const double *member_energies, double cv) {
+/// Rows of `atom_width` of all atoms on rank 0, nothing on the others. Collective.
+std::vector<double> FixALSelect::gather_atoms() const {
   std::vector<double> mine(static_cast<std::size_t>(atom_width) * atom->nlocal);
-  const std::array<bool, 3> pbc = {domain->xperiodic != 0, domain->yperiodic != 0,
-                                   domain->zperiodic != 0};
   for (int i = 0; i < atom->nlocal; ++i) {
     double position[3] = {atom->x[i][0], atom->x[i][1], atom->x[i][2]};
     imageint image = atom->image[i];
@@ -269,7 +299,7 @@ void FixALSelect::write_candidate(const double *member_energies, double cv) {
     row[0] = static_cast<double>(atom->tag[i]);
     row[1] = atom->type[i];
     for (int k = 0; k < 3; ++k)
-      row[2 + k] = position[k] - (pbc[k] ? domain->boxlo[k] : 0.0);
+      row[2 + k] = position[k] - (domain->periodicity[k] ? domain->boxlo[k] : 0.0);
   }
 
   const int size = static_cast<int>(mine.size());
@@ -280,12 +310,14 @@ void FixALSelect::write_candidate(const double *member_energies, double cv) {
   std::vector<double> all(comm->me == 0 ? offsets.back() + sizes.back() : 0);
   MPI_Gatherv(mine.data(), size, MPI_DOUBLE, all.data(), sizes.data(), offsets.data(), MPI_DOUBLE,
               0, world);
-  if (comm->me != 0)
-    return;
+  return all;
+}
 
+/// Append a frame to the file.
+void FixALSelect::write_candidate(const std::vector<double> &atoms, const Look &look) const {
   std::vector<const double *> rows;
-  for (std::size_t i = 0; i < all.size(); i += atom_width)
-    rows.push_back(&all[i]);
+  for (std::size_t i = 0; i < atoms.size(); i += atom_width)
+    rows.push_back(&atoms[i]);
   std::sort(rows.begin(), rows.end(), [](const double *a, const double *b) { return a[0] < b[0]; });
 
   alrare::Frame frame;
@@ -293,15 +325,18 @@ void FixALSelect::write_candidate(const double *member_energies, double cv) {
     frame.species.emplace_back(impl->element_of_type[static_cast<int>(row[1])]);
     frame.positions.insert(frame.positions.end(), row + 2, row + atom_width);
   }
-  frame.pbc = pbc;
+  for (int k = 0; k < 3; ++k)
+    frame.pbc[k] = domain->periodicity[k] != 0;
   frame.cell = {domain->xprd, 0,          0,           domain->xy, domain->yprd, 0,
                 domain->xz,   domain->yz, domain->zprd};
   frame.step = update->ntimestep;
   if (!impl->options.cv_name.empty())
-    frame.cv = cv;
-  for (int m = 0; m < impl->n_members; ++m)
-    frame.member_energies.push_back(member_energies[m] * impl->to_eV);
-  frame.energy_std = impl->last_energy_std * impl->to_eV;
+    frame.cv = look.cv;
+  for (const double energy : look.member_energies)
+    frame.member_energies.push_back(energy * impl->to_eV);
+  frame.energy_std = look.energy_std * impl->to_eV;
+  if (impl->force_std)
+    frame.force_std = look.force_std * impl->to_eV;
   frame.threshold = *impl->selection->threshold() * impl->to_eV;
   try {
     impl->file.append(frame);
@@ -328,12 +363,17 @@ void FixALSelect::write_restart(FILE *fp) {
     return;
   const auto state = impl->selection->state();
   std::vector<double> values = {static_cast<double>(state.size()),
-                                static_cast<double>(impl->last_step), impl->last_energy_std,
-                                impl->options.cv_name.empty() ? 0.0 : 1.0};
+                                static_cast<double>(impl->last_step), impl->last_uncertainty,
+                                static_cast<double>(kind())};
   values.insert(values.end(), state.begin(), state.end());
   const int bytes = static_cast<int>(values.size() * sizeof(double));
   fwrite(&bytes, sizeof(int), 1, fp);
   fwrite(values.data(), sizeof(double), values.size(), fp);
+}
+
+/// What the state is of, in bits: 1 with a cv, 2 judged by the forces.
+int FixALSelect::kind() const {
+  return (impl->options.cv_name.empty() ? 0 : 1) + (impl->options.judges_forces ? 2 : 0);
 }
 
 void FixALSelect::restart(char *buffer) {
@@ -341,19 +381,23 @@ void FixALSelect::restart(char *buffer) {
   std::memcpy(header, buffer, sizeof header);
   std::vector<double> state(static_cast<std::size_t>(header[0]));
   std::memcpy(state.data(), buffer + sizeof header, state.size() * sizeof(double));
-  if ((header[3] != 0.0) == impl->options.cv_name.empty())
+  const int before = static_cast<int>(header[3]), now = kind();
+  const char *const advice = "use the same, or give the fix another ID to start anew";
+  if ((before & 1) != (now & 1))
+    error->all(FLERR, "Fix al_select: the run in the restart file was {} cv and this one is {}; {}",
+               before & 1 ? "with a" : "without a", now & 1 ? "with" : "without", advice);
+  if ((before & 2) != (now & 2))
     error->all(FLERR,
-               "Fix al_select: the run in the restart file was {} cv and this one is {}; "
-               "use the same, or give the fix another ID to start anew",
-               header[3] != 0.0 ? "with a" : "without a",
-               impl->options.cv_name.empty() ? "without" : "with");
+               "Fix al_select: the run in the restart file was judged by the uncertainty of {} and "
+               "this one is by that of {}; {}",
+               before & 2 ? "force" : "energy", now & 2 ? "force" : "energy", advice);
   try {
     impl->selection->restore(state);
   } catch (const std::runtime_error &problem) {
     error->all(FLERR, "Fix al_select: {}", problem.what());
   }
   impl->last_step = static_cast<bigint>(header[1]);
-  impl->last_energy_std = header[2];
+  impl->last_uncertainty = header[2];
   impl->continued = true;
 }
 
@@ -363,7 +407,7 @@ double FixALSelect::compute_vector(int index) {
   const auto &selection = *impl->selection;
   switch (index) {
   case 0:
-    return impl->last_energy_std;
+    return impl->last_uncertainty;
   case 1:
     return selection.threshold().value_or(0.0);
   case 2:

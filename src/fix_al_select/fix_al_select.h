@@ -13,6 +13,7 @@ FixStyle(al_select, FixALSelect);
 #include "fix.h"
 
 #include <memory>
+#include <vector>
 
 namespace LAMMPS_NS {
 
@@ -32,6 +33,7 @@ public:
 
 private:
   struct Impl;
+  struct Look;
   std::unique_ptr<Impl> impl;
 
   void find_pair();
@@ -40,7 +42,9 @@ private:
   void prepare_file();
   void evaluate();
   bool geometry_is_sound() const;
-  void write_candidate(const double *, double);
+  std::vector<double> gather_atoms() const;
+  void write_candidate(const std::vector<double> &, const Look &) const;
+  int kind() const;
   void halt_if_asked(bool);
 };
 

@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,11 @@ std::string first_failure(MPI_Comm world, const std::string &mine) {
   return text;
 }
 
+/// A maximum passes over what is not a number, and MPI's may keep it or not.
+double nan_as_infinity(double value) {
+  return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
+}
+
 std::string joined(int n, const char *const *words) {
   std::string text;
   for (int k = 0; k < n; ++k)
@@ -85,6 +91,7 @@ struct PairNNPEnsemble::Impl {
   double to_lammps = 1.0; // eV -> energy units of the run
   double energy_std = 0.0;
   double force_std = 0.0;
+  double force_max = 0.0;
   std::vector<double> member_energies; // (M) whole system, units of the run
   int n_members = 0;
   bigint committee_step = -1;
@@ -188,7 +195,7 @@ void PairNNPEnsemble::load(const char *path, int n_names, char **names) {
 
   impl->n_members = model.members;
   impl->member_energies.assign(model.members, 0.0);
-  impl->energy_std = impl->force_std = 0.0;
+  impl->energy_std = impl->force_std = impl->force_max = 0.0;
   impl->committee_step = -1;
   choose_forces();
   impl->builder = std::make_unique<alrare::NeighborhoodBuilder>(
@@ -419,7 +426,7 @@ void PairNNPEnsemble::tally_virial() {
 }
 
 /* ----------------------------------------------------------------------
-   of each atom sqrt(sum_m |F_m - mean F|^2 / (M - 1) / 3), and the largest
+   of each atom sqrt(sum_m |F_m - mean F|^2 / (M - 1) / 3), and the largest; the largest |mean F|
 ------------------------------------------------------------------------- */
 
 void PairNNPEnsemble::reduce_force_std() {
@@ -444,18 +451,22 @@ void PairNNPEnsemble::reduce_force_std() {
     for (int k = 0; k < 3 * nlocal; k++)
       impl->sum_forces[k] += forces[m][k];
   }
-  double largest = 0.0;
+  double mine[2] = {0.0, 0.0}, largest[2]; // deviation, norm
   for (int i = 0; i < nlocal && members > 1; i++) {
-    double squares = 0.0;
-    for (int m = 0; m < members; m++)
-      for (int k = 3 * i; k < 3 * i + 3; k++) {
-        const double off = forces[m][k] - impl->sum_forces[k] / members;
-        squares += off * off;
-      }
+    double squares = 0.0, norm = 0.0;
+    for (int k = 3 * i; k < 3 * i + 3; k++) {
+      const double mean = impl->sum_forces[k] / members;
+      norm += mean * mean;
+      for (int m = 0; m < members; m++)
+        squares += (forces[m][k] - mean) * (forces[m][k] - mean);
+    }
     impl->atom_force_std[i] = impl->to_lammps * std::sqrt(squares / (members - 1) / 3.0);
-    largest = std::max(largest, impl->atom_force_std[i]);
+    mine[0] = std::max(mine[0], nan_as_infinity(impl->atom_force_std[i]));
+    mine[1] = std::max(mine[1], nan_as_infinity(impl->to_lammps * std::sqrt(norm)));
   }
-  MPI_Allreduce(&largest, &impl->force_std, 1, MPI_DOUBLE, MPI_MAX, world);
+  MPI_Allreduce(mine, largest, 2, MPI_DOUBLE, MPI_MAX, world);
+  impl->force_std = largest[0];
+  impl->force_max = largest[1];
 }
 
 int PairNNPEnsemble::pack_reverse_comm(int n, int first, double *buf) {
@@ -477,8 +488,10 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
   dim = strcmp(name, "member_energies") == 0 ? 1 : 0;
   if (strcmp(name, "energy_std") == 0)
     return &impl->energy_std;
-  if (strcmp(name, "force_std") == 0)
-    return &impl->force_std;
+  if (strcmp(name, "force_std") == 0) // null: not known
+    return impl->options.force_std ? &impl->force_std : nullptr;
+  if (strcmp(name, "force_max") == 0)
+    return impl->options.force_std ? &impl->force_max : nullptr;
   if (strcmp(name, "member_energies") == 0)
     return impl->member_energies.data();
   if (strcmp(name, "n_members") == 0)

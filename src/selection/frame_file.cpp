@@ -75,6 +75,8 @@ std::string extended_xyz(const Frame &frame) {
     text += " cv=" + number(*frame.cv);
   text += " member_energies=\"" + joined(frame.member_energies, "%.8f") + "\"";
   text += " energy_std=" + number(frame.energy_std);
+  if (frame.force_std)
+    text += " force_std=" + number(*frame.force_std);
   text += " threshold=" + number(frame.threshold) + "\n";
   for (std::size_t i = 0; i < frame.species.size(); ++i) {
     text += frame.species[i];

@@ -23,7 +23,8 @@ struct Frame {
   std::optional<double> cv;     ///< collective variable, its own unit
   std::vector<double> member_energies; ///< (M), eV
   double energy_std = 0.0;             ///< eV
-  double threshold = 0.0;              ///< eV
+  std::optional<double> force_std;     ///< largest of an atom, eV/Å; none if it is not known
+  double threshold = 0.0;              ///< eV, or eV/Å for one of the forces
 };
 
 /// The text of one frame. There is no `energy` key: a candidate has no label yet, and ASE would

@@ -168,9 +168,85 @@ TEST("a restored selection goes on bit for bit") {
 TEST("foreign states are refused") {
   Selection selection(fixed_threshold(1.0));
   for (const auto &state :
-       {std::vector<double>{}, std::vector<double>(7, 2.0), std::vector<double>(8, 1.0)})
+       {std::vector<double>{}, std::vector<double>(7, 2.0), std::vector<double>(11, 2.0)})
     CHECK_THROWS(selection.restore(state),
                  "the saved state of the selection is damaged or foreign");
+  CHECK_THROWS(selection.restore(std::vector<double>(7, 1.0)), "of an older alrare (version 1");
+}
+
+namespace {
+
+SelectionSettings relative(double factor, double floor) {
+  SelectionSettings settings;
+  settings.relative = {factor, floor};
+  return settings;
+}
+
+} // namespace
+
+TEST("a relative threshold grows with the energy since the first look") {
+  Selection selection(relative(0.1, 1.0));
+  CHECK(selection.judge({0.1, -50.0}, sound) == Verdict::below); // not above 0.1 * floor
+  CHECK(*selection.threshold() == 0.1);
+  CHECK(selection.judge({0.3, -46.0}, sound) == Verdict::below); // 4 eV of strain
+  CHECK(std::abs(*selection.threshold() - 0.4) < 1e-14);
+  CHECK(selection.judge({0.3, -54.0}, sound) == Verdict::below); // its size, whatever the sign
+  CHECK(selection.judge({0.41, -46.0}, sound) == Verdict::selected);
+  CHECK(selection.judge({0.3, -48.0}, sound) == Verdict::selected);
+  CHECK(selection.above() == 2 && std::abs(selection.mean() - 0.282) < 1e-14);
+}
+
+TEST("a first look that is not a number is not the origin of the energy") {
+  Selection selection(relative(0.1, 1.0));
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(selection.judge({0.1, nan}, sound) == Verdict::unphysical);
+  CHECK(selection.judge({0.1, -50.0}, sound) == Verdict::below);
+  CHECK(*selection.threshold() == 0.1);
+}
+
+TEST("a size that is given takes the place of the energy difference") {
+  Selection selection(relative(0.1, 0.5));
+  CHECK(selection.judge({0.25, -50.0, 0.0, 0, 3.0}, sound) == Verdict::below);
+  CHECK(selection.judge({0.25, -10.0, 0.0, 1, 2.0}, sound) == Verdict::selected);
+  CHECK(selection.judge({0.04, -10.0, 0.0, 2, 0.1}, sound) == Verdict::below); // the floor
+  const double inf = std::numeric_limits<double>::infinity();
+  CHECK(selection.judge({0.25, -10.0, 0.0, 3, inf}, sound) == Verdict::unphysical);
+}
+
+TEST("enough steps after the last chosen one make up for both gaps") {
+  auto settings = fixed_threshold(0.0);
+  settings.energy_gap = settings.cv_gap = 1.0;
+  settings.gap_steps = 5;
+  Selection selection(settings);
+  CHECK(selection.judge({1.0, 0.0, 0.0, 10}, sound) == Verdict::selected);
+  CHECK(selection.judge({1.0, 0.0, 0.0, 14}, sound) == Verdict::too_similar);
+  CHECK(selection.judge({1.0, 0.0, 0.0, 15}, sound) == Verdict::selected);
+  CHECK(selection.judge({1.0, 9.0, 9.0, 16}, sound) == Verdict::selected); // the gaps still count
+  CHECK(selection.judge({1.0, 0.0, 0.0, 20}, sound) == Verdict::too_similar); // after the last one
+  CHECK(selection.judge({1.0, 0.0, 0.0, 21}, sound) == Verdict::selected);
+}
+
+TEST("a restored relative selection goes on bit for bit") {
+  auto settings = relative(0.3, 0.2);
+  settings.energy_gap = 0.5;
+  settings.gap_steps = 7;
+  const auto sample = [](int i) {
+    return Sample{std::abs(std::sin(1.7 * i)) / 3.0, 2.0 + std::cos(0.9 * i), 0.0, 3 * i};
+  };
+  for (const int cut : {0, 1, 20}) {
+    Selection uncut(settings), first(settings), second(settings);
+    for (int i = 0; i < cut; ++i)
+      first.judge(sample(i), sound);
+    second.restore(first.state());
+    CHECK(second.threshold() == first.threshold());
+    for (int i = 0; i < 60; ++i) {
+      const auto verdict = uncut.judge(sample(i), sound);
+      if (i >= cut)
+        CHECK(second.judge(sample(i), sound) == verdict);
+    }
+    CHECK(uncut.selected() > 2 && uncut.too_similar() > 0);
+    CHECK(second.state() == uncut.state());
+  }
 }
 
 TEST("settings out of range are named") {
@@ -190,6 +266,25 @@ TEST("settings out of range are named") {
                "upper = 1: must be larger than the threshold");
   CHECK_THROWS(with([](auto &s) { s.threshold = s.upper_sigma = 9; }),
                "upper sigma needs an adaptive threshold; give upper as a number");
+  CHECK_THROWS(with([](auto &s) { s.gap_steps = -1; }), "gap_steps = -1: must be >= 0");
+  CHECK_THROWS(with([](auto &s) { s.relative = {0, 1}; }), "threshold relative X = 0: must be > 0");
+  CHECK_THROWS(with([](auto &s) { s.relative = {1, -2}; }),
+               "threshold relative floor = -2: must be > 0");
+  CHECK_THROWS(with([](auto &s) {
+                 s.relative = {1, 1};
+                 s.threshold = 1;
+               }),
+               "threshold: expected a fixed or a relative one, got both");
+  CHECK_THROWS(with([](auto &s) {
+                 s.relative = {2, 3};
+                 s.upper = 6;
+               }),
+               "upper = 6: must be larger than the smallest relative threshold");
+  CHECK_THROWS(with([](auto &s) {
+                 s.relative = {1, 1};
+                 s.upper_sigma = 9;
+               }),
+               "upper sigma needs an adaptive threshold");
 }
 
 namespace {
@@ -220,6 +315,9 @@ TEST("frames are extended xyz") {
             "member_energies=\"-1.00000000 -1.50000000\" energy_std=0.25 threshold=0.125\n"
             "O 0.0000000000 0.0000000000 0.0000000000\n",
             0) == 0);
+  frame.force_std = 0.75;
+  CHECK(alrare::extended_xyz(frame).find("energy_std=0.25 force_std=0.75 threshold=0.125\n") !=
+        std::string::npos);
   frame.cv = 1.5;
   frame.pbc = {true, false, true};
   frame.cell = {9, 0, 0, 1, 8, 0, 0, 0, 7};

@@ -52,6 +52,12 @@ RUNS = {  # words of the input, keywords of the pair style, ranks, threads
     "mean": ({**PLAIN, "after": PICK}, "", 1, "1"),
     "force_std": ({**HYBRID, "after": LJ + SPREAD}, "force_std yes", 2, "1"),
     "every": ({**PLAIN, "after": PICK}, "forces best every 4", 1, "2"),
+    "forces judged": (
+        {**PLAIN, "after": PICK.replace("adaptive 3 0.5", "relative 1e-3 0.1 uncertainty force")},
+        "force_std yes",
+        2,
+        "1",
+    ),
     "empty rank": (
         {**HYBRID, "after": LJ + SPREAD, "processors": "processors 1 1 2"},
         "force_std yes",

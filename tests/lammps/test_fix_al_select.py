@@ -1,9 +1,11 @@
 """fix al_select inside a real lmp: what is chosen, written, restarted, refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from alrare.cli import main
 from alrare.ensemble import load_ensemble, random_ensemble
 from alrare.lammps_input import write_data_file
 from alrare.torchscript import export_torchscript
@@ -33,7 +35,7 @@ variable d equal f_pull[6]
 """
 AGAIN = """
 read_restart half.restart
-pair_style nnp_ensemble
+pair_style {pair_style}
 pair_coeff * * {model} H C
 group head id 1
 group tail id 6
@@ -46,6 +48,18 @@ PICK = (
     "fix pick all al_select 1 candidates.extxyz threshold adaptive 20 1.0"
     " cv v_d 0.002 energy 0.001 max 30 min_distance 0.1\n"
 )
+FORCED = "nnp_ensemble force_std yes"
+UNCAPPED = PICK.replace("max 30", "max 99")
+PICKS = {
+    "energy": (PICK, "nnp_ensemble"),
+    "force": (PICK.replace("cv", "uncertainty force cv"), FORCED),
+    "relative": (UNCAPPED.replace("adaptive 20 1.0", "relative 50 0.055"), "nnp_ensemble"),
+    "relative force": (
+        UNCAPPED.replace("adaptive 20 1.0", "relative 0.06 0.01 uncertainty force gap_steps 6"),
+        FORCED,
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", PICKS)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +129,12 @@ COUNT = "print '$(f_pick) $(f_pick[1]) $(f_pick[2]) $(f_pick[3]) $(f_pick[4]) $(
 )
 
 
+def record(quantities, every=1):
+    """Print quantities to values.txt, all digits, after the step."""
+    shown = " ".join(f"$({quantity}:%.17g)" for quantity in quantities)
+    return f"fix show all print {every} '$(step) {shown}' file values.txt screen no\n"
+
+
 def papers_selection(member_energies, cv, n, k, energy_gap, cv_gap, cap):
     """Sections 2.3.2 and 2.3.3 of the paper, in numpy."""
     uq = member_energies.std(axis=1, ddof=1)
@@ -136,8 +156,7 @@ def test_selection_is_what_the_paper_describes(simulate, tmp_path, cap):
         PULL
         + PICK.replace("max 30", f"max {cap}")
         + "compute uq all pair nnp_ensemble\n"
-        + "fix show all print 1 '$(step) $(v_d:%.17g) $(c_uq[3]:%.17g) $(c_uq[4]:%.17g)"
-        + " $(c_uq[5]:%.17g)' file values.txt screen no\n"
+        + record(["v_d", "c_uq[3]", "c_uq[4]", "c_uq[5]"])
         + "run 200\n"
         + COUNT
     )
@@ -156,6 +175,88 @@ def test_selection_is_what_the_paper_describes(simulate, tmp_path, cap):
         assert frame.info["cv"] == pytest.approx(values[i, 1], rel=1e-9)
         assert frame.info["energy_std"] == pytest.approx(uq[i], rel=1e-8)
         assert frame.info["threshold"] == pytest.approx(threshold, rel=1e-9)
+
+
+def test_forces_are_judged_by_the_largest_spread_of_an_atom(simulate, tmp_path):
+    quantities = ["v_d", "c_uq[3]", "c_uq[4]", "c_uq[5]", "c_uq[2]", "c_uq[1]"]
+    pick, pair = PICKS["force"]
+    show = "compute uq all pair nnp_ensemble\n" + record(quantities)
+    simulate(PULL + pick + show + "run 120\n" + COUNT, pair=pair)
+    values = np.loadtxt(tmp_path / "values.txt")
+    force_std = values[:, 5]
+    frames = chosen(tmp_path)
+    threshold = force_std[:20].mean() + force_std[:20].std(ddof=1)
+    assert counters(tmp_path)[1:3] == pytest.approx([force_std[-1], threshold], rel=1e-12)
+    picked = []
+    for i in range(20, len(values)):
+        differs = [
+            abs(values[i, 2:5].mean() - values[k, 2:5].mean()) > 0.001
+            and abs(values[i, 1] - values[k, 1]) > 0.002
+            for k in picked
+        ]
+        if force_std[i] > threshold and all(differs) and len(picked) < 30:
+            picked.append(i)
+    assert steps(frames) == picked and len(picked) > 3
+    for frame, i in zip(frames, picked, strict=True):
+        assert frame.info["force_std"] == pytest.approx(force_std[i], rel=1e-8)
+        assert frame.info["energy_std"] == pytest.approx(values[i, 6], rel=1e-8)
+        assert frame.info["threshold"] == pytest.approx(threshold, rel=1e-9)
+
+
+def test_a_relative_threshold_follows_the_strain_energy(simulate, tmp_path):
+    pick = (
+        "fix pick all al_select 2 candidates.extxyz threshold relative 50 0.055 energy 0 max 99"
+        " min_distance 0\n"
+    )
+    show = "compute uq all pair nnp_ensemble\n" + record(
+        ["f_pick[2]", "c_uq[3]", "c_uq[4]", "c_uq[5]"], every=2
+    )
+    simulate(PULL + "run 3\n" + pick + show + "run 81\n")
+    values = np.loadtxt(tmp_path / "values.txt")
+    assert values[0, 0] == 4  # the first look
+    energy, energy_std = values[:, 2:].mean(axis=1), values[:, 2:].std(axis=1, ddof=1)
+    threshold = 50 * np.maximum(np.abs(energy - energy[0]), 0.055)
+    np.testing.assert_allclose(values[:, 1], threshold, rtol=1e-9)
+    assert threshold[0] < threshold.max()
+    above = energy_std > threshold
+    frames = chosen(tmp_path)
+    assert steps(frames) == values[above, 0].astype(int).tolist()
+    assert 0 < above.sum() < len(above)
+    written = [frame.info["threshold"] for frame in frames]
+    np.testing.assert_allclose(written, threshold[above], rtol=1e-9)
+
+
+def test_a_relative_threshold_of_forces_follows_the_largest_mean_force(simulate, tmp_path, models):
+    pick = (
+        "fix pick all al_select 10 candidates.extxyz threshold relative 1e-3 0.01"
+        " uncertainty force energy 0 min_distance 0\n"
+    )
+    simulate(PULL + pick + "run 100\n", pair=FORCED)
+    frames = chosen(tmp_path)
+    assert len(frames) == 11
+    forces = load_ensemble(models[3].with_suffix(".safetensors")).evaluate(frames).forces
+    largest = [np.linalg.norm(force.mean(axis=0), axis=1).max() for force in forces]
+    written = [frame.info["threshold"] for frame in frames]
+    assert min(largest) < 0.01 < max(largest)
+    np.testing.assert_allclose(written, 1e-3 * np.maximum(largest, 0.01), rtol=1e-4)
+
+
+def test_gap_steps_let_frames_through_that_the_gaps_hold_back(simulate, tmp_path):
+    pick = "fix pick all al_select 1 candidates.extxyz threshold value 0 cv v_d 50 min_distance 0"
+    pick += " gap_steps {}\n"
+    for wait, expected in ((0, [0]), (15, [0, 15, 30, 45])):
+        simulate(PULL + pick.format(wait) + "run 50\n")
+        assert steps(chosen(tmp_path)) == expected
+
+
+def test_a_variable_that_is_not_finite_is_unphysical(simulate, tmp_path):
+    simulate(
+        "variable d equal exp(1000)\n"
+        "fix pick all al_select 1 candidates.extxyz threshold value 0 cv v_d 0 halt upper\n"
+        "run 5\n" + COUNT
+    )
+    assert chosen(tmp_path) == []
+    assert counters(tmp_path)[[0, 5, 7]].tolist() == [0, 0, 1]
 
 
 def test_a_frame_and_its_energies_belong_to_the_same_instant(simulate, tmp_path, models):
@@ -202,11 +303,14 @@ def test_periodic_frames_are_wrapped_and_keep_their_energies(simulate, tmp_path,
         assert scaled.min() > -1e-8 and scaled.max() < 1 + 1e-8
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_any_number_of_ranks_selects_the_same(simulate, tmp_path, ranks):
-    simulate(PULL + PICK + "run 80\n" + COUNT)
+@pytest.mark.parametrize(
+    ("ranks", "kind"), [(2, "energy"), (4, "energy"), (2, "force"), (4, "relative force")]
+)
+def test_any_number_of_ranks_selects_the_same(simulate, tmp_path, ranks, kind):
+    pick, pair = PICKS[kind]
+    simulate(PULL + pick + "run 80\n" + COUNT, pair=pair)
     alone, alone_counts = chosen(tmp_path), counters(tmp_path)
-    simulate(PULL + PICK + "run 80\n" + COUNT, ranks=ranks)
+    simulate(PULL + pick + "run 80\n" + COUNT, ranks=ranks, pair=pair)
     together = chosen(tmp_path)
     assert len(alone) > 3
     assert steps(together) == steps(alone)
@@ -216,14 +320,16 @@ def test_any_number_of_ranks_selects_the_same(simulate, tmp_path, ranks):
         np.testing.assert_allclose(a.positions, b.positions, atol=1e-4)
 
 
+@every_kind
 @pytest.mark.parametrize("cut", [12, 60])
-def test_a_run_cut_in_two_selects_what_the_uncut_one_does(simulate, tmp_path, cut):
-    simulate(PULL + PICK + f"run {cut}\nrun {120 - cut}\n" + COUNT)
+def test_a_run_cut_in_two_selects_what_the_uncut_one_does(simulate, tmp_path, cut, kind):
+    pick, pair = PICKS[kind]
+    simulate(PULL + pick + f"run {cut}\nrun {120 - cut}\n" + COUNT, pair=pair)
     uncut, uncut_counts = chosen(tmp_path), counters(tmp_path)
     assert steps(uncut)[0] < 60 < steps(uncut)[-1]
     # the first half runs on after its restart file, as one that is killed later does
-    simulate(PULL + PICK + f"run {cut}\nwrite_restart half.restart\nrun 40\n")
-    simulate(PICK + f"run {120 - cut}\n" + COUNT, setup=AGAIN)
+    simulate(PULL + pick + f"run {cut}\nwrite_restart half.restart\nrun 40\n", pair=pair)
+    simulate(pick + f"run {120 - cut}\n" + COUNT, setup=AGAIN, pair=pair)
     assert steps(chosen(tmp_path)) == steps(uncut)
     np.testing.assert_allclose(counters(tmp_path), uncut_counts, rtol=1e-5)
 
@@ -240,6 +346,8 @@ def test_a_restart_refuses_another_kind_of_selection(simulate):
     simulate(PULL + PICK + "run 0\nwrite_restart half.restart\n")
     printed = simulate(PICK.replace("cv v_d 0.002", "") + "run 0\n", setup=AGAIN, fails=True)
     assert "the run in the restart file was with a cv and this one is without" in printed
+    printed = simulate(PICKS["force"][0] + "run 0\n", setup=AGAIN, pair=FORCED, fails=True)
+    assert "was judged by the uncertainty of energy and this one is by that of force" in printed
 
 
 def test_a_fresh_start_overwrites(simulate, tmp_path):
@@ -249,16 +357,25 @@ def test_a_fresh_start_overwrites(simulate, tmp_path):
     assert len(set(steps(frames))) == len(frames) > 0
 
 
-def test_units_real_give_the_same_file(simulate, tmp_path):
-    pick = "fix pick all al_select 1 candidates.extxyz threshold value {} energy {}\nrun 0\n"
-    simulate(pick.format(0.1, 0.01) + COUNT)
+@pytest.mark.parametrize(
+    "more",
+    ["threshold value {}", "threshold value {} uncertainty force", "threshold relative 1 {}"],
+)
+def test_units_real_give_the_same_file(simulate, tmp_path, more):
+    pick = f"fix pick all al_select 1 candidates.extxyz {more} energy {{}}\nrun 0\n"
+    simulate(pick.format(0.01, 0.01) + COUNT, pair=FORCED)
     [metal], counts = chosen(tmp_path), counters(tmp_path)
     kcal = 1 / KCAL_PER_MOL
-    simulate(pick.format(0.1 * kcal, 0.01 * kcal) + COUNT, setup=SYSTEM.replace("metal", "real"))
+    simulate(
+        pick.format(0.01 * kcal, 0.01 * kcal) + COUNT,
+        setup=SYSTEM.replace("metal", "real"),
+        pair=FORCED,
+    )
     [real] = chosen(tmp_path)
     np.testing.assert_allclose(real.positions, metal.positions)
-    for key in ("member_energies", "energy_std", "threshold"):
+    for key in ("member_energies", "energy_std", "force_std", "threshold"):
         np.testing.assert_allclose(real.info[key], metal.info[key], rtol=1e-6)
+    assert metal.info["threshold"] == pytest.approx(0.01)
     assert counters(tmp_path)[1] == pytest.approx(counts[1] * kcal, rel=1e-6)
 
 
@@ -269,16 +386,57 @@ def test_hybrid_overlay_selects_what_the_pair_style_alone_does(simulate, tmp_pat
     assert steps(chosen(tmp_path)) == alone != []
 
 
-def test_rerun_of_the_trajectory_selects_what_the_run_did(simulate, tmp_path):
+@every_kind
+def test_rerun_of_the_trajectory_selects_what_the_run_did(simulate, tmp_path, kind):
+    pick, pair = PICKS[kind]
     simulate(
-        PULL + PICK + "dump all all custom 1 all.dump id type x y z\n"
+        PULL + pick + "dump all all custom 1 all.dump id type x y z\n"
         "dump_modify all format float %.17g\nrun 40\nunfix pull\n"
         "variable d equal sqrt((xcm(head,x)-xcm(tail,x))^2+(xcm(head,y)-xcm(tail,y))^2"
         "+(xcm(head,z)-xcm(tail,z))^2)\n"
-        + PICK.replace("candidates", "again")
-        + "rerun all.dump dump x y z\n"
+        + pick.replace("candidates", "again")
+        + "rerun all.dump dump x y z\n",
+        pair=pair,
     )
     assert steps(chosen(tmp_path, "again.extxyz")) == steps(chosen(tmp_path)) != []
+
+
+SELECT_OPTIONS = {
+    "energy": "--screening-steps 20 --sigma 1 --max 30",
+    "relative force": "--relative 0.06 --relative-floor 0.01 --uncertainty force --gap-steps 6"
+    " --max 99",
+}
+
+
+@pytest.mark.parametrize("kind", SELECT_OPTIONS)
+def test_alrare_select_picks_from_the_dump_what_the_run_did(
+    simulate, tmp_path, models, kind, capsys
+):
+    pick, pair = PICKS[kind]
+    simulate(
+        PULL + pick + "dump all all extxyz 1 all.extxyz\n"
+        "dump_modify all element H C sort id vel no forces no\n"
+        "dump_modify all format line '%s %.17g %.17g %.17g'\nrun 100\n" + COUNT,
+        pair=pair,
+    )
+    model = models[3].with_suffix(".safetensors")
+    arguments = ["select", str(tmp_path / "all.extxyz"), str(model), "--atoms", "1", "6"]
+    arguments += ["-o", str(tmp_path / "again.extxyz"), "--distance-gap", "0.002", "-q", "--json"]
+    arguments += ["--energy-gap", "0.001", "--min-distance", "0.1", *SELECT_OPTIONS[kind].split()]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    frames, again = chosen(tmp_path), chosen(tmp_path, "again.extxyz")
+    assert steps(again) == steps(frames) == told["steps"] != []
+    counts, verdicts = counters(tmp_path), told["verdicts"]
+    assert [verdicts[key] for key in ("selected", "too_similar", "unphysical")] == counts[
+        [0, 6, 7]
+    ].tolist()
+    assert told["threshold"] == pytest.approx(counts[2], rel=1e-4)
+    for a, b in zip(frames, again, strict=True):
+        assert a.info.keys() == b.info.keys()
+        np.testing.assert_allclose(a.positions, b.positions, atol=1e-7)
+        for key in a.info:
+            np.testing.assert_allclose(b.info[key], a.info[key], rtol=1e-4)
 
 
 def test_a_variable_of_a_compute_is_current_on_every_look(simulate, tmp_path):
@@ -347,7 +505,17 @@ PICKED = "fix pick all al_select 1 candidates.extxyz "
         ("fix pick all al_select x c.extxyz", "Expected integer parameter instead of 'x'"),
         ("fix pick some al_select 1 c.extxyz", "expected group all"),
         (PICKED + "limit value 1", "unknown keyword 'limit'; the keywords are threshold"),
-        (PICKED + "threshold 0.1", "threshold: expected adaptive or value, got '0.1'"),
+        (PICKED + "threshold 0.1", "threshold: expected adaptive, value or relative, got '0.1'"),
+        (PICKED + "threshold relative 0.1", "expected the smallest size after '0.1', got the end"),
+        (PICKED + "threshold relative 0 1", "threshold relative X = 0: must be > 0"),
+        (PICKED + "threshold relative 1 0", "threshold relative floor = 0: must be > 0"),
+        (PICKED + "threshold relative 1 2 upper 2", "larger than the smallest relative threshold"),
+        (
+            PICKED + "threshold relative 1 2 upper sigma 9",
+            "upper sigma needs an adaptive threshold",
+        ),
+        (PICKED + "uncertainty forces", "uncertainty: expected energy or force, got 'forces'"),
+        (PICKED + "gap_steps -1", "gap_steps = -1: must be >= 0"),
         (PICKED + "threshold value", "expected the threshold after 'value', got the end of the"),
         (PICKED + "threshold value -1", "threshold = -1: must be >= 0"),
         (PICKED + "threshold value abc", "Expected floating point parameter instead of 'abc'"),
@@ -390,6 +558,10 @@ def test_other_units_are_refused_by_name(simulate):
             " pair style is zero",
         ),
         (PICKED + "min_distance 5.2\n", "must not exceed the cutoff of the model"),
+        (
+            PICKED + "uncertainty force\n",
+            "uncertainty force: the pair style does not compute it; give it 'force_std yes'",
+        ),
         (
             "fix pick all al_select 1 no/folder/c.extxyz\n",
             "no/folder/c.extxyz: cannot be written (No such file or directory)",

@@ -51,6 +51,9 @@ screening_steps = 20
 energy_gap = 0.01
 max_per_pull = 6
 max_per_iteration = 6
+around_break = 6
+before = 100
+after = 50
 
 [run]
 workers = 2

@@ -66,6 +66,7 @@ def check_results(campaign) -> None:
     assert all(row["n_pulls"] == 2 for row in results["iterations"])
     for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):
         assert (campaign.run / name).stat().st_size > 0
+    assert all(row["convergence"]["around_break"]["n_frames"] == 6 for row in (first, second))
     for iteration in ("iter_000", "iter_001"):
         for name in ("ensemble.safetensors", "ensemble.pt", "metrics.json", "dataset.json"):
             assert (campaign.run / iteration / name).stat().st_size > 0
@@ -153,3 +154,43 @@ def test_initial_data_can_be_thinned_and_training_can_start_warm(campaign) -> No
         for name in ("iter_000", "iter_001")
     ]
     assert starts[0] == "" and starts[1] != ""
+
+
+def with_stop(campaign, force_error: float) -> None:
+    text = campaign.config.read_text().replace("iterations = 1", "iterations = 3", 1)
+    limits = f"tolerance = 100.0\nenergy_error = 100.0\nforce_error = {force_error}\n"
+    campaign.config.write_text(f"{text}\n[stop]\niterations = 1\n{limits}")
+
+
+@pytest.mark.timeout(600)
+def test_a_settled_energy_ends_the_campaign_only_when_labels_confirm_it(campaign) -> None:
+    with_stop(campaign, force_error=1e-6)
+    campaign.config.write_text(campaign.config.read_text().replace("= 3", "= 2", 1))
+    output = finish(campaign)
+    rows = json.loads((campaign.run / "results.json").read_text())["iterations"]
+    assert [row["convergence"]["settled"] for row in rows] == [False, True, True]
+    assert not any(row["convergence"]["converged"] for row in rows)
+    assert "NOT converged in 2 iterations" in output
+    text = campaign.config.read_text()
+    campaign.config.write_text(text.replace("force_error = 1e-06", "force_error = 100.0"))
+    output = finish(campaign)  # the same labels, other limits: nothing is computed again
+    assert "finished, converged" in output
+
+
+@pytest.mark.timeout(600)
+def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
+    finish(campaign)
+    before = calls(campaign.record)
+    text = campaign.config.read_text()
+    other = text.replace('name = "ethane"', f'name = "second"\nreference = "{campaign.run}"')
+    campaign.config.write_text(other.replace("seeds = [1, 2]", "seeds = [1, 2, 3]"))
+    finish(campaign)
+    run = campaign.run.parent / "second"
+    results = json.loads((run / "results.json").read_text())
+    assert results["reference"]["n_pulls"] == 3
+    for part in ("data/trajectory.extxyz", "pull_1/work.dat", "pull_2/work.dat"):
+        mine, theirs = run / "reference" / part, campaign.run / "reference" / part
+        assert mine.read_bytes() == theirs.read_bytes()
+    again = calls(campaign.record)
+    pull_steps, new_labels = 222, 50
+    assert again.total() - before.total() < pull_steps + new_labels  # one pull, not three and MD

@@ -56,6 +56,15 @@ def test_spread_prefers_the_most_unlike_at_equal_distance(tmp_path: Path) -> Non
     assert {step for step, _ in _steps(choose(files, maximum=2, strategy="spread"))} == {0, 3}
 
 
+def test_what_came_long_after_the_break_is_not_taken(tmp_path: Path) -> None:
+    files = [
+        _pull(tmp_path / "a.extxyz", [100, 200, 300], [6.0, 6.5, 7.0]),
+        _pull(tmp_path / "b.extxyz", [100, 200, 300], [6.0, 6.5, 7.0]),
+    ]
+    chosen = choose(files, maximum=9, strategy="spread", last_steps=[200, None])
+    assert _steps(chosen) == [(100, 0), (100, 1), (200, 0), (200, 1), (300, 1)]
+
+
 def test_spread_never_takes_a_frame_twice(tmp_path: Path) -> None:
     files = [_pull(tmp_path / "a.extxyz", list(range(9)), [7.0] * 9)]
     assert len(set(_steps(choose(files, maximum=8, strategy="spread")))) == 8

@@ -17,7 +17,7 @@ from ase.build import molecule
 from ase.io import write
 
 COMMANDS = ("run", "reference", "status", "report", "train", "evaluate", "label", "smd")
-COMMANDS += ("check", "validate", "template", "schema")
+COMMANDS += ("select", "check", "validate", "template", "schema")
 
 
 @pytest.fixture

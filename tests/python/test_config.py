@@ -41,6 +41,18 @@ def test_the_recipe_sets_what_is_not_given() -> None:
         ({"iteration": 3}, ("iteration", "unknown key", "al.toml")),
         ({"select": {"sgima": 3}}, ("sgima", "unknown key", "[select]")),
         ({"select": {"sigma": -1}}, ("sigma = -1", "greater than 0", "[select]")),
+        ({"select": {"relative": 0.1}}, ("relative and relative_floor go together", "al.toml")),
+        (
+            {"select": {"relative": 0.1, "relative_floor": 1, "threshold": 2}},
+            ("threshold and relative exclude each other",),
+        ),
+        ({"select": {"threshold": 2, "upper": 2}}, ("upper = 2", "larger than the threshold")),
+        (
+            {"select": {"relative": 0.5, "relative_floor": 2, "upper": 1}},
+            ("upper = 1", "larger than the threshold, which is at least 1"),
+        ),
+        ({"select": {"uncertainty": "forces"}}, ("uncertainty = 'forces'", "'energy' or 'force'")),
+        ({"select": {"gap_steps": -1}}, ("gap_steps = -1", "greater than or equal to 0")),
         ({"pull": {"rate": 0.0}}, ("rate = 0.0", "greater than 0", "[pull]")),
         ({"pull": {"atoms": [1, 1]}}, ("two pulled atoms must differ",)),
         ({"pull": {"seeds": [1, 1]}}, ("every seed must be different",)),

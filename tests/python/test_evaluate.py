@@ -2,20 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from alrare.accuracy import frame_errors
 from alrare.ensemble import random_ensemble
 from alrare.errors import AlrareError
-from alrare.evaluate import break_index, evaluate, frame_errors
-from alrare.frames import labelled
+from alrare.evaluate import Evaluation, evaluate
+from alrare.frames import label_of, labelled
+from alrare.observables import Observables, find_break
 from ase import Atoms
 from ase.build import molecule
-
-HEADER = (
-    "# step distance/angstrom target/angstrom force/(eV/angstrom) work/eV potential_energy/eV"
-    " temperature/K\n"
-)
 
 
 @pytest.fixture
@@ -47,10 +45,21 @@ def _with_labels(model: Path, frames: list[Atoms], shift: np.ndarray) -> list[At
     ]
 
 
-def _curve(path: Path, work: list[float]) -> Path:
-    rows = [f"{k} {6.5 + 0.1 * k} 6.5 0 {w} -10 10\n" for k, w in enumerate(work)]
-    path.write_text(HEADER + "".join(rows))
-    return path
+def _observed(activation_energy: float) -> Observables:
+    return Observables(
+        activation_energy=activation_energy,
+        peak_step=9,
+        work_at_break=6.0,
+        break_step=10,
+        broken_bond=(1, 2),
+        peak_force=4.0,
+        peak_energy=5.0,
+    )
+
+
+def _evaluate(model: Path, **given: Any) -> Evaluation:
+    nothing: dict[str, Any] = {"unseen": [], "new": [], "pulls": {}, "reference": {}}
+    return evaluate(model=model, driver="best", **(nothing | given))
 
 
 def test_a_common_offset_is_no_error(model: Path) -> None:
@@ -79,51 +88,54 @@ def test_frames_without_a_label_are_refused(model: Path) -> None:
         frame_errors(model, _pull())
 
 
-def test_the_break_is_where_a_bond_of_the_first_frame_is_too_long() -> None:
-    frames = _pull(50)
-    index = break_index(frames)
-    length = [frame.get_distance(0, 1) / frames[0].get_distance(0, 1) for frame in frames]
-    assert length[index - 1] < 1.45 < length[index]
-    assert break_index(frames[:5]) == 5
-    assert break_index([]) == 0
-
-
 def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     pull = _pull(50)
-    end = break_index(pull)
-    shift = np.where(np.arange(50) < end, 0.0, np.arange(50) % 2)
+    first = find_break(pull)
+    assert first is not None
+    shift = np.where(np.arange(50) < first.index, 0.0, np.arange(50) % 2)
     labels = _with_labels(model, pull, shift)
-    result = evaluate(model=model, driver="best", unseen=[labels, labels], curves={}, reference={})
-    assert result.unseen_intact.n_frames == 2 * end
+    result = _evaluate(model, unseen=[labels, labels])
+    assert result.unseen_intact.n_frames == 2 * first.index
     assert result.unseen_intact.energy_mae == pytest.approx(0.0, abs=1e-9)
     assert result.unseen_broken.energy_mae == pytest.approx(0.5, abs=0.05)
     assert result.activation_energy is None and result.error is None and result.n_pulls == 0
 
 
-def test_the_error_pairs_pulls_of_the_same_seed(model: Path, tmp_path: Path) -> None:
-    reference = {
-        1: _curve(tmp_path / "r1", [0.0, 6.3, 5.0]),
-        2: _curve(tmp_path / "r2", [0.0, 6.5, 5.0]),
-        9: _curve(tmp_path / "r9", [0.0, 99.0]),
-    }
-    curves = {
-        1: _curve(tmp_path / "m1", [0.0, 6.4, 1.0]),
-        2: _curve(tmp_path / "m2", [0.0, 6.8, 1.0]),
-        3: _curve(tmp_path / "m3", [0.0, 7.2, 1.0]),
-    }
-    result = evaluate(model=model, driver="best", unseen=[], curves=curves, reference=reference)
+def test_the_peak_error_is_that_of_the_highest_frame_against_the_first(model: Path) -> None:
+    pull = _pull()
+    labels = _with_labels(model, pull, np.zeros(6))
+    energies = np.array([label_of(frame)[0] for frame in labels])
+    lift = np.array([0.0, 0.0, 0.0, 9.0, 0.0, 0.0])  # the label's peak, the model has none
+    lifted = [
+        labelled(frame, energy + up, label_of(frame)[1])
+        for frame, energy, up in zip(labels, energies, lift, strict=True)
+    ]
+    assert _evaluate(model, unseen=[lifted]).peak_error == pytest.approx(9.0, abs=1e-6)
+    assert _evaluate(model, unseen=[labels]).peak_error == pytest.approx(0.0, abs=1e-6)
+    assert _evaluate(model, unseen=[]).peak_error is None
+
+
+def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
+    result = _evaluate(
+        model,
+        pulls={1: _observed(6.4), 2: _observed(6.8), 3: _observed(7.2)},
+        reference={1: _observed(6.3), 2: _observed(6.5), 9: _observed(99.0)},
+    )
     assert result.activation_energy == pytest.approx(6.8)
     assert result.activation_energy_sem == pytest.approx(0.4 / np.sqrt(3))
     assert result.error == pytest.approx(0.2)
     assert result.error_sem == pytest.approx(0.1)
-    assert [pull.reference for pull in result.pulls] == [6.3, 6.5, None]
+    of_labeller = [pull.reference and pull.reference.activation_energy for pull in result.pulls]
+    assert of_labeller == [6.3, 6.5, None]
 
 
-def test_an_evaluation_is_plain_json(model: Path, tmp_path: Path) -> None:
+def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
-    curves = {1: _curve(tmp_path / "m1", [0.0, 6.4])}
-    result = evaluate(model=model, driver="best", unseen=[frames], curves=curves, reference={})
+    result = _evaluate(model, unseen=[frames], new=frames, pulls={1: _observed(6.4)})
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert content["energy_mae_unseen"] == content["unseen"]["energy_mae"]
     assert content["activation_energy_sem"] is None
-    assert content["pulls"] == [{"seed": 1, "activation_energy": 6.4, "reference": None}]
+    assert content["calibration"]["n_frames"] == 6
+    (pull,) = content["pulls"]
+    assert pull["seed"] == 1 and pull["reference"] is None
+    assert pull["model"]["activation_energy"] == 6.4 and pull["model"]["broken_bond"] == [1, 2]

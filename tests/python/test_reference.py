@@ -13,10 +13,10 @@ from alrare.label import label
 from alrare.label_store import LabelStore
 from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.labellers import evaluate_frame, make_calculator
-from alrare.lammps_input import pull_input, write_data_file
+from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps
 from alrare.progress import SilentProgress
-from alrare.reference import PULL_STRIDE, run_pulls, run_reference
+from alrare.reference import run_pulls, run_reference
 from alrare.tasks import worker_pool
 from alrare.work import activation_energy, read_work
 from ase import Atoms
@@ -82,7 +82,7 @@ def test_kept_frames_carry_the_labels_of_their_positions(ethane):
     _, result = ethane
     frames = read_frames(result.pulls[1] / "trajectory.extxyz")
     steps = [frame.info["step"] for frame in frames]
-    assert steps == list(range(PULL_STRIDE, 61, PULL_STRIDE))
+    assert steps == list(range(PATH_STRIDE, 61, PATH_STRIDE))
     curve = read_work(result.pulls[1] / "work.dat")
     np.testing.assert_allclose(
         [f.info["distance"] for f in frames], curve.distance[steps], atol=1e-7

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from alrare.errors import AlrareError
 from alrare.report import (
+    convergence_line,
     iteration_record,
     iteration_table,
     read_results,
@@ -43,6 +44,8 @@ def _record(number: int, error: float) -> dict[str, Any]:
         "error_sem": 0.02,
         "energy_mae_unseen": abs(error) / 3,
         "force_mae_unseen": 0.1,
+        "peak_error": 0.004,
+        "calibration": {"energy_std": 0.02, "energy_error": 0.05},
     }
     pull = {"threshold": 0.012, "selected": 25, "above": 700, "too_similar": 675, "unphysical": 3}
     return iteration_record(
@@ -51,6 +54,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
+        convergence={"change": None, "settled": False, "around_break": None, "converged": False},
         seconds={"train": 120.0, "simulate": 60.5},
     )
 
@@ -95,16 +99,32 @@ def test_the_table_shows_each_iteration_on_one_line(run: Path) -> None:
     lines = iteration_table(read_results(run)).splitlines()
     assert "labeller: 6.340 ± 0.050 eV (2 pulls)" in lines[0]
     words = lines[-1].split()
-    assert words[:6] == ["3", "750", "12.0", "50", "1350", "6"]
+    assert words[:8] == ["3", "750", "12.0", "50", "6", "20", "/", "50"]
     assert "6.370 ± 0.050" in lines[-1] and "+0.030 ± 0.020" in lines[-1] and "180" in words[-1]
-    assert max(map(len, lines)) <= 106
+    assert max(map(len, lines)) <= 126
 
 
 def test_unknown_values_are_shown_as_a_dash() -> None:
-    row = _record(0, 0.0) | {"error": None, "energy_mae_unseen": None}
+    row = _record(0, 0.0) | {"error": None, "energy_mae_unseen": None, "calibration": None}
     row["selection"]["thresholds"] = []
     last = iteration_table({"reference": {}, "iterations": [row]}).splitlines()[-1]
-    assert last.split().count("-") == 3
+    assert last.split().count("-") == 5
+
+
+def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
+    row = _record(3, 0.0)
+    row["convergence"] = {
+        "change": {"mean": -0.01, "sem": 0.004},
+        "settled": True,
+        "around_break": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
+        "converged": False,
+    }
+    text = convergence_line({"iterations": [row]})
+    assert text == (
+        "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the break:"
+        " energy 12 meV, forces 250 meV/Å."
+    )
+    assert convergence_line({"iterations": []}) == "Not converged."
 
 
 def test_the_report_is_one_page_with_table_and_figures(run: Path) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from alrare.config import Pull, Select
+from alrare.ensemble import random_ensemble
 from alrare.errors import AlrareError, SimulationError
+from alrare.frames import read_frames
 from alrare.progress import SilentProgress
 from alrare.simulate import PullResult, model_file, simulate_pulls
 from alrare.work import read_work
@@ -41,7 +43,7 @@ def pull(steps):
     with open("work.dat", "w") as work:
         print(title, file=work)
         for step in range(steps + 1):
-            row = [step, 6.5, 6.5, 0, 0.01 * step, -1, 10, 0.02, 0.015, 4, 9, 5, 1]
+            row = [step, 6.5, 6.5, 0, 0.01 * step, -1, 10, 0.02, 0.015, 4, 9, 5, 1, 1]
             print(*row[:columns], file=work)
     Path("candidates.extxyz").write_text("1\\nstep=3 cv=6.5\\nH 0 0 0\\n" * 4)
     table(0, steps)
@@ -110,6 +112,50 @@ def test_the_input_names_the_model_relative_to_itself(tmp_path: Path, model: Pat
         " energy 0.0434 max 50 upper 1.5 min_distance 0.5" in text
     )
     assert (result.folder / "molecule.data").is_file()
+
+
+def test_forces_are_judged_where_the_pair_style_computes_their_spread(
+    tmp_path: Path, model: Path
+) -> None:
+    select = Select(uncertainty="force", relative=0.1, relative_floor=0.5, gap_steps=20)
+    (result, _) = _simulate(model, _lmp(tmp_path, "pull(40)"), select=select)
+    text = (result.folder / "in.smd").read_text()
+    assert "pair_style nnp_ensemble device cpu forces best force_std yes" in text
+    assert "threshold relative 0.1 0.5 cv" in text
+    assert "min_distance 0.5 uncertainty force gap_steps 20\n" in text
+    assert (
+        "temperature/K energy_std/eV force_std/(eV/angstrom) threshold/(eV/angstrom) selected/1"
+        in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("select", "columns"),
+    [
+        (Select(relative=1e-4, relative_floor=1e-3, gap_steps=5), ["energy_std"]),
+        (
+            Select(uncertainty="force", threshold=1e-9, energy_gap=0, distance_gap=0),
+            ["energy_std", "force_std"],
+        ),
+    ],
+)
+def test_a_real_pull_shows_and_writes_what_was_judged(
+    tmp_path: Path, lmp: str, select: Select, columns: list[str]
+) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    random_ensemble(members=2, hidden={"H": (8, 8)}, hidden_default=(8, 8), seed=4).save(path)
+    (result, _) = _simulate(path, lmp, select=select)
+    assert result.work is not None
+    header, *rows = result.work.read_text().splitlines()
+    names = [word.partition("/")[0] for word in header.split()[1:]]
+    assert names[7:] == [*columns, "threshold", "selected", "above", "too_similar", "unphysical"]
+    shown = [dict(zip(names, map(float, row.split()), strict=True)) for row in rows]
+    frames = read_frames(result.candidates)
+    assert result.selection.selected == len(frames) > 3
+    for frame in frames:
+        for name in (*columns, "threshold"):
+            value = shown[frame.info["step"]][name]
+            assert frame.info[name] == pytest.approx(value, rel=1e-6)
 
 
 def test_a_finished_pull_is_never_repeated(tmp_path: Path, model: Path) -> None:

@@ -1,0 +1,191 @@
+"""How far an ensemble is from labels, frame by frame, and what its spread says about that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from .dataset import check_labels
+from .ensemble import load_ensemble
+from .frames import label_of
+
+Floats = NDArray[np.float64]
+Driver = Literal["best", "mean"]
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """Errors of the driving potential on labelled frames.
+
+    Energies are compared relative to their mean offset: an error common to all frames moves no
+    atom and costs no work (Jung et al. 2024, Fig. 3c, "MAE of the relative energy").
+    """
+
+    n_frames: int
+    """Frames compared."""
+    energy_mae: float | None
+    """Mean absolute error of the relative energy, eV; None without frames or when not finite."""
+    force_mae: float | None
+    """Mean absolute error of the force components, eV/Å; None likewise."""
+    calibration: float | None
+    """Rms error of the relative energy over rms energy_std; above 1: over-confident."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the spread of the members says about the error of their mean.
+
+    Taken on labels that the ensemble was not trained on. A ratio above 1 means over-confident;
+    a spread times the ratio is the calibrated uncertainty.
+    """
+
+    n_frames: int
+    """Frames compared."""
+    energy_error: float | None
+    """Rms error of the mean energy, eV."""
+    energy_std: float | None
+    """Rms energy_std, eV."""
+    energy_ratio: float | None
+    """The first over the second."""
+    energy_correlation: float | None
+    """Rank correlation of error and energy_std over the frames."""
+    force_error: float | None
+    """Rms error of the components of the mean forces, eV/Å."""
+    force_std: float | None
+    """Rms standard deviation of the members' force components, eV/Å."""
+    force_ratio: float | None
+    """The first over the second."""
+    force_correlation: float | None
+    """Rank correlation of both over the frames, each taken as the rms over a frame."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An ensemble beside the labels of N frames."""
+
+    energy: Floats
+    """(N,) eV: driver minus label."""
+    forces: list[Floats]
+    """N arrays (n, 3), eV/Å: driver minus label."""
+    energy_of_mean: Floats
+    """(N,) eV: mean of the members minus label."""
+    forces_of_mean: list[Floats]
+    """N arrays (n, 3), eV/Å."""
+    energy_std: Floats
+    """(N,) eV."""
+    force_std: list[Floats]
+    """N arrays (n, 3), eV/Å: standard deviation of the members, component by component."""
+
+    def part(self, rows: Sequence[int]) -> "Comparison":
+        """Return the same for some of the frames."""
+        which = list(rows)
+        return Comparison(
+            self.energy[which],
+            [self.forces[row] for row in which],
+            self.energy_of_mean[which],
+            [self.forces_of_mean[row] for row in which],
+            self.energy_std[which],
+            [self.force_std[row] for row in which],
+        )
+
+    def errors(self) -> FrameErrors:
+        """Summarize the errors of the driver."""
+        if not self.forces:
+            return FrameErrors(0, None, None, None)
+        relative = self.energy - self.energy.mean()
+        forces = np.concatenate([force.ravel() for force in self.forces])
+        return FrameErrors(
+            n_frames=len(relative),
+            energy_mae=_finite(np.abs(relative).mean()),
+            force_mae=_finite(np.abs(forces).mean()),
+            calibration=_ratio(_rms(relative), _rms(self.energy_std)),
+        )
+
+    def calibration(self) -> Calibration:
+        """Compare spread and error."""
+        if not self.forces:
+            return Calibration(0, *(8 * [None]))
+        of_frame = np.array([_rms(force) for force in self.forces_of_mean])
+        spread = np.array([_rms(std) for std in self.force_std])
+        energy, energy_std = _rms(self.energy_of_mean), _rms(self.energy_std)
+        force = _rms(np.concatenate([force.ravel() for force in self.forces_of_mean]))
+        force_std = _rms(np.concatenate([std.ravel() for std in self.force_std]))
+        return Calibration(
+            n_frames=len(self.energy),
+            energy_error=_finite(energy),
+            energy_std=_finite(energy_std),
+            energy_ratio=_ratio(energy, energy_std),
+            energy_correlation=_rank_correlation(np.abs(self.energy_of_mean), self.energy_std),
+            force_error=_finite(force),
+            force_std=_finite(force_std),
+            force_ratio=_ratio(force, force_std),
+            force_correlation=_rank_correlation(of_frame, spread),
+        )
+
+
+def compare(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Comparison:
+    """Evaluate an ensemble on labelled frames.
+
+    Parameters
+    ----------
+    model : Path
+        ensemble.safetensors.
+    frames : sequence of Atoms
+        Each with a calculator that holds its energy (eV) and forces (eV/Å).
+    driver : {"best", "mean"}
+        Whose energy and forces move the atoms.
+
+    Raises
+    ------
+    AlrareError
+        If the model does not fit the frames, or a frame carries no label.
+    """
+    if not frames:
+        return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [])
+    check_labels(frames)
+    ensemble = load_ensemble(model)
+    result = ensemble.evaluate(frames)
+    energies, forces = zip(*(label_of(frame) for frame in frames), strict=True)
+    mean_energy = result.energies.mean(axis=0) - np.array(energies)
+    mean_forces = [of.mean(axis=0) - true for of, true in zip(result.forces, forces, strict=True)]
+    best = ensemble.metadata.best_member
+    is_mean = driver == "mean"
+    return Comparison(
+        energy=mean_energy if is_mean else result.energies[best] - np.array(energies),
+        forces=mean_forces
+        if is_mean
+        else [of[best] - true for of, true in zip(result.forces, forces, strict=True)],
+        energy_of_mean=mean_energy,
+        forces_of_mean=mean_forces,
+        energy_std=result.energy_std,
+        force_std=[of.std(axis=0, ddof=1) for of in result.forces],
+    )
+
+
+def frame_errors(model: Path, frames: Sequence[Atoms], *, driver: Driver = "best") -> FrameErrors:
+    """Compare an ensemble with labelled frames of one molecule; see `compare`."""
+    return compare(model, frames, driver=driver).errors()
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _ratio(error: float, spread: float) -> float | None:
+    return _finite(error / spread) if spread > 0.0 else None
+
+
+def _rank_correlation(first: Floats, second: Floats) -> float | None:
+    """Spearman's coefficient; None for fewer than three frames or without any difference."""
+    if len(first) < 3 or np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
+        return None
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (first, second)])
+    return _finite(np.corrcoef(ranks)[0, 1])

@@ -1,0 +1,73 @@
+"""A campaign under way: its configuration, its run folder, and what all its stages share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from .config import Config
+from .label import label, require_labels
+from .labellers import method_of
+from .progress import Progress
+from .tasks import worker_count
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What every stage of a campaign needs to know."""
+
+    config: Config
+    folder: Path
+    structure: Atoms
+    elements: tuple[str, ...]
+    progress: Progress
+
+    @property
+    def store_path(self) -> Path:
+        """The label store."""
+        return self.folder / "labels" / "labels.sqlite"
+
+    @cached_property
+    def method(self) -> str:
+        """Hash of the labels' method."""
+        return method_of(self.config.labeller, self.elements).hash
+
+    @property
+    def workers(self) -> int:
+        """Tasks at a time."""
+        return worker_count(self.config.run.workers)
+
+    def rng(self, iteration: int, purpose: str) -> np.random.Generator:
+        """Return the source of one stage's random numbers: the same whenever that stage runs."""
+        return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
+
+    def label(self, frames: Sequence[Atoms], origin: str) -> list[str]:
+        """Label configurations; return the keys of the good labels.
+
+        Raises
+        ------
+        LabelError
+            If too many fail.
+        """
+        if not frames:
+            return []
+        folder = self.store_path.parent
+        done = label(
+            frames,
+            labeller=self.config.labeller,
+            store_path=self.store_path,
+            folder=folder,
+            workers=self.workers,
+            progress=self.progress,
+            origin=origin,
+        )
+        require_labels(done, max_failed=self.config.labeller.max_failed, folder=folder)
+        if done.failed:
+            self.progress.message(
+                f"{origin}: {len(done.failed)} of {len(frames)} labels failed, the first:"
+                f" {done.failed[0].reason}"
+            )
+        return list(done.keys)

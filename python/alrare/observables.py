@@ -1,0 +1,163 @@
+"""What a pull shows beside its activation energy: where and how the molecule broke.
+
+The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md); the work
+at the break, the peak of the spring force and the highest potential energy scatter less, and the
+bond that broke tells whether two pulls may be compared at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from .errors import SimulationError
+from .work import WorkCurve, activation_energy
+
+BONDED = 1.25
+"""Two atoms are bonded when nearer than this times the sum of their covalent radii."""
+BROKEN = 1.45
+"""A bond is broken beyond this times its first length (C-C: about 2.2 Å)."""
+_HEADER = 8  # lines of a snapshot before its atoms: step, count, box
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first bond that broke in a pull."""
+
+    index: int
+    """Of the frame, from 0."""
+    atoms: tuple[int, int]
+    """The bond's two atoms, from 1 as in LAMMPS."""
+
+
+@dataclass(frozen=True)
+class Observables:
+    """What one pull says, by the model or by the labeller."""
+
+    activation_energy: float
+    """Maximum of the work, eV (paper, Fig. 2b)."""
+    peak_step: int
+    """The MD step of that, since the pull began."""
+    work_at_break: float | None
+    """Work when the first bond broke, eV; None if none did."""
+    break_step: int | None
+    """The MD step of that, since the pull began."""
+    broken_bond: tuple[int, int] | None
+    """Its two atoms, from 1."""
+    peak_force: float
+    """Largest tension of the spring, eV/Å."""
+    peak_energy: float
+    """Highest potential energy above that of the pull's first step, eV."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        return asdict(self)
+
+
+def observe(curve: WorkCurve, path: Sequence[Atoms]) -> Observables:
+    """Read a pull's observables off its work curve and its configurations.
+
+    Parameters
+    ----------
+    curve : WorkCurve
+        Of the pull.
+    path : sequence of Atoms
+        Its configurations in order of step, `info["step"]` saying which; empty if unknown.
+
+    Raises
+    ------
+    SimulationError
+        If the curve holds no finite work.
+    """
+    first = find_break(path)
+    step = None if first is None else int(path[first.index].info["step"])
+    energy = curve.potential_energy[np.isfinite(curve.potential_energy)]
+    force = curve.force[np.isfinite(curve.force)]
+    return Observables(
+        activation_energy=activation_energy(curve),
+        peak_step=int(curve.step[np.nanargmax(curve.work)]),
+        work_at_break=None if step is None else float(np.interp(step, curve.step, curve.work)),
+        break_step=step,
+        broken_bond=None if first is None else first.atoms,
+        peak_force=float(force.max()),
+        peak_energy=float(energy.max() - energy[0]),
+    )
+
+
+def find_break(frames: Sequence[Atoms]) -> Break | None:
+    """Return the first broken bond of a pull, None if all hold.
+
+    The bonds are those of the first frame; a bond is broken when it is `BROKEN` times as long as
+    there. Of several that break in the same frame, the relatively longest counts.
+    """
+    if not frames:
+        return None
+    first, second = np.triu_indices(len(frames[0]), 1)
+    radii = covalent_radii[frames[0].numbers]
+    start = _lengths(frames[0], first, second)
+    bonded = start < BONDED * (radii[first] + radii[second])
+    first, second, start = first[bonded], second[bonded], start[bonded]
+    for index, frame in enumerate(frames):
+        stretch = _lengths(frame, first, second) / start
+        if (stretch > BROKEN).any():
+            worst = int(np.argmax(stretch))
+            return Break(index, (int(first[worst]) + 1, int(second[worst]) + 1))
+    return None
+
+
+def _lengths(
+    frame: Atoms, first: NDArray[np.intp], second: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(
+        frame.positions[first] - frame.positions[second], axis=1
+    )
+    return lengths
+
+
+def read_path(path: Path) -> list[Atoms]:
+    """Read the configurations of a model's pull.
+
+    Parameters
+    ----------
+    path : Path
+        `path.lammpstrj` of a pull; a last frame that was cut is left out.
+
+    Returns
+    -------
+    list of Atoms
+        Molecules without a box, in order of step; `info["step"]` is the MD step.
+
+    Raises
+    ------
+    SimulationError
+        If the file is missing or damaged.
+    """
+    try:
+        snapshots = path.read_text().split("ITEM: TIMESTEP\n")[1:]
+    except OSError as error:
+        raise SimulationError(f"{path}: no configurations of a pull ({error.strerror})") from error
+    try:
+        frames = [_frame(text.splitlines(keepends=True)) for text in snapshots]
+    except (ValueError, KeyError, IndexError) as error:
+        raise SimulationError(
+            f"{path}: expected the dump of a pull (id element xu yu zu), got another file ({error})"
+        ) from error
+    return [frame for frame in frames if frame is not None]
+
+
+def _frame(lines: list[str]) -> Atoms | None:
+    """Read a snapshot; None for one that was cut."""
+    rows = lines[_HEADER:]
+    if not rows:
+        return None
+    rows = rows[: int(lines[2])]
+    if len(rows) < int(lines[2]) or not rows[-1].endswith("\n"):
+        return None
+    words = [row.split() for row in rows]
+    positions = np.array([[float(x) for x in row[2:5]] for row in words])
+    return Atoms([row[1] for row in words], positions, info={"step": int(lines[0])})

@@ -1,0 +1,84 @@
+"""The run folder of a campaign: its configuration, its lock, and the time its stages took."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import AlrareError, ConfigError
+from .state import read_json, write_json, write_text
+
+MAY_CHANGE = (
+    "iterations",
+    "run.",
+    "stop.",
+    "labeller.timeout",
+    "labeller.engine",
+    "labeller.max_failed",
+    "reference",
+)
+"""Keys of al.toml that a campaign under way may change: they alter no finished result."""
+
+
+def write_config(config: Config, config_path: Path, folder: Path) -> None:
+    """Keep the configuration with the run; refuse one that does not belong to it."""
+    resolved = folder / "config.resolved.json"
+    content = json.loads(config.model_dump_json())
+    if resolved.is_file():
+        changed = _changed(read_json(resolved), content)
+        if changed:
+            raise ConfigError(
+                f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
+                " results depend on that; give the campaign a new name, or undo the change"
+            )
+    write_text(folder / "config.toml", config_path.read_text())
+    write_json(resolved, content)
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    before, after = _flat(old), _flat(new)
+    return [
+        key
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
+    ]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the values of nested tables by dotted keys: `train.epochs`."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one driver at a time work in a run folder; the lock ends with the process."""
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlrareError(
+                f"{folder}: another alrare is at work on this campaign; wait for it, or end it"
+            ) from error
+        yield
+
+
+@contextmanager
+def timed(folder: Path, stage: str) -> Iterator[None]:
+    """Record the wall time of a stage, once: a stage found done takes no time."""
+    path = folder / "seconds.json"
+    begin = time.monotonic()
+    yield
+    seconds = read_json(path) if path.is_file() else {}
+    if stage not in seconds:
+        seconds[stage] = round(time.monotonic() - begin, 2)
+        write_json(path, seconds)

@@ -1,0 +1,186 @@
+"""The criterion of `fix al_select` on a finished trajectory: the same code, outside LAMMPS."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from . import _core
+from .calculator import EnsembleCalculator
+from .config import Select
+from .errors import AlrareError
+from .neighbors import species_of
+from .progress import Progress
+
+VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")
+"""What may become of a frame; docs/fix_al_select.md says what each means."""
+
+
+@dataclass(frozen=True)
+class FrameSelection:
+    """What became of the frames of a trajectory."""
+
+    frames: list[Atoms]
+    """The selected ones; `info` holds what the fix writes, and no label goes along."""
+    verdicts: dict[str, int]
+    """Number of frames by `VERDICTS`."""
+    threshold: float | None
+    """At the last frame, eV (forces judged: eV/Å); None while the window was not full."""
+    mean: float
+    """Of the uncertainty, over the adaptive window or all frames; the unit of the threshold."""
+    std: float
+    """Of the uncertainty, likewise."""
+
+
+def select_frames(
+    frames: Sequence[Atoms],
+    *,
+    model: Path,
+    select: Select,
+    atoms: tuple[int, int] | None = None,
+    progress: Progress,
+) -> FrameSelection:
+    """Judge the frames of one trajectory in their order, each as one look of the fix.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        `info` may hold `step` (or `Timestep`, as LAMMPS's dump extxyz writes it); else the step
+        is the number of the frame, from 0.
+    model : Path
+        `ensemble.safetensors`, evaluated by the native engine.
+    select : Select
+        The criterion; `max_per_pull` is the cap, `strategy` and `max_per_iteration` are not used.
+    atoms : two ints, optional
+        Counted from 1: their distance (Å) is the collective variable, whose gap is
+        ``select.distance_gap``. Without them it is ``info["cv"]`` where every frame has one;
+        else there is no variable and that gap is not tested.
+    progress : Progress
+        Gets one stage that counts the frames.
+
+    Raises
+    ------
+    AlrareError
+        If the two atoms are not two of every frame, or the model has a single member.
+    ModelError
+        If the file is not a model, or does not know an element.
+    """
+    _check_atoms(frames, atoms)
+    by_force = select.uncertainty == "force"
+    calculator = EnsembleCalculator(model, force_std=by_force)
+    has_cv = atoms is not None or all("cv" in frame.info for frame in frames)
+    selection = _screen(select, has_cv=has_cv)
+    verdicts: Counter[str] = Counter()
+    chosen = []
+    with progress.stage("frames judged", len(frames)) as stage:
+        for number, frame in enumerate(frames):
+            values = _evaluate(calculator, frame)
+            step = _step(frame, number)
+            cv = _variable(frame, atoms) if has_cv else 0.0
+            verdict = selection.judge(
+                values["force_std"] if by_force else values["energy_std"],
+                values["energy"],
+                cv=cv,
+                step=step,
+                size=values["force_max"] if by_force else None,
+                geometry_is_sound=partial(
+                    _is_sound, frame, calculator.elements, select.min_distance
+                ),
+            )
+            verdicts[verdict] += 1
+            if verdict == "selected":
+                info = {"step": step} | ({"cv": cv} if has_cv else {})
+                info |= {key: values[key] for key in _written(by_force)}
+                chosen.append(_candidate(frame, info | {"threshold": selection.threshold}))
+            stage.update(number + 1)
+    return FrameSelection(
+        frames=chosen,
+        verdicts={name: verdicts[name] for name in VERDICTS},
+        threshold=selection.threshold,
+        mean=selection.mean,
+        std=selection.std,
+    )
+
+
+def _check_atoms(frames: Sequence[Atoms], atoms: tuple[int, int] | None) -> None:
+    fewest = min((len(frame) for frame in frames), default=0)
+    if atoms is None:
+        return
+    if atoms[0] == atoms[1] or not all(1 <= index <= fewest for index in atoms):
+        raise AlrareError(
+            f"atoms {atoms[0]} {atoms[1]}: expected two different atoms of each frame, from 1 to"
+            f" {fewest}"
+        )
+
+
+def _screen(select: Select, *, has_cv: bool) -> _core.Selection:
+    relative = None
+    if select.relative is not None and select.relative_floor is not None:
+        relative = (select.relative, select.relative_floor)
+    try:
+        return _core.Selection(
+            threshold=select.threshold,
+            relative=relative,
+            window=select.screening_steps,
+            sigma=select.sigma,
+            energy_gap=select.energy_gap,
+            cv_gap=select.distance_gap if has_cv else 0.0,
+            gap_steps=select.gap_steps,
+            max=select.max_per_pull,
+            upper=select.upper,
+        )
+    except RuntimeError as error:
+        raise AlrareError(f"selection: {error}") from error
+
+
+def _evaluate(calculator: EnsembleCalculator, frame: Atoms) -> dict[str, Any]:
+    """Return energies (eV) and, if the calculator has them, sizes of forces (eV/Å)."""
+    if not np.isfinite(frame.positions).all():  # the fix counts such a frame as unphysical
+        return dict.fromkeys(("energy", "energy_std", "force_std", "force_max"), np.nan)
+    calculator.calculate(frame)
+    values = dict(calculator.results)
+    members = values["member_energies"]
+    if len(members) < 2:
+        raise AlrareError("the model has 1 member; the uncertainty needs at least 2")
+    values["force_max"] = float(np.linalg.norm(values["forces"], axis=1).max(initial=0.0))
+    return values
+
+
+def _step(frame: Atoms, number: int) -> int:
+    for key in ("step", "Timestep"):
+        if key in frame.info:
+            return int(frame.info[key])
+    return number
+
+
+def _variable(frame: Atoms, atoms: tuple[int, int] | None) -> float:
+    if atoms is None:
+        return float(frame.info["cv"])
+    periodic = bool(frame.pbc.any())
+    return float(frame.get_distance(atoms[0] - 1, atoms[1] - 1, mic=periodic))
+
+
+def _is_sound(frame: Atoms, elements: Sequence[str], min_distance: float) -> bool:
+    """Whether no two atoms, periodic images included, are nearer than `min_distance` (Å)."""
+    near, _, _ = _core.neighbors(
+        species_of(frame, elements),
+        frame.positions,
+        min_distance,
+        np.asarray(frame.cell),
+        [bool(periodic) for periodic in frame.pbc],
+    )
+    return len(near) == 0
+
+
+def _written(by_force: bool) -> tuple[str, ...]:
+    return ("member_energies", "energy_std") + (("force_std",) if by_force else ())
+
+
+def _candidate(frame: Atoms, info: dict[str, Any]) -> Atoms:
+    """Return the bare configuration with what is said of it: a candidate has no label."""
+    return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=info)

@@ -1,0 +1,233 @@
+"""Pull a molecule, by a model or by the labeller itself, and say what the pulls show.
+
+Pulls of two potentials with the same seeds start from the same velocities and, with the Langevin
+thermostat, feel the same noise: their differences are taken seed by seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from .config import Labeller, Pull, Select
+from .ensemble import load_ensemble, model_path
+from .errors import AlrareError
+from .frames import read_frames
+from .labeller_md import TRAJECTORY_FILE
+from .lammps_input import PATH_FILE, WORK_FILE
+from .observables import Observables, observe, read_path
+from .plots import plot_work
+from .progress import Progress
+from .reference import run_pulls
+from .report import table_text
+from .simulate import model_file, simulate_pulls
+from .state import write_json
+from .structure import elements_of
+from .work import mean_of, read_work
+
+RESULT_FILE = "pulls.json"
+_SHOWN = {
+    "activation_energy": "E_a (eV)",
+    "work_at_break": "W at break (eV)",
+    "peak_force": "peak force (eV/Å)",
+    "peak_energy": "peak energy (eV)",
+}
+"""Observables that have a mean, and their headings."""
+
+
+def pull_with_model(
+    *,
+    model: Path,
+    structure: Atoms,
+    pull: Pull,
+    timestep: float,
+    driver: str,
+    folder: Path,
+    lmp: str,
+    ranks: int,
+    workers: int,
+    device: str,
+    progress: Progress,
+) -> dict[int, Observables]:
+    """Pull with an ensemble, once a seed.
+
+    Parameters
+    ----------
+    model : Path
+        Model folder, or either of its two files.
+    structure : Atoms
+        A molecule.
+    pull : Pull
+        The spring, the thermostat, the seeds.
+    timestep : float, fs
+    driver : {"best", "mean"}
+        Whose forces move the atoms.
+    folder : Path
+        ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
+    lmp, ranks, workers, device, progress
+        As in `simulate.simulate_pulls`.
+
+    Returns
+    -------
+    dict
+        From seed to Observables; a pull that blew up before its first step is missing.
+
+    Raises
+    ------
+    AlrareError
+        If the model does not fit the molecule, or LAMMPS fails.
+    """
+    results = simulate_pulls(
+        model=model_path(model, model_file(Path(), device).suffix),
+        structure=structure,
+        elements=load_ensemble(model_path(model, ".safetensors")).metadata.elements,
+        pull=pull,
+        select=Select(),
+        timestep=timestep,
+        driver="mean" if driver == "mean" else "best",
+        folder=folder,
+        lmp=lmp,
+        ranks=ranks,
+        workers=workers,
+        device=device,
+        progress=progress,
+    )
+    return observe_pulls(folder, [result.seed for result in results if result.work is not None])
+
+
+def pull_with_labeller(
+    *,
+    labeller: Labeller,
+    structure: Atoms,
+    pull: Pull,
+    timestep: float,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> dict[int, Observables]:
+    """Pull with the labeller itself, once a seed; see `pull_with_model`."""
+    run_pulls(
+        structure=structure,
+        elements=elements_of(structure),
+        labeller=labeller,
+        pull=pull,
+        timestep=timestep,
+        folder=folder,
+        workers=workers,
+        progress=progress,
+    )
+    return observe_pulls(folder, list(pull.seeds))
+
+
+def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int, Observables]:
+    """Read the observables of finished pulls.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``pull_SEED``: a folder of `alrare smd`, a campaign's iteration, or its reference.
+    seeds : sequence of int, optional
+        Which pulls; all that are there unless given.
+
+    Raises
+    ------
+    AlrareError
+        If there is none, or a file is damaged.
+    """
+    found = {int(path.name.removeprefix("pull_")): path for path in folder.glob("pull_[0-9]*")}
+    if not found:
+        raise AlrareError(
+            f"{folder}: holds no pulls; expected a folder of `alrare smd`, an iteration of a"
+            " campaign (runs/NAME/iter_004), or its reference (runs/NAME/reference)"
+        )
+    wanted = sorted(found) if seeds is None else seeds
+    return {
+        seed: observe(read_work(found[seed] / WORK_FILE), _path(found[seed])) for seed in wanted
+    }
+
+
+def write_pulls(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write pulls.json and draw the work curves of all pulls in a folder."""
+    write_json(folder / RESULT_FILE, summary)
+    curves = [read_work(path) for path in sorted(folder.glob(f"pull_*/{WORK_FILE}"))]
+    plot_work(folder / "work_curves", reference=(), iterations={0: curves}, names={0: "pulls"})
+
+
+def summarize(
+    pulls: Mapping[int, Observables], against: Mapping[int, Observables] | None = None
+) -> dict[str, Any]:
+    """Return what `pulls.json` holds: every pull, the means, and differences seed by seed.
+
+    Parameters
+    ----------
+    pulls : mapping from seed to Observables
+    against : mapping from seed to Observables, optional
+        Of another potential; differences are `pulls` minus `against` over the seeds both have.
+
+    Returns
+    -------
+    dict
+        ``pulls`` (by seed), ``mean`` and, with `against`, ``difference``: for each observable
+        mean, sem (None for one pull) and n, in its unit (eV, eV/Å); ``same_bond`` counts the
+        shared seeds that broke the same bond.
+    """
+    content: dict[str, Any] = {
+        "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
+        "mean": {key: _mean([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN},
+    }
+    if against is not None:
+        shared = sorted(pulls.keys() & against.keys())
+        content["difference"] = {
+            key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
+            for key in _SHOWN
+        }
+        content["same_bond"] = sum(pulls[s].broken_bond == against[s].broken_bond for s in shared)
+    return content
+
+
+def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
+    """Lay out what `summarize` found, as text for a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("seed", *_SHOWN.values(), "broken bond"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for seed, pull in summary["pulls"].items():
+        bond = "none" if pull["broken_bond"] is None else "-".join(map(str, pull["broken_bond"]))
+        table.add_row(seed, *(_number(pull[key]) for key in _SHOWN), bond)
+    table.add_section()
+    table.add_row("mean", *(_with_sem(summary["mean"][key]) for key in _SHOWN))
+    if "difference" in summary:
+        difference = [_with_sem(summary["difference"][key], "+") for key in _SHOWN]
+        table.add_row("difference", *difference, f"{summary['same_bond']} the same")
+    return table_text(table, width=width)
+
+
+def _path(folder: Path) -> list[Atoms]:
+    dump = folder / PATH_FILE
+    return read_path(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = mean_of(known)
+    return {"mean": mean.mean, "sem": mean.sem, "n": mean.n}
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _with_sem(mean: Mapping[str, Any] | None, sign: str = "") -> str:
+    if mean is None:
+        return "-"
+    spread = "" if mean["sem"] is None else f" ± {mean['sem']:.3f}"
+    return f"{mean['mean']:{sign}.3f}{spread}"

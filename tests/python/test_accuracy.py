@@ -1,0 +1,48 @@
+"""An ensemble beside labels: calibration of its spread."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alrare.accuracy import Comparison, compare
+from alrare.ensemble import load_ensemble, random_ensemble
+from alrare.frames import labelled
+from ase.build import molecule
+
+
+def _comparison(error: np.ndarray, spread: np.ndarray) -> Comparison:
+    forces = [np.full((2, 3), value) for value in error]
+    stds = [np.full((2, 3), value) for value in spread]
+    return Comparison(error, forces, error, forces, spread, stds)
+
+
+def test_a_spread_half_as_large_as_the_error_has_a_ratio_of_two() -> None:
+    spread = np.array([0.1, 0.2, 0.3, 0.4])
+    found = _comparison(2.0 * spread, spread).calibration()
+    assert found.n_frames == 4
+    assert found.energy_ratio == pytest.approx(2.0)
+    assert found.force_ratio == pytest.approx(2.0)
+    assert found.energy_correlation == pytest.approx(1.0)
+    assert found.energy_std == pytest.approx(np.sqrt(np.mean(spread**2)))
+
+
+def test_a_spread_that_says_nothing_has_no_correlation_with_the_error() -> None:
+    found = _comparison(np.array([1.0, 2.0, 3.0]), np.full(3, 0.1)).calibration()
+    assert found.energy_correlation is None and found.energy_ratio is not None
+    assert _comparison(np.zeros(0), np.zeros(0)).calibration().n_frames == 0
+
+
+def test_the_calibration_is_that_of_the_mean_and_the_errors_those_of_the_driver(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    random_ensemble(members=3, hidden={"H": (8,)}, hidden_default=(8,), best_member=2).save(path)
+    frame = molecule("C2H6")
+    said = load_ensemble(path).evaluate([frame])
+    label = labelled(frame, said.energies[2, 0], said.forces[0][2])
+    best, mean = (compare(path, [label], driver=driver) for driver in ("best", "mean"))
+    assert best.energy[0] == pytest.approx(0.0, abs=1e-9)
+    assert np.abs(best.forces[0]).max() == pytest.approx(0.0, abs=1e-9)
+    assert mean.energy[0] == pytest.approx(said.energies[:, 0].mean() - said.energies[2, 0])
+    assert best.energy_of_mean[0] == pytest.approx(mean.energy[0])
+    assert best.force_std[0] == pytest.approx(said.forces[0].std(axis=0, ddof=1))
