@@ -2,6 +2,8 @@
 # make test   set up, build, then ctest and pytest
 # make check  formatting, lint, types, layers
 # make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behaviour sanitizers
+# make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
+#                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
@@ -13,15 +15,15 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp
   -not -path '*/__pycache__/*' 2>/dev/null)
 CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
 
-.PHONY: install demo test check check-sanitize format clean
+.PHONY: install demo test check check-sanitize check-aarch64 format clean
 
 install: $(VENV)/.installed
 
 # torch comes first and alone, so that no other package chooses its build.
 $(VENV)/.dependencies: constraints.txt pyproject.toml
+	@sh cmake/check_machine.sh "$(PYTHON)" "$(CXX)"
 	@echo "Setting up $(VENV): about 2 minutes the first time"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-	  { echo "python's venv module is missing: install it (Debian: python3-venv)"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	  print(*(d.replace(' ', '') for d in sum(p['optional-dependencies'].values(), p['dependencies'])))")
@@ -53,6 +55,11 @@ check-sanitize: install
 	$(BIN)/cmake --preset sanitize
 	$(BIN)/cmake --build --preset sanitize --parallel $(JOBS)
 	$(BIN)/ctest --preset sanitize
+
+check-aarch64: install
+	$(BIN)/cmake --preset aarch64
+	$(BIN)/cmake --build --preset aarch64 --parallel $(JOBS)
+	$(BIN)/ctest --preset aarch64
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, plugin
-from .dftbplus import program_version
+from .dftbplus import PROGRAM, program_version
 from .errors import LabelError
 from .lammps_run import find_program
 
@@ -45,7 +45,11 @@ class Finding:
 
 
 def check_installation(
-    *, lmp: str = "lmp", labeller: str = "tblite", plugin_folder: Path | None = None
+    *,
+    lmp: str = "lmp",
+    labeller: str = "tblite",
+    calculator: str | None = None,
+    plugin_folder: Path | None = None,
 ) -> list[Finding]:
     """Look at everything that a campaign needs.
 
@@ -55,6 +59,8 @@ def check_installation(
         The LAMMPS program, as in `[run] lmp`.
     labeller : str
         The labeller that has to be there, as in `[labeller] program`; others may be missing.
+    calculator : str, optional
+        Dotted path of the ASE calculator that has to be there, as in `[labeller] calculator`.
     plugin_folder : Path, optional
         Where the plugin lies; by default where this package was installed.
     """
@@ -81,7 +87,7 @@ def check_installation(
     else:
         findings += [_lammps(program, info), _plugin(program, file)]
     findings += [_backend(folder / BACKEND_FILE), _mpi(), _tblite(labeller), _dftbplus(labeller)]
-    return findings
+    return findings if calculator is None else [*findings, _calculator(calculator)]
 
 
 def is_broken(findings: Sequence[Finding]) -> bool:
@@ -167,7 +173,7 @@ def _lammps(program: str, info: dict[str, str]) -> Finding:
     return Finding(
         "LAMMPS",
         f"{found}; {problem}",
-        "build the plugin for this LAMMPS: see README, LAMMPS_SOURCE_DIR",
+        "build the plugin for this LAMMPS: see docs/install.md, LAMMPS_SOURCE_DIR",
     )
 
 
@@ -246,10 +252,24 @@ def _dftbplus(needed: str) -> Finding:
     except (LabelError, OSError, subprocess.SubprocessError) as error:
         return Finding(
             "dftb+",
-            "not found",
+            "not found" if shutil.which(PROGRAM) is None else "does not start",
             f"needed for program = 'dftb+' only: {error}",
             essential=needed == "dftb+",
         )
+
+
+def _calculator(path: str) -> Finding:
+    module, _, name = path.rpartition(".")
+    code = "import importlib, sys; getattr(importlib.import_module(sys.argv[1]), sys.argv[2])"
+    status, text = _output([sys.executable, "-c", code, module, name])
+    if status != 0:
+        last = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+        return Finding(
+            "ase",
+            f"{path} cannot be imported: {last}",
+            "install it, or name another `calculator` in [labeller]",
+        )
+    return Finding("ase", f"{path} (labeller)")
 
 
 def _output(

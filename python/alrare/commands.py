@@ -63,7 +63,13 @@ def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
     import numpy as np
 
-    from .dataset import check_labels, distinct_frames, random_split, split_off_isolated_atoms
+    from .dataset import (
+        check_labels,
+        common_method,
+        distinct_frames,
+        random_split,
+        split_off_isolated_atoms,
+    )
     from .ensemble import model_path
     from .frames import read_frames
     from .train import train_ensemble
@@ -93,7 +99,7 @@ def train(options: argparse.Namespace) -> int:
         settings=settings,
         seed=options.seed,
         folder=options.output.absolute(),
-        method="",
+        method=common_method(given),
         workers=options.workers,
         progress=progress,
         isolated=isolated or None,
@@ -236,7 +242,11 @@ def check(options: argparse.Namespace) -> int:
         findings = check_installation()
     else:
         config = load_config(options.config)
-        findings = check_installation(lmp=config.run.lmp, labeller=config.labeller.program)
+        findings = check_installation(
+            lmp=config.run.lmp,
+            labeller=config.labeller.program,
+            calculator=config.labeller.calculator,
+        )
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if is_broken(findings) else 0
 

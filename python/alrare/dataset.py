@@ -164,6 +164,31 @@ def check_labels(frames: Sequence[Atoms]) -> None:
                 raise AlrareError(f"{name}: its {what} must be finite, got NaN or infinity")
 
 
+def common_method(frames: Sequence[Atoms]) -> str:
+    """Return the hash of the method that made the labels; empty when no frame says.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        `info["method"]` is the hash, as `alrare label` writes it.
+
+    Raises
+    ------
+    AlrareError
+        If the frames name more than one: their energies do not belong together.
+    """
+    first: dict[str, int] = {}
+    for number, atoms in enumerate(frames, start=1):
+        if "method" in atoms.info:
+            first.setdefault(str(atoms.info["method"]), number)
+    if len(first) > 1:
+        named = ", ".join(f"{method[:16]} (frame {number})" for method, number in first.items())
+        raise AlrareError(
+            f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
+        )
+    return next(iter(first), "")
+
+
 def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
     """Return every configuration once, in the order of its first frame.
 

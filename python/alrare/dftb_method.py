@@ -12,9 +12,12 @@ from .state import file_hash
 PARSER_VERSION = 14
 """Version of the input format that the blocks are written in: DFTB+ 24.1 and later read it."""
 
-SECOND_MIXER = ("Mixer = Anderson {", "  MixingParameter = 0.05", "  Generations = 8", "}")
-"""Tried when the program's own mixer (Broyden) does not converge: it takes more cycles on most
-structures, and fails on others, mainly torn ones. Where both converge they agree to 1e-6 eV."""
+OTHER_MIXERS = tuple(
+    ("Mixer = Anderson {", f"  MixingParameter = {step}", "  Generations = 8", "}")
+    for step in (0.05, 0.01)
+)
+"""Tried in turn when the program's own mixer (Broyden) does not converge: they take more cycles on
+most structures, and fail on others, mainly torn ones. Where two converge they agree to 1e-6 eV."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def hamiltonian(
 
 def mixers(labeller: Labeller) -> list[Sequence[str]]:
     """Return the mixers to try one after the other; the user's alone, if there is one."""
-    return [()] if "mixer" in labeller.hamiltonian.lower() else [(), SECOND_MIXER]
+    return [()] if "mixer" in labeller.hamiltonian.lower() else [(), *OTHER_MIXERS]
 
 
 def _of_elements(

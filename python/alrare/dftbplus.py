@@ -42,7 +42,7 @@ _REJECTED = (
 
 
 def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDArray[np.float64]]:
-    """Label one frame with one process; with a second one, if the first did not converge.
+    """Label one frame with one process; with another mixer in the next, while none converges.
 
     Parameters
     ----------
@@ -65,13 +65,14 @@ def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDA
     LabelFailure
         Unless the label is whole.
     """
-    first, *others = mixers(labeller)
-    try:
-        return _run_with(first, labeller, frame, folder)
-    except LabelFailure as failure:
-        if failure.kind != "not_converged" or not others:
-            raise
-    return _run_with(others[0], labeller, frame, folder)
+    *first, last = mixers(labeller)
+    for mixer in first:
+        try:
+            return _run_with(mixer, labeller, frame, folder)
+        except LabelFailure as failure:
+            if failure.kind != "not_converged":
+                raise
+    return _run_with(last, labeller, frame, folder)
 
 
 def _run_with(
@@ -191,7 +192,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
     """
     output = _text(folder / "stdout")
     if status != 0 or "ERROR!" in output:
-        raise _failure(status, output)
+        raise _failure(status, output, _text(folder / "stderr"))
     detailed = _text(folder / "detailed.out")
     if not re.search(r"^SCC converged\s*$", detailed, re.MULTILINE):
         raise LabelFailure("not_converged", "detailed.out does not say that the SCC converged")
@@ -207,7 +208,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
     return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / BOHR)
 
 
-def _failure(status: int, output: str) -> LabelFailure:
+def _failure(status: int, output: str, errors: str) -> LabelFailure:
     _, _, after = output.partition("ERROR!")
     reason = " ".join(line.removeprefix("->").strip() for line in after.split("\n")[:5]).strip()
     kind: Kind = "crashed"
@@ -217,7 +218,8 @@ def _failure(status: int, output: str) -> LabelFailure:
         kind = "unphysical"
     elif any(word in reason for word in _REJECTED):
         kind = "rejected"
-    return LabelFailure(kind, f"DFTB+ ended with status {status}: {reason or 'no message'}")
+    said = reason or (errors.strip().splitlines() or ["no message"])[0]
+    return LabelFailure(kind, f"DFTB+ ended with status {status}: {said}")
 
 
 def _text(path: Path) -> str:

@@ -47,6 +47,14 @@ class Labelled:
     """Frames without a label."""
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What stands beside every label of a batch."""
+
+    origin: str
+    method: str
+
+
 def label(
     frames: Sequence[Atoms],
     *,
@@ -88,9 +96,10 @@ def label(
         If the store cannot be written.
     """
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
-    method = method_of(labeller, elements).hash
-    unique, failed = _unique(frames, method)
+    method = method_of(labeller, elements)
+    unique, failed = _unique(frames, method.hash)
     with LabelStore(store_path) as store:
+        store.put_method(method.hash, method.description)
         known = {key: store.get(key) for key in unique}
         # A labeller may have to start anew for other elements: alike frames come together.
         to_do = {
@@ -99,7 +108,8 @@ def label(
             if _is_open(known[key])
         }
         if to_do:
-            _compute(to_do, labeller, store, folder, worker_count(workers), progress, origin)
+            asked = _Asked(origin, method.hash)
+            _compute(to_do, labeller, store, folder, worker_count(workers), progress, asked)
         rows = {key: store.get(key) for key in unique}
     good = [key for key, row in rows.items() if row is not None and row.status == "ok"]
     reused = sum(1 for key in good if key not in to_do)
@@ -168,7 +178,7 @@ def _compute(
     folder: Path,
     workers: int,
     progress: Progress,
-    origin: str,
+    asked: _Asked,
 ) -> None:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
@@ -192,7 +202,7 @@ def _compute(
                 with store.transaction():
                     for task in (task for task in ended if not _is_broken(task)):
                         key = tasks.pop(task)
-                        if not _record(store, key, frames[key], task.result, origin):
+                        if not _record(store, key, frames[key], task.result, asked):
                             if _may_pass(store.get(key)):
                                 tasks[submit(key)] = key
                                 continue
@@ -235,14 +245,27 @@ def _is_broken(task: Future[Label]) -> bool:
 
 
 def _record(
-    store: LabelStore, key: str, frame: Atoms, result: Callable[[], Label], origin: str
+    store: LabelStore, key: str, frame: Atoms, result: Callable[[], Label], asked: _Asked
 ) -> bool:
     try:
         label = result()
     except LabelFailure as failure:
-        store.put_failed(key, frame, kind=failure.kind, reason=failure.text, origin=origin)
+        store.put_failed(
+            key,
+            frame,
+            kind=failure.kind,
+            reason=failure.text,
+            origin=asked.origin,
+            method=asked.method,
+        )
         return False
     store.put_ok(
-        key, frame, energy=label.energy, forces=label.forces, seconds=label.seconds, origin=origin
+        key,
+        frame,
+        energy=label.energy,
+        forces=label.forces,
+        seconds=label.seconds,
+        origin=asked.origin,
+        method=asked.method,
     )
     return True

@@ -1,11 +1,13 @@
 """The label store: one SQLite row a label, keyed by content, committed as soon as it exists."""
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +18,13 @@ from .failures import Kind
 from .frames import labelled
 
 _APPLICATION = 0x414C5241  # "ALRA"
-_VERSION = 1
+_VERSION = 2
+_METHODS = """
+CREATE TABLE methods (
+  method TEXT PRIMARY KEY,     -- hash
+  description TEXT NOT NULL    -- JSON: program, version, input, parameter checksums
+) WITHOUT ROWID
+"""
 _SCHEMA = """
 CREATE TABLE labels (
   key TEXT PRIMARY KEY,        -- frame_key: species, positions, cell, pbc, method
@@ -30,7 +38,8 @@ CREATE TABLE labels (
   cell BLOB NOT NULL,          -- float64 (3, 3), angstrom
   pbc INTEGER NOT NULL,        -- bits 0, 1, 2
   energy REAL,                 -- eV
-  forces BLOB                  -- float64 (N, 3), eV/angstrom
+  forces BLOB,                 -- float64 (N, 3), eV/angstrom
+  method TEXT NOT NULL         -- hash, see methods; empty: before version 2
 ) WITHOUT ROWID
 """
 
@@ -101,6 +110,7 @@ class LabelStore:
         forces: NDArray[np.float64],
         seconds: float = 0.0,
         origin: str = "",
+        method: str = "",
     ) -> None:
         """Commit a label; a good label that is there already stays as it is.
 
@@ -118,9 +128,11 @@ class LabelStore:
             Wall time it took.
         origin : str
             What asked for it.
+        method : str
+            Hash of the labeller's method; see `put_method`.
         """
         label = (float(energy), np.ascontiguousarray(forces, dtype=np.float64).tobytes())
-        self._put(key, "ok", "", atoms, seconds, origin, label)
+        self._put(key, "ok", "", atoms, seconds, origin, (*label, method))
 
     def put_failed(
         self,
@@ -131,9 +143,24 @@ class LabelStore:
         reason: str,
         seconds: float = 0.0,
         origin: str = "",
+        method: str = "",
     ) -> None:
         """Commit a failure, so that it is known and counted; see `put_ok`."""
-        self._put(key, kind, reason, atoms, seconds, origin, (None, None))
+        self._put(key, kind, reason, atoms, seconds, origin, (None, None, method))
+
+    def put_method(self, method: str, description: Mapping[str, Any]) -> None:
+        """Commit what a method's hash stands for (`labellers.Method`)."""
+        with self._explained() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO methods VALUES (?, ?)",
+                (method, json.dumps(description, sort_keys=True)),
+            )
+
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """Return the description of each method, by its hash."""
+        with self._explained() as database:
+            rows = database.execute("SELECT method, description FROM methods").fetchall()
+        return {method: json.loads(description) for method, description in rows}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -152,7 +179,8 @@ class LabelStore:
     def frames(self, keys: Iterable[str]) -> list[Atoms]:
         """Return labelled frames in the order of their keys.
 
-        `info["label"]` is the key and `info["origin"]` what asked for the label.
+        `info["label"]` is the key, `info["origin"]` what asked for the label, `info["method"]` the
+        hash of the method.
 
         Raises
         ------
@@ -187,7 +215,7 @@ class LabelStore:
         atoms: Atoms,
         seconds: float,
         origin: str,
-        label: tuple[float | None, bytes | None],
+        label: tuple[float | None, bytes | None, str],
     ) -> None:
         structure = (
             np.asarray(atoms.numbers, dtype=np.int64).tobytes(),
@@ -197,7 +225,7 @@ class LabelStore:
         )
         with self._explained() as database:
             database.execute(
-                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT(key) DO UPDATE SET status = excluded.status,"
                 " reason = excluded.reason, attempts = attempts + 1, seconds = excluded.seconds,"
                 " energy = excluded.energy, forces = excluded.forces"
@@ -208,19 +236,19 @@ class LabelStore:
     def _frame(self, key: str) -> Atoms:
         with self._explained() as database:
             row = database.execute(
-                "SELECT numbers, positions, cell, pbc, energy, forces, origin FROM labels"
+                "SELECT numbers, positions, cell, pbc, energy, forces, origin, method FROM labels"
                 " WHERE key = ? AND status = 'ok'",
                 (key,),
             ).fetchone()
         if row is None:
             raise AlrareError(f"{self._path}: expected a good label {key[:16]}…, found none")
-        numbers, positions, cell, pbc, energy, forces, origin = row
+        numbers, positions, cell, pbc, energy, forces, origin, method = row
         atoms = Atoms(
             np.frombuffer(numbers, dtype=np.int64),
             np.frombuffer(positions, dtype=np.float64).reshape(-1, 3),
             cell=np.frombuffer(cell, dtype=np.float64).reshape(3, 3),
             pbc=[bool(pbc >> axis & 1) for axis in range(3)],
-            info={"label": key, "origin": origin},
+            info={"label": key, "origin": origin} | ({"method": method} if method else {}),
         )
         return labelled(atoms, energy, np.frombuffer(forces, dtype=np.float64).reshape(-1, 3))
 
@@ -230,10 +258,16 @@ class LabelStore:
         (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if application == 0 and tables == 0:
             database.execute(_SCHEMA)
+            database.execute(_METHODS)
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_VERSION}")
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
+        if application == _APPLICATION and version == 1:
+            database.execute("ALTER TABLE labels ADD COLUMN method TEXT NOT NULL DEFAULT ''")
+            database.execute(_METHODS)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+            version = _VERSION
         database.execute("COMMIT")
         if application != _APPLICATION or version != _VERSION:
             raise AlrareError(

@@ -76,6 +76,8 @@ class LabelWorker:
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         answer = self._ask(frame, self._labeller.timeout)
         if isinstance(answer, LabelFailure):
+            if answer.kind == "timed_out":  # the program ended, but perhaps not what it started
+                self._lose()
             raise answer
         energy, forces = answer
         return Label(energy=energy, forces=forces, seconds=time.perf_counter() - begin)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from numpy.typing import NDArray
 
@@ -22,8 +23,7 @@ from .errors import AlrareError, SimulationError
 from .failures import ATTEMPTS, LabelFailure
 from .frames import labelled, write_frames
 from .journal import Journal
-from .label_worker import LabelWorker
-from .labellers import evaluate_frame, make_calculator
+from .label_worker import Label, LabelWorker
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
 from .state import write_text
 
@@ -116,22 +116,43 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
     SimulationError
         If the labeller fails or the search does not end.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    calculator = make_calculator(labeller, folder / "labeller")
+    worker = LabelWorker(labeller, folder / "labeller")
     atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms.calc = _Remote(worker)
     try:
-        evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
-        atoms.calc = calculator
         with BFGS(atoms, logfile=None) as search:
             converged = search.run(fmax=_FORCE_TOLERANCE, steps=_RELAX_STEPS)
-        energy, forces = evaluate_frame(calculator, atoms, min_distance=labeller.min_distance)
-    except Exception as error:  # each calculator fails in its own way
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    except LabelFailure as error:
         raise SimulationError(f"structure: the labeller could not relax it: {error}") from error
+    finally:
+        worker.end()
     if not converged:
         raise SimulationError(
             f"structure: not relaxed in {_RELAX_STEPS} steps; give one closer to a minimum"
         )
     return labelled(atoms, energy, forces)
+
+
+class _Remote(Calculator):
+    """The labeller in its process, as ASE's optimizers want it."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
+
+    def __init__(self, worker: LabelWorker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._worker = worker
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert self.atoms is not None
+        label = _evaluate(self._worker, self.atoms)
+        self.results = {"energy": label.energy, "forces": label.forces}
 
 
 def steps_done(folder: Path) -> int:
@@ -189,15 +210,7 @@ class _Driver:
         self._tell()
 
     def _label(self, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
-        attempt = 1
-        while True:
-            try:
-                label = self._worker.evaluate(frame)
-                break
-            except LabelFailure as failure:
-                if attempt >= ATTEMPTS.get(failure.kind, 0):
-                    raise
-                attempt += 1
+        label = _evaluate(self._worker, frame)
         self._journal.append(frame, label.energy, label.forces)
         return label.energy, label.forces
 
@@ -216,6 +229,18 @@ class _Driver:
             self._report.seek(0)
             self._report.write(f"{max(self.steps, 0):<12d}")
             self._report.flush()
+
+
+def _evaluate(worker: LabelWorker, frame: Atoms) -> Label:
+    """Label a frame, again after what may pass."""
+    attempt = 1
+    while True:
+        try:
+            return worker.evaluate(frame)
+        except LabelFailure as failure:
+            if attempt >= ATTEMPTS.get(failure.kind, 0):
+                raise
+            attempt += 1
 
 
 def _open_lammps() -> Any:

@@ -5,7 +5,7 @@ For a weight matrix with gradient *G* the bases :math:`Q_L, Q_R` diagonalize the
 :math:`GG^T` and :math:`G^TG`, and the moments are those of :math:`Q_L^T G Q_R`. The bases are
 refreshed every few steps by one step of orthogonal iteration.
 
-Written here for its cost (docs/decisions/0005-own-optimizers.md): the moments are kept in the
+Written here for its cost (docs/decisions/0006-own-optimizers.md): the moments are kept in the
 eigenbasis, so that a step needs two projections and not three; the running means take every other
 gradient; and no process imports torch's compiler, as `torch.optim` does.
 """

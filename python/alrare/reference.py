@@ -30,7 +30,7 @@ from .labeller_md import (
     run_md,
     steps_done,
 )
-from .labellers import method_of
+from .labellers import Method, method_of
 from .lammps_input import PATH_STRIDE, md_input, pull_input
 from .progress import Progress
 from .state import read_json, write_json
@@ -101,13 +101,17 @@ def run_reference(
     AlrareError
         If the folder holds results of other settings, or `known` holds none at all.
     """
-    method = method_of(labeller, elements).hash
+    method = method_of(labeller, elements)
     if known is not None:
-        _adopt_structure(known, folder, frame_key(structure, method))
+        _adopt_structure(known, folder, frame_key(structure, method.hash))
     start = relaxed_structure(
-        structure=structure, labeller=labeller, folder=folder, method=method, progress=progress
+        structure=structure,
+        labeller=labeller,
+        folder=folder,
+        method=method.hash,
+        progress=progress,
     )
-    system = _System(start, tuple(elements), labeller, timestep, method)
+    system = _System(start, tuple(elements), labeller, timestep, method.hash)
     pulls = {seed: _pull_run(folder, system, pull, seed) for seed in pull.seeds}
     data = _data_run(folder, system, initial)
     if known is not None:
@@ -306,13 +310,16 @@ def _result(task: Future[Any], what: str) -> Any:
         ) from error
 
 
-def _store(frames: Sequence[Atoms], store_path: Path, method: str) -> tuple[str, ...]:
+def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> tuple[str, ...]:
     """Put the MD's own energies and forces into the store: nothing of it is computed again."""
-    keys = [frame_key(frame, method) for frame in frames]
+    keys = [frame_key(frame, method.hash) for frame in frames]
     with LabelStore(store_path) as store, store.transaction():
+        store.put_method(method.hash, method.description)
         for key, frame in zip(keys, frames, strict=True):
             energy, forces = label_of(frame)
-            store.put_ok(key, frame, energy=energy, forces=forces, origin=ORIGIN)
+            store.put_ok(
+                key, frame, energy=energy, forces=forces, origin=ORIGIN, method=method.hash
+            )
     return tuple(dict.fromkeys(keys))
 
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
+#include "device.h"
 #include "evaluator.h"
 
 #include <ATen/Parallel.h>
@@ -18,23 +19,13 @@ constexpr std::size_t n_arguments = 8; // of the contract's forward, self includ
 
 /// "cpu" or "cuda:N" for what the user asked; throws when the device is not there.
 torch::Device pick_device(const OpenOptions &options) {
-  const std::string &asked = options.device;
-  if (asked == "cpu")
+  if (options.device == "cpu") // do not wake CUDA
     return torch::Device(torch::kCPU);
   const int n_devices =
       torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
-  if (asked == "auto" && n_devices == 0)
+  const int index = choose_device(options.device, options.node_rank, n_devices);
+  if (index < 0)
     return torch::Device(torch::kCPU);
-  if (n_devices == 0)
-    throw std::runtime_error("device " + asked +
-                             ": this machine, or this build of torch, has no "
-                             "CUDA device; use device cpu or device auto");
-  int index = options.node_rank % n_devices;
-  if (asked.rfind("cuda:", 0) == 0)
-    index = std::stoi(asked.substr(5));
-  if (index >= n_devices)
-    throw std::runtime_error("device " + asked + ": this machine has CUDA devices 0 to " +
-                             std::to_string(n_devices - 1));
   return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
+#include "nnp/device.h"
 #include "nnp/evaluator.h"
 
 #include <cmath>
@@ -86,6 +87,19 @@ TEST("a missing file, an unknown engine and a foreign format are told apart") {
                "not one that the native engine reads");
   std::remove(path.c_str());
   std::remove("test_evaluator.pt");
+}
+
+TEST("the ranks of a machine are dealt out over its devices in turn") {
+  for (int rank = 0; rank < 5; ++rank) {
+    CHECK(alrare::choose_device("cuda", rank, 2) == rank % 2);
+    CHECK(alrare::choose_device("auto", rank, 4) == rank % 4);
+    CHECK(alrare::choose_device("cuda:1", rank, 2) == 1);
+    CHECK(alrare::choose_device("cpu", rank, 2) == -1);
+    CHECK(alrare::choose_device("auto", rank, 0) == -1);
+  }
+  CHECK_THROWS(alrare::choose_device("cuda", 0, 0), "has no CUDA device");
+  CHECK_THROWS(alrare::choose_device("cuda:0", 0, 0), "has no CUDA device");
+  CHECK_THROWS(alrare::choose_device("cuda:2", 0, 2), "has CUDA devices 0 to 1");
 }
 
 TEST("one member alone is the evaluation with a unit vector as weights") {

@@ -81,6 +81,7 @@ def main() -> int:
         command = [lmp, "-in", "in.test", "-nocite"]
         if ranks > 1:
             if not mpi:
+                print(f"{title}: not run, since mpiexec is not installed")
                 continue
             command = [mpi[0], "-n", str(ranks), *command]
         with tempfile.TemporaryDirectory() as folder:

@@ -80,6 +80,9 @@ def test_plain_cmake_builds_a_plugin_that_lammps_loads(tmp_path, lammps_tree):
     text = described(tmp_path / "alrareplugin.so")
     assert '"lammps": "22 Jul 2025", "lammps_sizes": "SMALLBIG"' in text
     assert '"torch": "2.' in text and '"mpi": "MPICH' in text
+    # the backend links torch; what opens it on demand does not
+    assert b"libtorch" in (tmp_path / "libalrare_torch.so").read_bytes()
+    assert b"libtorch" not in (tmp_path / "alrareplugin.so").read_bytes()
 
     # the program itself: the lmp script would load the installed plugin first
     lammps = package("lammps")

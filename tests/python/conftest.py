@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FAKE_LABELLER = """
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -32,10 +33,15 @@ class Fake(Calculator):
         x = self.atoms.positions[0, 0]
         torch, threads = "torch" in sys.modules, os.environ.get("OMP_NUM_THREADS")
         with open(self.log, "a") as stream:
-            stream.write(f"{x:.3f} {os.getpid()} {torch} {threads}\\n")
+            stream.write(f"{x:.3f} {os.getpid()} {torch} {threads} {os.getcwd()}\\n")
         time.sleep(self.seconds)
         if 90 < x < 91:
             time.sleep(3600)
+        if 40 < x < 41:
+            child = subprocess.Popen(["sleep", "3600"])
+            with open(self.log + ".child", "w") as stream:
+                stream.write(str(child.pid))
+            child.wait()
         if 80 < x < 81:
             os.kill(os.getpid(), signal.SIGKILL)
         if 70 < x < 71:

@@ -118,6 +118,28 @@ def test_only_the_labeller_in_use_is_essential(
     assert needed.essential and "no such program on PATH" in needed.cure
 
 
+def test_a_labeller_that_does_not_start_is_no_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dftb+").write_text("#!/bin/sh\necho 'libx.so: no such file' >&2\nexit 127\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    finding = _finding(tmp_path, "dftb+", _lmp(tmp_path, GOOD))
+    assert finding.found == "does not start" and "libx.so: no such file" in finding.cure
+
+
+def test_the_ase_calculator_in_use_is_tried(tmp_path: Path) -> None:
+    lmp = _lmp(tmp_path, GOOD)
+    for path, found in (
+        ("ase.calculators.emt.EMT", "ase.calculators.emt.EMT (labeller)"),
+        ("ase.calculators.emt.Emt", "cannot be imported: AttributeError: module"),
+        ("no_such.Thing", "cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
+    ):
+        *_, last = check_installation(lmp=lmp, calculator=path, plugin_folder=tmp_path)
+        assert last.name == "ase" and found in last.found
+        assert bool(last.cure) == ("cannot" in found)
+
+
 def test_what_a_plugin_was_built_for_is_read_without_opening_it(tmp_path: Path) -> None:
     assert plugin_info(_plugin(tmp_path) / "alrareplugin.so")["lammps"] == "22 Jul 2025"
     (tmp_path / "alrareplugin.so").write_bytes(b'\x7fELF{"alrare": "unfinished')

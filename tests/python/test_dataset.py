@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from alrare.dataset import (
     Split,
+    common_method,
     dataset_hash,
     distinct_frames,
     fit_self_energies,
@@ -159,6 +160,16 @@ def test_bad_frames_are_named() -> None:
     for few in ([], [frame()]):
         with pytest.raises(AlrareError, match=f"at least 2 labelled frames, got {len(few)}"):
             make_dataset(few)
+
+
+def test_labels_of_two_methods_are_refused() -> None:
+    frames = [molecule("CH4") for _ in range(3)]
+    assert common_method(frames) == ""
+    frames[1].info["method"] = "a" * 64
+    assert common_method(frames) == "a" * 64
+    frames[2].info["method"] = "b" * 64
+    with pytest.raises(AlrareError, match=r"one method, got 2: a{16} \(frame 2\), b{16} \(frame 3"):
+        common_method(frames)
 
 
 def test_the_hash_sees_labels_and_order() -> None:

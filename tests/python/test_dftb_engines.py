@@ -168,6 +168,23 @@ def test_a_hundred_known_labels_are_repeated(dftb, tmp_path, hexanes):
             np.testing.assert_allclose(forces, label_of(theirs)[1], atol=1e-3)
 
 
+def test_input_and_output_of_a_failed_label_are_kept(dftb, tmp_path, hexanes):
+    done = label(
+        [hexanes[-163], hexanes[-1]],  # whole and broken
+        labeller=dftb.model_copy(update={"scc_cycles": 25}),
+        store_path=tmp_path / "labels.sqlite",
+        folder=tmp_path / "labels",
+        workers=1,
+        progress=SilentProgress(),
+    )
+    (failed,) = done.failed
+    assert failed.kind == "not_converged" and "maximal SCC iterations exceeded" in failed.reason
+    kept = tmp_path / "labels" / "failed" / failed.key[:16]
+    assert (kept / "call" / "dftb_in.hsd").is_file()
+    assert "SCC is NOT converged" in (kept / "call" / "stdout").read_text()
+    assert len(ase.io.read(kept / "frame.extxyz")) == 20
+
+
 def test_an_engine_that_disagrees_with_the_program_is_not_used(dftb, tmp_path, monkeypatch):
     if find_library() is None:
         pytest.skip("libdftbplus is not beside dftb+")

@@ -1,3 +1,8 @@
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +69,7 @@ def test_every_part_of_the_preset_can_be_set():
 
 
 def test_another_mixer_is_tried_unless_the_user_names_one():
-    assert [bool(mixer) for mixer in mixers(DFTB3)] == [False, True]
+    assert [bool(mixer) for mixer in mixers(DFTB3)] == [False, True, True]
     own = DFTB3.model_copy(update={"hamiltonian": "Mixer = DIIS {}"})
     assert mixers(own) == [()]
     assert "  Mixer = Anderson {\n" in hamiltonian(
@@ -104,11 +109,32 @@ def test_a_missing_parameter_file_is_named(tmp_path):
         parameter_hashes(tmp_path, ["H", "C"])
 
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "hexane_dftb" / "al.toml"
+
+
 def test_the_example_is_one_setting_away():
-    path = Path(__file__).resolve().parents[2] / "examples" / "hexane_dftb" / "al.toml"
-    config = load_config(path)
+    config = load_config(EXAMPLE)
     assert config.labeller.method == "DFTB3/3OB"
-    assert config.labeller.slater_koster == path.parent / "3ob-3-1"
+    assert config.labeller.slater_koster == EXAMPLE.parent / "3ob-3-1"
     assert config.structure.is_file()
     with pytest.raises(LabelError, match=r"expected H-H\.skf, H-C\.skf, C-H\.skf, C-C\.skf"):
         parameter_hashes(config.labeller.slater_koster, ["H", "C"])
+
+
+def test_with_that_setting_the_example_is_valid_and_starts(dftb, tmp_path):
+    config = tmp_path / "example" / "al.toml"
+    config.parent.mkdir()
+    config.write_text(EXAMPLE.read_text().replace('"3ob-3-1"', f'"{dftb.slater_koster}"'))
+    shutil.copytree(EXAMPLE.parents[1] / "hexane", tmp_path / "hexane")
+    alrare = [sys.executable, "-m", "alrare"]
+    assert b"method DFTB3/3OB" in subprocess.check_output([*alrare, "validate", config])
+    run = [*alrare, "run", config, "--runs", tmp_path]
+    with subprocess.Popen(run, stderr=subprocess.PIPE) as campaign:
+        reference = tmp_path / "hexane_dftb" / "reference"
+        while sum(path.stat().st_size for path in reference.glob(".*/labels.journal")) < 10000:
+            assert campaign.poll() is None
+            time.sleep(0.05)
+        campaign.send_signal(signal.SIGINT)
+        _, errors = campaign.communicate(timeout=60)
+    assert campaign.returncode == 130
+    assert b"alrare run" in errors

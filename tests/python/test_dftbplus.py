@@ -9,7 +9,9 @@ from alrare.config import Labeller
 from alrare.dftbplus import geometry, program_version, read_label, run_once, write_input
 from alrare.errors import LabelError
 from alrare.failures import LabelFailure
+from alrare.label_worker import LabelWorker
 from alrare.labellers import evaluate_frame, make_calculator, method_of
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import Hartree
@@ -39,6 +41,10 @@ OUTCOMES = {
 }
 
 
+SOCKET = "socket_ipi"
+"""A session of many labels: what came over the socket was not kept, so there is none to read."""
+
+
 def status_of(case):
     return int((case / "exitcode").read_text())
 
@@ -54,6 +60,16 @@ def test_every_way_to_fail_is_recognised(dftb_cases, name, outcome):
     with pytest.raises(LabelFailure) as caught:
         read_label(case, status_of(case), 20)
     assert caught.value.kind == outcome
+
+
+def test_no_case_is_forgotten(dftb_cases):
+    assert {path.name for path in dftb_cases.iterdir() if path.is_dir()} == {*OUTCOMES, SOCKET}
+
+
+def test_a_run_that_left_no_results_is_no_label(dftb_cases):
+    with pytest.raises(LabelFailure) as caught:
+        read_label(dftb_cases / SOCKET, 0, 20)
+    assert caught.value.kind == "not_converged"
 
 
 @pytest.mark.parametrize(
@@ -241,12 +257,13 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     assert caught.value.kind == "rejected"
 
 
-def test_what_does_not_converge_is_tried_with_another_mixer(tmp_path, monkeypatch):
+@pytest.mark.parametrize("words", ["MixingParameter = 0.05", "MixingParameter = 0.01"])
+def test_what_does_not_converge_is_tried_with_other_mixers(tmp_path, monkeypatch, words):
     program = tmp_path / "dftb+"
     program.write_text(
         f"#!{sys.executable}\nimport pathlib, shutil, sys\n"
         f"data = pathlib.Path({str(DATA)!r})\n"
-        "other = 'Anderson' in pathlib.Path('dftb_in.hsd').read_text()\n"
+        f"other = {words!r} in pathlib.Path('dftb_in.hsd').read_text()\n"
         "run = data / ('ok_torn_ethane_3000K' if other else 'not_converged')\n"
         "for file in run.iterdir():\n"
         "    if file.name in ('detailed.out', 'results.tag'):\n"
@@ -273,12 +290,51 @@ def test_a_program_that_hangs_is_ended(tmp_path, monkeypatch):
     assert caught.value.kind == "timed_out"
 
 
+def test_a_wrapper_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch, has_ended):
+    (tmp_path / "dftb+").write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nwait\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    worker = LabelWorker(LABELLER.model_copy(update={"timeout": 2.0}), tmp_path / "scratch")
+    try:
+        with pytest.raises(LabelFailure) as caught:
+            worker.evaluate(molecule("CH4"))
+        assert caught.value.kind == "timed_out"
+        assert has_ended(int((tmp_path / "pid").read_text()))
+    finally:
+        worker.end()
+
+
+def test_a_program_that_does_not_start_is_shown_in_its_own_words(tmp_path, monkeypatch):
+    words = "dftb+: error while loading shared libraries: libx.so"
+    (tmp_path / "dftb+").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 127\n")
+    (tmp_path / "dftb+").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(LabelFailure, match=r"status 127: dftb\+: error while loading"):
+        run_once(LABELLER, molecule("CH4"), tmp_path / "call")
+    with pytest.raises(LabelError, match=r"print its release, got 'dftb\+: error while loading"):
+        program_version()
+
+
 def test_the_real_program_repeats_a_known_label(dftb, dftb_cases, tmp_path):
     case = dftb_cases / "ok_relaxed"
     energy, forces = run_once(dftb, read(case / "geo.gen"), tmp_path / "call")
     known, known_forces = read_label(case, 0, 20)
     assert energy == pytest.approx(known, abs=1e-4)
     np.testing.assert_allclose(forces, known_forces, atol=1e-3)
+
+
+def test_a_torn_ethane_that_most_mixers_give_up_is_labelled(dftb, tmp_path):
+    carbons = [[-0.116918, -0.035556, 1.972277], [0.124279, 0.020237, -1.915124]]
+    hydrogens = [
+        [-0.784109, 0.713670, 2.331152],
+        [-0.458072, -0.966555, 1.558836],
+        [0.747618, 0.373077, 1.400821],
+        [0.757608, -0.824009, -2.191146],
+        [-0.923270, -0.161382, -1.915066],
+        [0.572514, 1.047735, -1.865611],
+    ]
+    energy, _ = run_once(dftb, Atoms("C2H6", carbons + hydrogens), tmp_path / "call")
+    assert energy == pytest.approx(-149.4146, abs=1e-3)
 
 
 @pytest.mark.parametrize(

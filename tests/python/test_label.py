@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.errors import AlrareError, LabelError
-from alrare.failures import ATTEMPTS
+from alrare.failures import ATTEMPTS, LabelFailure
 from alrare.label import label, require_labels
 from alrare.label_store import LabelStore
+from alrare.label_worker import LabelWorker
 from alrare.progress import SilentProgress
 from ase import Atoms
 
@@ -75,6 +76,8 @@ def test_a_label_is_never_computed_twice(tmp_path, batch, calls):
     assert frames[1].get_potential_energy() == pytest.approx(0.5 * (16 + 16 + 1.21))
     np.testing.assert_allclose(frames[1].get_forces(), -frames[1].positions)
     assert frames[1].info["origin"] == "iteration 1"
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        assert store.methods()[frames[1].info["method"]]["program"] == "ase"
 
 
 def test_nothing_to_label_starts_nothing(batch, calls):
@@ -101,6 +104,21 @@ def test_a_hanging_labeller_fails_its_label_alone(batch, workers):
     result = batch(1.0, 90.5, 2.0, 3.0, workers=workers, timeout=1.0)
     assert [f.kind for f in result.failed] == ["timed_out"]
     assert len(result.keys) == 3
+
+
+def test_a_hanging_labeller_is_ended_with_what_it_started(tmp_path, fake_labeller, has_ended):
+    log = str(tmp_path / "log")
+    worker = LabelWorker(
+        Labeller(program="ase", calculator=fake_labeller, arguments={"log": log}, timeout=2.0),
+        tmp_path / "scratch",
+    )
+    try:
+        with pytest.raises(LabelFailure, match="no answer in 2 s"):
+            worker.evaluate(frame(40.5))
+        assert has_ended(int((tmp_path / "log.child").read_text()))
+        assert worker.evaluate(frame(1.0)).energy == pytest.approx(0.5 * (2 + 1.21))
+    finally:
+        worker.end()
 
 
 def test_a_labeller_that_kills_its_process_fails_its_label_alone(batch, calls):
@@ -190,10 +208,13 @@ def test_a_missing_calculator_is_named(tmp_path):
         )
 
 
-def test_labellers_import_no_torch_and_use_one_thread(tmp_path, batch):
-    batch(1.0, 2.0)
-    for line in (tmp_path / "log").read_text().splitlines():
-        assert line.split()[2:] == ["False", "1"]
+def test_workers_have_no_torch_one_thread_and_a_folder_of_their_own(tmp_path, batch):
+    batch(*np.arange(12.0), seconds=0.2)  # both workers take part
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert {(torch, threads) for _, _, torch, threads, _ in lines} == {("False", "1")}
+    folders = {pid: folder for _, pid, _, _, folder in lines}
+    scratch = tmp_path / "labels" / "scratch"
+    assert sorted(folders.values()) == [str(scratch / "0"), str(scratch / "1")]
 
 
 DRIVER = """

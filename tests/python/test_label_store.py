@@ -39,6 +39,35 @@ def test_a_good_label_is_never_overwritten(tmp_path):
         assert store.frames(["a"])[0].get_potential_energy() == 1.0
 
 
+def test_every_label_carries_its_method(tmp_path):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        for _ in range(2):
+            store.put_method("m1", {"program": "dftb+", "input": ["SCC = Yes"]})
+        store.put_ok("a", ETHANE, energy=1.0, forces=FORCES, method="m1")
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        assert store.frames(["a"])[0].info["method"] == "m1"
+        assert store.methods() == {"m1": {"program": "dftb+", "input": ["SCC = Yes"]}}
+
+
+def test_a_store_from_before_methods_keeps_its_labels(tmp_path):
+    names = "key status reason attempts origin seconds numbers positions cell pbc energy forces"
+    arrays = (ETHANE.numbers, ETHANE.positions, ETHANE.cell.array)
+    row = ("a", "ok", "", 1, "initial", 0.0, *(a.tobytes() for a in arrays), 0, 1.0)
+    old = sqlite3.connect(tmp_path / "l.sqlite")
+    old.execute(f"CREATE TABLE labels ({', '.join(names.split())}, PRIMARY KEY (key))")
+    old.execute(f"INSERT INTO labels VALUES ({', '.join('?' * 12)})", (*row, FORCES.tobytes()))
+    old.execute(f"PRAGMA application_id = {0x414C5241}")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    for _ in range(2):
+        with LabelStore(tmp_path / "l.sqlite") as store:
+            store.put_ok("b", ETHANE, energy=2.0, forces=FORCES, method="m2")
+            first, second = store.frames(["a", "b"])
+        assert first.get_potential_energy() == 1.0
+        assert "method" not in first.info and second.info["method"] == "m2"
+
+
 def test_labels_are_counted_by_status_and_listed_by_origin(tmp_path):
     with LabelStore(tmp_path / "l.sqlite") as store:
         for key, origin in (("b", "initial"), ("a", "initial"), ("c", "iteration 1")):

@@ -8,10 +8,10 @@ import pytest
 from alrare.config import InitialData, Labeller, Pull
 from alrare.dftbplus import run_once
 from alrare.errors import AlrareError, SimulationError
-from alrare.frames import label_of, read_frames
+from alrare.frames import label_of, read_frames, write_frames
 from alrare.label import label
 from alrare.label_store import LabelStore
-from alrare.labeller_md import POTENTIAL, LabellerMD, run_md
+from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.labellers import evaluate_frame, make_calculator
 from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps
@@ -149,6 +149,14 @@ def test_a_failing_labeller_stops_the_reference_and_is_named(tmp_path, fake_labe
     assert not (tmp_path / "pull_1").exists()
 
 
+def test_a_labeller_that_hangs_in_the_relaxation_is_ended_and_named(tmp_path, fake_labeller):
+    hasty = Labeller(
+        program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")}, timeout=0.5
+    )
+    with pytest.raises(SimulationError, match=r"could not relax it: timed_out: no answer in 0\.5"):
+        relax(Atoms("CH", [[90.5, 0, 0], [91.6, 0, 0]]), hasty, tmp_path / "relax")
+
+
 def test_a_labeller_that_ends_its_process_is_reported(tmp_path, fake_labeller):
     bad = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")})
     with pytest.raises(SimulationError, match=r"after 0 steps: crashed: .* died \(SIGKILL\)"):
@@ -201,51 +209,69 @@ KILLED = """
 import sys
 from pathlib import Path
 from alrare.config import Labeller, Pull
+from alrare.frames import read_frames
 from alrare.progress import SilentProgress
 from alrare.reference import run_pulls
-from ase import Atoms
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    run_pulls(structure=Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]), elements=["H", "C"],
-              labeller=Labeller(program="ase", calculator=sys.argv[2],
-                                arguments={"log": str(folder / "log"), "seconds": 0.005}),
-              pull=Pull(atoms=(1, 2), relax_steps=20, steps=300, rate=20.0, seeds=(1,),
+    folder, labeller, structure = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    run_pulls(structure=read_frames(structure)[0], elements=["H", "C"],
+              labeller=Labeller.model_validate_json(labeller),
+              pull=Pull(atoms=(1, 2), relax_steps=20, steps=300, rate=5.0, seeds=(1,),
                         temperature=300.0, thermostat="langevin"),
               timestep=0.5, folder=folder, workers=1, progress=SilentProgress())
 """
 
 
-def test_a_killed_pull_goes_on_to_the_same_curve_and_repeats_no_label(tmp_path, fake_labeller):
-    def start(folder):
-        command = [sys.executable, tmp_path / "driver.py", folder, fake_labeller]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        return subprocess.Popen(command, env=env)
-
-    def calls(folder):
-        log = folder / "log"
-        return len(log.read_text().splitlines()) if log.exists() else 0
-
+@pytest.fixture
+def cut_and_whole(tmp_path):
+    """Make a pull that is killed twice and goes on, and one that is not; return their folders."""
     (tmp_path / "driver.py").write_text(KILLED)
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    for folder in (cut, whole):
-        folder.mkdir()
-    for least in (10, 150):  # in the relaxation, and in the pull
-        with start(cut) as driver:
-            while calls(cut) < least:
-                assert driver.poll() is None
-                time.sleep(0.02)
-            driver.kill()
-        assert not (cut / "pull_1").exists()
-    for folder in (cut, whole):
-        with start(folder) as driver:
-            assert driver.wait() == 0
-    for name in ("work.dat", "trajectory.extxyz"):
-        assert (cut / "pull_1" / name).read_bytes() == (whole / "pull_1" / name).read_bytes()
+
+    def start(folder, labeller):
+        command = [sys.executable, tmp_path / "driver.py", folder, labeller.model_dump_json()]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([*command, tmp_path / "start.xyz"], env=env)
+
+    def run(structure, labellers):
+        write_frames(tmp_path / "start.xyz", [structure])
+        for folder in labellers:
+            folder.mkdir()
+        cut, whole = labellers
+        journal, one = cut / ".pull_1.partial" / "labels.journal", 24 * len(structure)  # forces
+        for least in (10, 150):  # labels: in the relaxation, and in the pull
+            with start(cut, labellers[cut]) as driver:
+                while not journal.exists() or journal.stat().st_size < least * one:
+                    assert driver.poll() is None
+                    time.sleep(0.02)
+                driver.kill()
+            assert not (cut / "pull_1").exists()
+        for folder in (cut, whole):
+            with start(folder, labellers[folder]) as driver:
+                assert driver.wait() == 0
+        for name in ("work.dat", "trajectory.extxyz"):
+            assert (cut / "pull_1" / name).read_bytes() == (whole / "pull_1" / name).read_bytes()
+        assert not (cut / ".pull_1.partial").exists()
+        assert not (cut / "pull_1" / "labels.journal").exists()
+
+    return run
+
+
+def test_a_killed_pull_goes_on_to_the_same_curve_and_repeats_no_label(
+    cut_and_whole, tmp_path, fake_labeller
+):
+    labellers = {}
+    for folder in (tmp_path / "cut", tmp_path / "whole"):
+        arguments = {"log": str(folder / "log"), "seconds": 0.005}
+        labellers[folder] = Labeller(program="ase", calculator=fake_labeller, arguments=arguments)
+    cut_and_whole(Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]), labellers)
+    calls = [len((folder / "log").read_text().splitlines()) for folder in labellers]
     # What was under way when the driver was killed was started again, and nothing else.
-    assert calls(whole) <= calls(cut) <= calls(whole) + 2
-    assert not (cut / ".pull_1.partial").exists()
-    assert not (cut / "pull_1" / "labels.journal").exists()
+    assert calls[1] <= calls[0] <= calls[1] + 2
+
+
+def test_a_killed_pull_of_dftb_goes_on_to_the_same_curve(cut_and_whole, tmp_path, dftb):
+    cut_and_whole(molecule("C2H6"), dict.fromkeys((tmp_path / "cut", tmp_path / "whole"), dftb))
 
 
 def test_dftb_drives_a_pull(dftb, tmp_path):

@@ -281,15 +281,18 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-    driver = subprocess.Popen([sys.executable, "-c", code])
     folder = tmp_path / "iter_000"
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob(".pull_*/started"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.2)
-    pids = [int(path.read_text()) for path in folder.glob(".pull_*/started")]
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(timeout=30) == 130
+    with subprocess.Popen([sys.executable, "-c", code]) as driver:
+        try:
+            deadline = time.monotonic() + 60
+            while len(list(folder.glob(".pull_*/started"))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.2)
+            pids = [int(path.read_text()) for path in folder.glob(".pull_*/started")]
+            driver.send_signal(signal.SIGINT)
+            assert driver.wait(timeout=30) == 130
+        finally:
+            driver.kill()
     assert len(pids) == 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):

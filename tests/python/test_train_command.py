@@ -88,7 +88,9 @@ def test_train_and_evaluate_are_tools_of_their_own(
 ) -> None:
     atoms = [labelled(Atoms(e), -3.0, np.zeros((1, 3))) for e in ("H", "C")]
     write_frames(tmp_path / "one.extxyz", [*frames(), *atoms])
-    write_frames(tmp_path / "two.extxyz", [frames()[3]])
+    repeated = frames()[3]
+    repeated.info["method"] = "c" * 64  # as `alrare label` writes it
+    write_frames(tmp_path / "two.extxyz", [repeated])
     given = ["train", str(tmp_path / "one.extxyz"), str(tmp_path / "two.extxyz")]
     given += ["-o", str(tmp_path / "model"), "--members", "2", "--recipe", "fast"]
     assert main([*given, "--epochs", "2", "--workers", "1"]) == 0
@@ -97,6 +99,7 @@ def test_train_and_evaluate_are_tools_of_their_own(
     assert "1 of 9 frames repeat a configuration; each counts once" in progress
     metadata = load_ensemble(tmp_path / "model" / "ensemble.safetensors").metadata
     assert metadata.training["n_frames"] == 8
+    assert metadata.method == "c" * 64
     assert metadata.training["isolated"] == {"H": -3.0, "C": -3.0}
 
     model, data = str(tmp_path / "model"), str(tmp_path / "two.extxyz")
