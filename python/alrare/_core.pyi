@@ -50,6 +50,43 @@ class Ensemble:
         pbc: Sequence[bool] = (False, False, False),
     ) -> NDArray[np.float32]: ...
 
+class TrainingBatch:
+    def __init__(
+        self,
+        *,
+        n_elements: int,
+        n_configurations: int,
+        species: ArrayLike,
+        configuration: ArrayLike,
+        aev: ArrayLike,
+        edge_i: ArrayLike,
+        edge_j: ArrayLike,
+        unit: ArrayLike,
+        slope: ArrayLike,
+        short: ArrayLike,
+        jacobian: ArrayLike,
+    ) -> None: ...
+
+class MemberGradient:
+    def __init__(self, *, instruction_set: str = "auto") -> None: ...
+    @property
+    def instruction_set(self) -> str: ...
+    def predict(
+        self,
+        batch: TrainingBatch,
+        networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
+        centers: Sequence[ArrayLike],
+    ) -> tuple[Floats, NDArray[np.float32]]: ...
+    def loss_gradient(
+        self,
+        batch: TrainingBatch,
+        networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
+        centers: Sequence[ArrayLike],
+        energies: ArrayLike,
+        forces: ArrayLike,
+        force_weight: float,
+    ) -> tuple[float, list[list[tuple[NDArray[np.float32], NDArray[np.float32]]]]]: ...
+
 def neighbors(
     species: ArrayLike,
     positions: ArrayLike,

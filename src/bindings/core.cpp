@@ -3,6 +3,7 @@
 // alrare._core: the native engine on numpy arrays. Arrays in, arrays out; nothing is decided here.
 #include "../nnp/native/native_evaluator.h"
 #include "../nnp/native/neighbor_search.h"
+#include "training.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -182,4 +183,5 @@ PYBIND11_MODULE(_core, module) {
       },
       species, positions, py::arg("cutoff"), cell, pbc,
       "Edges within the cutoff: edge_i (E,), edge_j (E,), vec (E, 3) = r_j - r_i in Å.");
+  alrare::bind_training(module);
 }
