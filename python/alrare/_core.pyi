@@ -69,8 +69,6 @@ class TrainingBatch:
 
 class MemberGradient:
     def __init__(self, *, instruction_set: str = "auto") -> None: ...
-    @property
-    def instruction_set(self) -> str: ...
     def predict(
         self,
         batch: TrainingBatch,
@@ -87,6 +85,10 @@ class MemberGradient:
         force_weight: float,
     ) -> tuple[float, list[list[tuple[NDArray[np.float32], NDArray[np.float32]]]]]: ...
 
+def instruction_set() -> str: ...
+def multiply(
+    left: ArrayLike, right: ArrayLike, *, instruction_set: str = "auto"
+) -> NDArray[np.float32]: ...
 def neighbors(
     species: ArrayLike,
     positions: ArrayLike,

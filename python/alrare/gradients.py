@@ -91,8 +91,7 @@ class GradientEngine(Protocol):
 
 def open_gradient_engine() -> GradientEngine:
     """Return the native engine, or torch's where the machine has no vector kernels for it."""
-    native = NativeGradient()
-    return TorchGradient() if native.instruction_set == "portable" else native
+    return TorchGradient() if _core.instruction_set() == "portable" else NativeGradient()
 
 
 class NativeGradient:
@@ -105,11 +104,6 @@ class NativeGradient:
 
     def __init__(self, instruction_set: str = "auto") -> None:
         self._engine = _core.MemberGradient(instruction_set=instruction_set)
-
-    @property
-    def instruction_set(self) -> str:
-        """The one that was chosen."""
-        return self._engine.instruction_set
 
     def predict(
         self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]

@@ -2,6 +2,8 @@
 //
 // alrare._core, the part that trains: the gradient of the loss on numpy arrays.
 #include "../nnp/native/training.h"
+#include "../nnp/native/matrix_product.h"
+#include "../nnp/native/native_evaluator.h"
 
 #include "training.h"
 
@@ -155,6 +157,25 @@ py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
   return py::make_tuple(loss, out);
 }
 
+alrare::native::MatrixView view(const py::array_t<float> &matrix) {
+  if (matrix.ndim() != 2)
+    throw std::invalid_argument("a factor must have shape (rows, columns)");
+  constexpr auto bytes = static_cast<py::ssize_t>(sizeof(float));
+  return {matrix.data(), static_cast<int>(matrix.shape(0)), static_cast<int>(matrix.shape(1)),
+          matrix.strides(0) / bytes, matrix.strides(1) / bytes};
+}
+
+py::array_t<float> multiply(const py::array_t<float> &left, const py::array_t<float> &right,
+                            const std::string &instruction_set) {
+  const alrare::native::Kernels &kernels = alrare::native::find_kernels(instruction_set);
+  const alrare::native::MatrixView a = view(left), b = view(right);
+  py::array_t<float> out({left.shape(0), right.shape(1)});
+  float *const to = out.mutable_data();
+  const py::gil_scoped_release release;
+  alrare::native::multiply(kernels, a, b, to);
+  return out;
+}
+
 } // namespace
 
 void alrare::bind_training(py::module_ &module) {
@@ -173,10 +194,17 @@ void alrare::bind_training(py::module_ &module) {
       "centers: by element (F,), taken off the AEV. instruction_set: auto, avx512, avx2 or\n"
       "portable. Keeps its memory between calls; not for two threads at a time.")
       .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
-      .def_property_readonly("instruction_set", &MemberGradient::instruction_set)
       .def("predict", &predict, py::arg("batch"), py::arg("networks"), py::arg("centers"),
            "Energies (C,) in eV without self energies, and forces (N, 3) in eV/Å.")
       .def("loss_gradient", &loss_gradient, py::arg("batch"), py::arg("networks"),
            py::arg("centers"), py::arg("energies"), py::arg("forces"), py::arg("force_weight"),
            "The loss, and by element and layer its (weight gradient, bias gradient).");
+  module.def(
+      "instruction_set", [] { return std::string(alrare::native::find_kernels("auto").name); },
+      "The best instruction set of this machine: avx512, avx2 or portable.");
+  module.def(
+      "multiply", &multiply, py::arg("left"), py::arg("right"), py::kw_only(),
+      py::arg("instruction_set") = "auto",
+      "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
+      "views; one thread.");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "training.h"
 
+#include "matrix_product.h"
 #include "native_evaluator.h"
 
 #include <algorithm>
@@ -28,18 +29,6 @@ void lay_out_layer(Arena &arena, int n_rows, TrainingLayer &layer) {
   for (float **array : {&layer.value, &layer.slope, &layer.bend, &layer.adjoint})
     *array = arena.take(size(n_rows) * stride);
   layer.tangent = arena.take(size(tile_rows) * stride);
-}
-
-/// matrix(row, column) for a product's right factor (rows, columns), see TrainingLayer.
-template <class Matrix>
-void pack_panels(const Kernels &kernels, int rows, int columns, float *out, const Matrix &matrix) {
-  for (int column = 0, k = 0; column < columns; column += kernels.widths[k]) {
-    while (kernels.widths[k] > columns - column)
-      ++k;
-    for (int row = 0; row < rows; ++row)
-      for (int c = column; c < column + kernels.widths[k]; ++c)
-        *out++ = matrix(row, c);
-  }
 }
 
 [[noreturn]] void refuse(const std::string &what, long at, long got, const std::string &expected) {

@@ -77,7 +77,6 @@ class MemberGradient {
 public:
   explicit MemberGradient(const std::string &instruction_set = "auto");
 
-  const char *instruction_set() const { return kernels_.name; }
   void predict(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
                Prediction &out);
 

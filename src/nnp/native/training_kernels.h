@@ -39,20 +39,35 @@ ALRARE_INLINE void for_blocks(int rows, int columns, Use use) {
     });
 }
 
-/// left (rows, depth) times right (depth, columns) in panels; `finish` gets each vector of the
-/// product and its place (row, column).
+/// left (rows, depth), see `multiply`, times right (depth, columns) in panels; `finish` gets each
+/// vector of the product and its place (row, column).
 template <class... Shapes, class Finish>
-ALRARE_INLINE void product(const float *left, int rows, int depth, const float *right, int columns,
-                           Finish finish) {
-  const long stride = row_stride(depth);
+ALRARE_INLINE void product(const float *left, long left_row, long left_inner, int rows, int depth,
+                           const float *right, int columns, Finish finish) {
   for_blocks<Shapes...>(rows, columns, [&](auto shape, int row, int column) {
     using S = decltype(shape);
     Rows<typename S::V, S::R, S::N> sum;
     clear(sum);
-    multiply(sum, left + row * stride, stride, 1, right + static_cast<long>(column) * depth,
-             S::width, depth);
+    multiply(sum, left + row * left_row, left_row, left_inner,
+             right + static_cast<long>(column) * depth, S::width, depth);
     each(sum, row, [&](typename S::V v, int r, int lane) { finish(v, r, column + lane); });
   });
+}
+
+/// The same for a left factor whose rows are `row_stride` apart.
+template <class... Shapes, class Finish>
+ALRARE_INLINE void product(const float *left, int rows, int depth, const float *right, int columns,
+                           Finish finish) {
+  product<Shapes...>(left, row_stride(depth), 1, rows, depth, right, columns, finish);
+}
+
+template <class... Shapes>
+void multiply_matrices(const float *left, long left_row, long left_inner, int rows, int depth,
+                       const float *right, int columns, float *out) {
+  product<Shapes...>(left, left_row, left_inner, rows, depth, right, columns,
+                     [&](auto v, int row, int column) {
+                       store(out + static_cast<long>(row) * columns + column, v);
+                     });
 }
 
 template <class V>
@@ -293,7 +308,8 @@ void forces_backward(const ForceTerms &terms, const float *bar_forces, float *di
 
 template <class V, class... Shapes>
 constexpr alrare::native::TrainingKernels training_kernels = {
-    energy_pass<V, Shapes...>, tangent_pass<V, Shapes...>, forces<V>, forces_backward<V>};
+    energy_pass<V, Shapes...>, tangent_pass<V, Shapes...>, forces<V>, forces_backward<V>,
+    multiply_matrices<Shapes...>};
 
 } // namespace
 

@@ -86,6 +86,12 @@ struct TrainingKernels {
 
   /// The transpose: adds the adjoint of dE/dAEV to be had from that of the forces.
   void (*forces_backward)(const ForceTerms &terms, const float *bar_forces, float *direction);
+
+  /// out (rows, columns) = left (rows, depth) times right (depth, columns) in panels.
+  /// Element (r, k) of left lies at r * left_row + k * left_inner. Rows are a multiple of 8,
+  /// columns of 16.
+  void (*multiply)(const float *left, long left_row, long left_inner, int rows, int depth,
+                   const float *right, int columns, float *out);
 };
 
 } // namespace alrare::native
