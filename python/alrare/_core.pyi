@@ -1,6 +1,7 @@
 """The native CPU engine on numpy arrays (src/bindings/core.cpp). Units: eV, Å."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +50,29 @@ class Ensemble:
         cell: ArrayLike | None = None,
         pbc: Sequence[bool] = (False, False, False),
     ) -> NDArray[np.float32]: ...
+
+class Descriptor:
+    def __init__(
+        self,
+        *,
+        n_elements: int,
+        radial_cutoff: float,
+        angular_cutoff: float,
+        radial_eta: float,
+        radial_shifts: Sequence[float],
+        angular_eta: float,
+        zeta: float,
+        angular_shifts: Sequence[float],
+        angle_sections: Sequence[float],
+        instruction_set: str = "auto",
+    ) -> None: ...
+    def compute(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Sequence[bool] = (False, False, False),
+    ) -> dict[str, NDArray[Any]]: ...
 
 class TrainingBatch:
     def __init__(

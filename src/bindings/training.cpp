@@ -4,10 +4,8 @@
 #include "../nnp/native/training.h"
 #include "../nnp/native/matrix_product.h"
 #include "../nnp/native/native_evaluator.h"
+#include "bindings.h"
 
-#include "training.h"
-
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <stdexcept>
@@ -27,7 +25,7 @@ using alrare::native::Prediction;
 using alrare::native::TrainingBatch;
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
-using Integers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+using alrare::Integers;
 using Layers = std::vector<std::pair<Floats, Floats>>;
 
 void require(const py::array &array, const char *name, const std::vector<py::ssize_t> &shape) {

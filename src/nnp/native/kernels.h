@@ -141,6 +141,11 @@ struct Kernels {
   /// From dE/dAEV (panels) to d/dvec of every slot, left in bend_x, bend_y, bend_z.
   void (*aev_backward)(const AevTables &tables, const Tile &tile, const float *gradient);
 
+  /// After aev_forward: adds to `jacobian` (slots, 3, n_species, pair_size), per slot of species s
+  /// the derivative of the features of each pair (s, t) by its vector. `slot_species` (slots).
+  void (*aev_jacobian)(const AevTables &tables, const Tile &tile, const int *slot_species,
+                       float *jacobian);
+
   TrainingKernels training;
 };
 

@@ -2,6 +2,7 @@
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define ALRARE_LANES 16
 #include "aev_kernels.h"
+#include "jacobian_kernels.h"
 #include "network_kernels.h"
 #include "training_kernels.h"
 
@@ -18,6 +19,7 @@ const Kernels *kernels_avx512() {
       run_network<Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
                   Shape<Float8, 8, 1>>,
       aev_backward<Float16>,
+      aev_jacobian<Float16>,
       training_kernels<Float16, Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
                        Shape<Float8, 8, 1>>};
   return &kernels;
