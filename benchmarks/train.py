@@ -39,7 +39,7 @@ from alrare.dataset import Dataset, make_dataset, random_split
 from alrare.descriptors import DescriptorCache
 from alrare.ensemble import Metadata, load_ensemble, member_weights
 from alrare.frames import label_of
-from alrare.gradients import MemberGradient
+from alrare.gradients import open_gradient_engine
 from alrare.member import Labels, make_optimizer
 from alrare.progress import open_progress
 from alrare.train import train_ensemble
@@ -148,13 +148,15 @@ class Ours:
         ]
         self.centers = [torch.zeros(128) for _ in dataset.elements]
         flat = [tensor for layers in self.networks for layer in layers for tensor in layer]
+        self.engine = open_gradient_engine()
         self.optimizer = make_optimizer(self.settings, flat)
 
     def step(self, rows: list[int]) -> None:
         """Take one step."""
         batch, labels = self.joined[rows[0] // BATCH]
-        member = MemberGradient(batch, self.networks, self.centers)
-        _, gradients = member.loss_gradient(labels, self.settings.force_weight)
+        _, gradients = self.engine.loss_gradient(
+            batch, self.networks, self.centers, labels, self.settings.force_weight
+        )
         flat = [tensor for layers in gradients for layer in layers for tensor in layer]
         self.optimizer.step(flat, 1e-4)
 

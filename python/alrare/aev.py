@@ -1,8 +1,8 @@
 r"""Atomic environment vectors (AEV) of ANI-2x and their analytic derivatives.
 
 Every term and its derivative is written once, as a plain torch function that ``torch.jit.script``
-compiles: the exported model (`alrare.torchscript`), the evaluation in Python (`alrare.ensemble`)
-and the cache of training descriptors (`alrare.dataset`) share them.
+compiles: the exported model (`alrare.torchscript`) and the evaluation in Python (`alrare.ensemble`)
+share them. The cache of training descriptors (`alrare.descriptors`) has them from `alrare._core`.
 
 An edge *e* points from a center *i* to a neighbor *j*, :math:`d = |r_j - r_i| < r_c`; a triple is
 a pair of edges of one center, both shorter than the angular cutoff. With the cosine cutoff
@@ -332,37 +332,3 @@ class Descriptor(torch.nn.Module):
         both = torch.cat((grad_a, grad_b), dim=0)
         index = torch.cat((triples[:, 0], triples[:, 1]), dim=0).unsqueeze(1).expand(-1, 3)
         return grad.scatter_add_(0, index, both)
-
-    def angular_jacobian(
-        self, saved: list[Tensor], triples: Tensor, neighbor_species: Tensor
-    ) -> Tensor:
-        """Differentiate the center's angular features with respect to each edge vector.
-
-        Parameters
-        ----------
-        saved : list of tensors
-            From `forward`.
-        triples : (T, 2) int64 tensor
-        neighbor_species : (E,) int64 tensor
-
-        Returns
-        -------
-        (E, 3, S·L) tensor, 1/Å
-            For a neighbor of species s the L features of each of the pairs (s, 0) … (s, S-1); every
-            other angular feature is independent of this edge.
-        """
-        edge_a, edge_b, cosine, gauss = saved[4], saved[5], saved[6], saved[7]
-        gauss_slope, angle, angle_slope = saved[8], saved[9], saved[10]
-        n_edges, n_species = neighbor_species.shape[0], self.n_elements
-        out = gauss.new_zeros(n_edges * n_species, 3, self.angular_length)
-        smooth = (edge_a[:, 4] * edge_b[:, 4]).view(-1, 1)
-        bend = ((gauss * smooth).unsqueeze(2) * angle_slope.unsqueeze(1)).flatten(1)
-        for side, mine, other in ((0, edge_a, edge_b), (1, edge_b, edge_a)):
-            radial = gauss_slope * smooth + gauss * (mine[:, 5] * other[:, 4]).view(-1, 1)
-            along = (radial.unsqueeze(2) * angle.unsqueeze(1)).flatten(1)
-            turn = (other[:, :3] - mine[:, :3] * cosine.view(-1, 1)) / mine[:, 3:4]
-            terms = mine[:, :3].unsqueeze(2) * along.unsqueeze(1)
-            terms += turn.unsqueeze(2) * bend.unsqueeze(1)
-            other_species = neighbor_species.index_select(0, triples[:, 1 - side])
-            out.index_add_(0, triples[:, side] * n_species + other_species, terms)
-        return out.view(n_edges, n_species, 3, -1).transpose(1, 2).flatten(2)

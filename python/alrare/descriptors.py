@@ -16,25 +16,27 @@ every process that reads it.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .aev import AEVConstants, Descriptor, pair_index
+from . import _core
+from .aev import AEVConstants, pair_index
 from .errors import ModelError
 from .frames import frame_key
-from .neighbors import build_graph
+from .neighbors import finite_positions, species_of
 from .state import atomic_path
 
 SHARD = 512
 """Configurations in a shard at most; bounds the memory of making one."""
-BATCH = 32
 CACHE_VERSION = 1
 
 _BY_ATOM = ("species", "aev")
@@ -251,50 +253,37 @@ class DescriptorCache:
     def _write(self, frames: list[Atoms], keys: list[str]) -> Path:
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
         path = self._folder / f"{self.descriptor[:16]}-{name}.safetensors"
-        descriptor = Descriptor(self._constants, len(self._elements))
-        with torch.inference_mode():
-            parts = [
-                self._compute(frames[start : start + BATCH], descriptor)
-                for start in range(0, len(frames), BATCH)
-            ]
-        tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        for name in ("atom_ends", "edge_ends", "short_ends"):
-            counts = torch.cat((torch.zeros(1, dtype=torch.int64), tensors[name]))
-            tensors[name] = counts.cumsum(0)
+        constants = asdict(self._constants)
+        descriptor = _core.Descriptor(n_elements=len(self._elements), **constants)
+        parts = [self._compute(atoms, descriptor) for atoms in frames]
+        tensors = {
+            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
+            for name in (*_BY_ATOM, *_BY_EDGE, *_BY_SHORT)
+        }
+        for ends, name in (
+            ("atom_ends", "species"),
+            ("edge_ends", "edge_i"),
+            ("short_ends", "short"),
+        ):
+            counts = [0, *(len(part[name]) for part in parts)]
+            tensors[ends] = torch.tensor(counts, dtype=torch.int64).cumsum(0)
         with atomic_path(path) as partial:
             save_file(tensors, partial, metadata={"keys": json.dumps(keys)})
         return path
 
-    def _compute(self, frames: list[Atoms], descriptor: Descriptor) -> dict[str, Tensor]:
-        graph = build_graph(
-            frames,
-            elements=self._elements,
-            cutoff=self._constants.radial_cutoff,
-            angular_cutoff=self._constants.angular_cutoff,
+    def _compute(self, atoms: Atoms, descriptor: _core.Descriptor) -> dict[str, npt.NDArray[Any]]:
+        species = species_of(atoms, self._elements)
+        periodic = bool(atoms.pbc.any())
+        found = descriptor.compute(
+            species,
+            finite_positions(atoms),
+            np.asarray(atoms.cell) if periodic else None,
+            atoms.pbc.tolist(),
         )
-        edge_i, edge_j = torch.from_numpy(graph.edge_i), torch.from_numpy(graph.edge_j)
-        species, triples = torch.from_numpy(graph.species), torch.from_numpy(graph.triples)
-        vec = torch.from_numpy(graph.vec).float()
-        aev, saved = descriptor(vec, edge_i, edge_j, species, len(species), triples)
-        near = (graph.vec**2).sum(1) < self._constants.angular_cutoff**2
-        short = torch.from_numpy(np.flatnonzero(near))
-        jacobian = descriptor.angular_jacobian(saved, triples, species.index_select(0, edge_j))
-        owner = torch.arange(len(frames)).repeat_interleave(torch.from_numpy(graph.n_edges))
-        n_short = torch.bincount(owner[short], minlength=len(frames))
-        atom_start = _starts(graph.n_atoms.tolist())[owner]
-        return {
-            "species": species.to(torch.int32),
-            "aev": aev,
-            "edge_i": (edge_i - atom_start).to(torch.int32),
-            "edge_j": (edge_j - atom_start).to(torch.int32),
-            "unit": saved[0][:, :3].contiguous(),
-            "slope": saved[1],
-            "short": (short - _starts(graph.n_edges.tolist())[owner[short]]).to(torch.int32),
-            "jacobian": jacobian.index_select(0, short),
-            "atom_ends": torch.from_numpy(graph.n_atoms),
-            "edge_ends": torch.from_numpy(graph.n_edges),
-            "short_ends": n_short,
-        }
+        found["species"] = species
+        for name in ("species", "edge_i", "edge_j", "short"):
+            found[name] = found[name].astype(np.int32)
+        return found
 
     def _open(self, path: Path) -> None:
         try:

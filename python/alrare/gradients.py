@@ -11,19 +11,26 @@ need :math:`g = dE/dh_0`, and the loss has adjoints :math:`\bar E` of E and :mat
 :math:`\bar g \cdot g` is the derivative of E along :math:`\bar g`, its weight gradient is that of a
 tangent pass :math:`\dot h_0 = \bar g`; the adjoint of :math:`\dot z_l` in it is dE/dz_l, which the
 force already needed. Cost: six matrix products a layer instead of the graph of a double backward.
+
+`alrare._core` does this on tiles of atoms (src/nnp/native/training_kernels.h); here it stands once
+more in plain torch, in any dtype, as the reference.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from . import _core
 from .descriptors import AtomBatch, Batch
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """(out, in) weight and (out,) bias of each layer of one network."""
+Gradients = list[list[tuple[Tensor, Tensor]]]
+"""By element and layer: gradient of the weight and of the bias."""
 
 
 @dataclass(frozen=True)
@@ -56,64 +63,144 @@ class _Pass:
     outer: list[Tensor]  # dE/dh_l of the hidden layers
 
 
-class MemberGradient:
-    """One member on one batch: predictions, loss, and the gradient of its weights.
+class GradientEngine(Protocol):
+    """Predictions of one member on a batch, and the gradient of its loss.
+
+    In both methods `networks` are Layers by element, and `centers` are (F,) tensors, subtracted
+    from the AEV of each element before its network.
+    """
+
+    def predict(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the energies (C,) in eV, without self energies, and the forces (N, 3) in eV/Å."""
+
+    def loss_gradient(
+        self,
+        batch: Batch,
+        networks: Sequence[Layers],
+        centers: Sequence[Tensor],
+        labels: Labels,
+        force_weight: float,
+    ) -> tuple[float, Gradients]:
+        """Return the loss (eq. 3), and by element and layer its (weight, bias) gradient.
+
+        `force_weight` is the α of eq. 3 in Å².
+        """
+
+
+def open_gradient_engine() -> GradientEngine:
+    """Return the native engine, or torch's where the machine has no vector kernels for it."""
+    return TorchGradient() if _core.instruction_set() == "portable" else NativeGradient()
+
+
+class NativeGradient:
+    """Equation 3 by `alrare._core`: float32, energies and the loss summed in float64.
 
     Parameters
     ----------
-    batch : Batch
-    networks : sequence of Layers
-        By element.
-    centers : sequence of (F,) tensors
-        Subtracted from the AEV of each element before its network.
+    instruction_set : {"auto", "avx512", "avx2", "portable"}
     """
 
-    def __init__(self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]) -> None:
-        self._batch = batch
-        self._networks = networks
-        self.energies, self._passes = _energies(batch.atoms, networks, centers)
+    def __init__(self, instruction_set: str = "auto") -> None:
+        self._engine = _core.MemberGradient(instruction_set=instruction_set)
 
-    def compute_forces(self) -> Tensor:
-        """Return the forces (N, 3) in eV/Å."""
-        grad_aev = torch.empty_like(self._batch.atoms.aev)
-        for layers, passed in zip(self._networks, self._passes, strict=True):
-            grad_aev[passed.rows] = _backward(passed, layers)
-        return self._batch.forces(grad_aev)
+    def predict(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Energies and forces; see `GradientEngine`."""
+        energies, forces = self._engine.predict(_native(batch), *_arrays(networks, centers))
+        return torch.from_numpy(energies), torch.from_numpy(forces)
 
     def loss_gradient(
-        self, labels: Labels, force_weight: float
-    ) -> tuple[float, list[list[tuple[Tensor, Tensor]]]]:
-        """Loss (eq. 3) of the batch and its gradient.
+        self,
+        batch: Batch,
+        networks: Sequence[Layers],
+        centers: Sequence[Tensor],
+        labels: Labels,
+        force_weight: float,
+    ) -> tuple[float, Gradients]:
+        """Loss and gradient; see `GradientEngine`."""
+        loss, gradients = self._engine.loss_gradient(
+            _native(batch),
+            *_arrays(networks, centers),
+            labels.energies.numpy(),
+            labels.forces.numpy(),
+            force_weight,
+        )
+        from_numpy = torch.from_numpy
+        return loss, [[(from_numpy(w), from_numpy(b)) for w, b in layers] for layers in gradients]
 
-        Parameters
-        ----------
-        labels : Labels
-        force_weight : float
-            The α of eq. 3, Å².
 
-        Returns
-        -------
-        float
-        list of list of (weight gradient, bias gradient)
-            By element and layer.
-        """
-        forces = self.compute_forces()
-        count, owner = len(labels.energies), self._batch.atoms.configuration
-        atoms = labels.n_atoms
-        energy_error = self.energies - labels.energies
+def _native(batch: Batch) -> _core.TrainingBatch:
+    """Hand the tensors over; they are not copied."""
+    atoms = batch.atoms
+    tensors = {
+        "species": atoms.species,
+        "configuration": atoms.configuration,
+        "aev": atoms.aev,
+        "edge_i": batch.edge_i,
+        "edge_j": batch.edge_j,
+        "unit": batch.unit,
+        "slope": batch.slope,
+        "short": batch.short,
+        "jacobian": batch.jacobian,
+    }
+    return _core.TrainingBatch(
+        n_elements=batch.n_elements,
+        n_configurations=atoms.count,
+        **{name: tensor.numpy() for name, tensor in tensors.items()},
+    )
+
+
+def _arrays(networks: Sequence[Layers], centers: Sequence[Tensor]) -> tuple[Any, Any]:
+    layers = [[(weight.numpy(), bias.numpy()) for weight, bias in network] for network in networks]
+    return layers, [center.numpy() for center in centers]
+
+
+class TorchGradient:
+    """The same in plain torch, in the dtype of the batch: reference of the native engine."""
+
+    def predict(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Energies and forces; see `GradientEngine`."""
+        energies, passes = _energies(batch.atoms, networks, centers)
+        return energies, _forces(batch, networks, passes)
+
+    def loss_gradient(
+        self,
+        batch: Batch,
+        networks: Sequence[Layers],
+        centers: Sequence[Tensor],
+        labels: Labels,
+        force_weight: float,
+    ) -> tuple[float, Gradients]:
+        """Loss and gradient; see `GradientEngine`."""
+        energies, passes = _energies(batch.atoms, networks, centers)
+        forces = _forces(batch, networks, passes)
+        count, owner, atoms = len(labels.energies), batch.atoms.configuration, labels.n_atoms
+        energy_error = energies - labels.energies
         force_error = forces - labels.forces
         per_atom = (force_weight / count / atoms)[owner].unsqueeze(1)
         energy_scale = energy_error / atoms.sqrt() / count
         loss = (energy_scale * energy_error).sum() + (per_atom * force_error * force_error).sum()
         bar_energy = (2.0 * energy_scale)[owner].unsqueeze(1)
-        bar_grad = self._batch.forces_backward(2.0 * per_atom * force_error)
+        bar_grad = batch.forces_backward(2.0 * per_atom * force_error)
         gradients = [
             _weight_gradient(
                 passed, layers, bar_energy[passed.rows], bar_grad.index_select(0, passed.rows)
             )
-            for layers, passed in zip(self._networks, self._passes, strict=True)
+            for layers, passed in zip(networks, passes, strict=True)
         ]
         return float(loss), gradients
+
+
+def _forces(batch: Batch, networks: Sequence[Layers], passes: Sequence[_Pass]) -> Tensor:
+    grad_aev = torch.empty_like(batch.atoms.aev)
+    for layers, passed in zip(networks, passes, strict=True):
+        grad_aev[passed.rows] = _backward(passed, layers)
+    return batch.forces(grad_aev)
 
 
 def energies(atoms: AtomBatch, networks: Sequence[Layers], centers: Sequence[Tensor]) -> Tensor:

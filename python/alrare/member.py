@@ -13,7 +13,7 @@ from .dataset import Dataset, Split
 from .descriptors import Batch, DescriptorCache
 from .ensemble import Metadata, member_weights
 from .errors import AlrareError
-from .gradients import Labels, Layers, MemberGradient, energies
+from .gradients import Labels, Layers, energies, open_gradient_engine
 from .optimizer import Adam, Optimizer, Soap, one_cycle
 from .whitening import Whitening, identity, whiten
 
@@ -184,6 +184,7 @@ class _Trainer:
     ) -> None:
         self._cache, self._keys, self._split, self._settings = cache, keys, split, settings
         self._metadata = metadata
+        self._engine = open_gradient_engine()
         self._rng = np.random.default_rng(seed)
         self._energies = torch.from_numpy(dataset.energies).float()
         self._forces = [torch.from_numpy(forces).float() for forces in dataset.forces]
@@ -254,8 +255,9 @@ class _Trainer:
         total, rate = 0.0, 0.0
         for number in self._rng.permutation(len(self._train_batches)).tolist():
             batch, labels = self._joined(number)
-            member = MemberGradient(batch, self._networks(), self._centers)
-            loss, gradients = member.loss_gradient(labels, self._settings.force_weight)
+            loss, gradients = self._engine.loss_gradient(
+                batch, self._networks(), self._centers, labels, self._settings.force_weight
+            )
             flat = []
             for white, layers in zip(self._whitening, gradients, strict=True):
                 for k, (weight, bias) in enumerate(layers):
@@ -282,8 +284,8 @@ class _Trainer:
         networks = self._networks()
         predicted = energies(self._validation, networks, self._centers)
         reference = self._energies[torch.tensor(self._split.validation)]
-        compared = MemberGradient(self._compared_batch, networks, self._centers)
-        difference = compared.compute_forces() - self._labels(self._compared).forces
+        _, forces = self._engine.predict(self._compared_batch, networks, self._centers)
+        difference = forces - self._labels(self._compared).forces
         mse = (predicted - reference).double().square().mean()
         return float(mse), float(difference.abs().double().mean())
 
@@ -292,10 +294,10 @@ class _Trainer:
         sums = _Sums(0.0, 0, 0.0, 0)
         for part in self._batches(rows):
             batch = self._cache.batch([self._keys[row] for row in part])
-            member = MemberGradient(batch, self._networks(), self._centers)
+            predicted, forces = self._engine.predict(batch, self._networks(), self._centers)
             labels = self._labels(part)
-            energy = (member.energies - labels.energies).abs().double().sum()
-            difference = member.compute_forces() - labels.forces
+            energy = (predicted - labels.energies).abs().double().sum()
+            difference = forces - labels.forces
             force = difference.abs().double().sum()
             sums += _Sums(float(energy), len(part), float(force), difference.numel())
         return sums

@@ -117,12 +117,24 @@ def find_triples(edge_i: Ints, vec: Floats, n_atoms: int, angular_cutoff: float)
     return np.stack((short[first], short[first + 1 + step]), axis=1).astype(np.int64)
 
 
-def _edges(atoms: Atoms, cutoff: float) -> tuple[Ints, Ints, Floats]:
+def finite_positions(atoms: Atoms) -> Floats:
+    """Return the positions (N, 3) in Å.
+
+    Raises
+    ------
+    ModelError
+        If one is not finite.
+    """
     positions = np.asarray(atoms.positions, dtype=np.float64)
     if not np.isfinite(positions).all():
         raise ModelError(
             f"{atoms.get_chemical_formula()}: positions must be finite, got NaN or inf"
         )
+    return positions
+
+
+def _edges(atoms: Atoms, cutoff: float) -> tuple[Ints, Ints, Floats]:
+    positions = finite_positions(atoms)
     if atoms.pbc.any():
         i, j, vec = neighbor_list("ijD", atoms, cutoff)
         return i.astype(np.int64), j.astype(np.int64), vec

@@ -7,15 +7,18 @@ refreshed every few steps by one step of orthogonal iteration.
 
 Written here for its cost (docs/decisions/0006-own-optimizers.md): the moments are kept in the
 eigenbasis, so that a step needs two projections and not three; the running means take every other
-gradient; and no process imports torch's compiler, as `torch.optim` does.
+gradient; the products are the native engine's, which a BLAS does not reach on every machine
+(docs/performance.md); and no process imports torch's compiler, as `torch.optim` does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from . import _core
 
 EPSILON = 1e-8
 
@@ -94,6 +97,15 @@ def adam_update(
     return torch.div(first, root).div_(1.0 - betas[0] ** step)
 
 
+def open_multiply() -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the native matrix product, or torch's where the machine has no vector kernels."""
+    return torch.matmul if _core.instruction_set() == "portable" else _multiply
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    return torch.from_numpy(_core.multiply(left.numpy(), right.numpy()))
+
+
 class Soap:
     """SOAP for the matrices, Adam for the vectors; see the module.
 
@@ -121,8 +133,9 @@ class Soap:
     ) -> None:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
         pairs = list(zip(parameters, self._is_matrix, strict=True))
+        multiply = open_multiply()
         self._matrices = [
-            _SoapMatrix(tensor, betas, weight_decay, refresh, statistics)
+            _SoapMatrix(tensor, betas, weight_decay, refresh, statistics, multiply)
             for tensor, is_matrix in pairs
             if is_matrix
         ]
@@ -145,8 +158,9 @@ class _SoapMatrix:
         weight_decay: float,
         refresh: int,
         statistics: int,
+        multiply: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        self._weight = weight
+        self._weight, self._multiply = weight, multiply
         self._betas, self._decay = betas, weight_decay
         self._refresh, self._every = refresh, statistics
         self._first, self._second = torch.zeros_like(weight), torch.zeros_like(weight)
@@ -155,37 +169,40 @@ class _SoapMatrix:
 
     def step(self, gradient: Tensor, rate: float) -> None:
         self._steps += 1
+        multiply = self._multiply
         if self._steps == 0:
-            self._left, self._right = gradient @ gradient.t(), gradient.t() @ gradient
+            self._left = multiply(gradient, gradient.t())
+            self._right = multiply(gradient.t(), gradient)
             self._base_left = torch.linalg.eigh(self._left)[1].flip(1).contiguous()
             self._base_right = torch.linalg.eigh(self._right)[1].flip(1).contiguous()
             return
-        rotated = self._base_left.t() @ gradient @ self._base_right
+        rotated = multiply(multiply(self._base_left.t(), gradient), self._base_right)
         update = adam_update(rotated, self._first, self._second, self._betas, self._steps)
-        self._weight.mul_(1.0 - rate * self._decay)
-        self._weight.addmm_(self._base_left @ update, self._base_right.t(), alpha=-rate)
+        back = multiply(multiply(self._base_left, update), self._base_right.t())
+        self._weight.mul_(1.0 - rate * self._decay).add_(back, alpha=-rate)
         if self._steps % self._every == 0:
-            keep = self._betas[1] ** self._every
-            self._left.addmm_(gradient, gradient.t(), beta=keep, alpha=1.0 - keep)
-            self._right.addmm_(gradient.t(), gradient, beta=keep, alpha=1.0 - keep)
+            share = 1.0 - self._betas[1] ** self._every
+            self._left.lerp_(multiply(gradient, gradient.t()), share)
+            self._right.lerp_(multiply(gradient.t(), gradient), share)
         if self._steps % self._refresh == 0:
             self._turn()
 
     def _turn(self) -> None:
         """Refresh the bases; carry the moments over."""
-        left, order_left = _orthogonal_step(self._left, self._base_left)
-        right, order_right = _orthogonal_step(self._right, self._base_right)
+        multiply = self._multiply
+        left, order_left = self._orthogonal_step(self._left, self._base_left)
+        right, order_right = self._orthogonal_step(self._right, self._base_right)
         self._second = self._second[order_left][:, order_right]
-        turn_left, turn_right = left.t() @ self._base_left, self._base_right.t() @ right
-        self._first = turn_left @ self._first @ turn_right
+        turn_left = multiply(left.t(), self._base_left)
+        turn_right = multiply(self._base_right.t(), right)
+        self._first = multiply(multiply(turn_left, self._first), turn_right)
         self._base_left, self._base_right = left, right
 
-
-def _orthogonal_step(matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a basis nearer to the eigenvectors, and the order of the old vectors in it."""
-    product = matrix @ basis
-    order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
-    return torch.linalg.qr(product[:, order])[0].contiguous(), order
+    def _orthogonal_step(self, matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a basis nearer to the eigenvectors, and the order of the old vectors in it."""
+        product = self._multiply(matrix, basis)
+        order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
+        return torch.linalg.qr(product[:, order])[0].contiguous(), order
 
 
 def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:

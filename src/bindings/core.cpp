@@ -3,9 +3,8 @@
 // alrare._core: the native engine on numpy arrays. Arrays in, arrays out; nothing is decided here.
 // The selection core is bound in selection.cpp.
 #include "../nnp/native/native_evaluator.h"
-#include "../nnp/native/neighbor_search.h"
+#include "bindings.h"
 
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -21,28 +20,9 @@ namespace {
 using alrare::Neighborhood;
 using alrare::native::NativeEvaluator;
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
-using Integers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
-
-Neighborhood neighbors(const Integers &species, const Doubles &positions,
-                       const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc,
-                       double cutoff) {
-  if (positions.ndim() != 2 || positions.shape(1) != 3)
-    throw std::invalid_argument("positions must have shape (N, 3)");
-  if (species.ndim() != 1 || species.shape(0) != positions.shape(0))
-    throw std::invalid_argument("species must have shape (N,), one entry per position");
-  alrare::native::Box box;
-  box.n_atoms = static_cast<int>(positions.shape(0));
-  box.positions = positions.data();
-  box.species = species.data();
-  box.periodic = pbc;
-  if (cell) {
-    if (cell->ndim() != 2 || cell->shape(0) != 3 || cell->shape(1) != 3)
-      throw std::invalid_argument("cell must have shape (3, 3)");
-    std::copy_n(cell->data(), 9, box.cell.begin());
-  }
-  return alrare::native::find_neighbors(box, cutoff);
-}
+using alrare::Doubles;
+using alrare::Integers;
+using alrare::neighbors;
 
 /// Forces and virial of one gradient, added at their places.
 void add_forces(const Neighborhood &neighborhood, const std::vector<double> &gradient,
@@ -186,4 +166,6 @@ PYBIND11_MODULE(_core, module) {
       },
       species, positions, py::arg("cutoff"), cell, pbc,
       "Edges within the cutoff: edge_i (E,), edge_j (E,), vec (E, 3) = r_j - r_i in Å.");
+  alrare::bind_descriptor(module);
+  alrare::bind_training(module);
 }

@@ -1,15 +1,18 @@
 """The cache of descriptors gives the forces of the model it was made for."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from alrare.aev import AEVConstants
+from alrare import _core
+from alrare.aev import AEVConstants, Descriptor, pair_index
 from alrare.descriptors import DescriptorCache
 from alrare.ensemble import random_ensemble
 from alrare.errors import ModelError
-from alrare.gradients import MemberGradient
+from alrare.gradients import open_gradient_engine
+from alrare.neighbors import find_triples, species_of
 from ase import Atoms
 from ase.build import molecule
 
@@ -44,10 +47,65 @@ def test_cached_descriptors_give_the_energies_and_forces_of_the_ensemble(tmp_pat
             ]
             for e in "HC"
         ]
-        member = MemberGradient(batch, networks, [torch.zeros(128)] * 2)
-        assert np.allclose(member.energies, expected.energies[m], atol=1e-5)
+        centers = [torch.zeros(128)] * 2
+        energies, got = open_gradient_engine().predict(batch, networks, centers)
+        assert np.allclose(energies, expected.energies[m], atol=1e-5)
         forces = np.concatenate([f[m] for f in expected.forces])
-        assert np.allclose(member.compute_forces(), forces, atol=1e-5)
+        assert np.allclose(got, forces, atol=1e-5)
+
+
+@pytest.fixture(params=["avx512", "avx2", "portable"])
+def instruction_set(request: pytest.FixtureRequest) -> str:
+    try:
+        _core.MemberGradient(instruction_set=request.param)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+ODD = AEVConstants(
+    radial_shifts=(0.9, 1.7, 2.6), angular_shifts=(1.0, 1.5, 2.0, 2.5, 3.0), zeta=8.0,
+    angle_sections=(0.3, 1.2, 2.5),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("constants", [AEVConstants(), ODD], ids=["ANI-2x", "odd sizes"])
+@pytest.mark.parametrize("elements", [("H", "C"), ("H", "C", "O")])
+@pytest.mark.parametrize("number", range(4))
+def test_the_jacobian_is_the_derivative_of_the_aev(
+    constants: AEVConstants, elements: tuple[str, ...], number: int, instruction_set: str
+) -> None:
+    atoms, n_elements = frames()[number], len(elements)
+    species = species_of(atoms, elements)
+    where = (species, atoms.positions)
+    box = (atoms.cell.array if atoms.pbc.any() else None, atoms.pbc.tolist())
+    found = _core.Descriptor(
+        n_elements=n_elements, instruction_set=instruction_set, **asdict(constants)
+    ).compute(*where, *box)
+
+    edge_i, edge_j, vec = _core.neighbors(*where, constants.radial_cutoff, *box)
+    triples = torch.from_numpy(find_triples(edge_i, vec, len(atoms), constants.angular_cutoff))
+    exact = Descriptor(constants, n_elements, dtype=torch.float64)
+    arrays = [torch.from_numpy(array) for array in (edge_i, edge_j, species)]
+
+    def aev(edges: torch.Tensor) -> torch.Tensor:
+        return exact(edges, *arrays, len(atoms), triples)[0]
+
+    assert (found["edge_i"] == edge_i).all()
+    assert (found["edge_j"] == edge_j).all()
+    assert np.allclose(found["aev"], aev(torch.from_numpy(vec)), atol=1e-6)
+    expected = torch.autograd.functional.jacobian(aev, torch.from_numpy(vec)).numpy()
+    dense = np.zeros_like(expected)
+    n_radial, length = constants.radial_length, constants.angular_length
+    for e, (i, s) in enumerate(zip(edge_i, species[edge_j], strict=True)):
+        radial = slice(s * n_radial, (s + 1) * n_radial)
+        dense[i, radial, e] = np.outer(found["slope"][e], found["unit"][e])
+    for a, e in enumerate(found["short"]):
+        for t, pair in enumerate(pair_index(n_elements)[species[edge_j[e]]].tolist()):
+            begin = n_elements * n_radial + pair * length
+            block = found["jacobian"][a][:, t * length : (t + 1) * length]
+            dense[edge_i[e], begin : begin + length, e] = block.T
+    assert np.allclose(dense, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_forces_backward_is_the_transpose_of_forces(tmp_path: Path) -> None:

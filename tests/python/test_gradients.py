@@ -1,4 +1,4 @@
-"""The hand-written gradient of the loss against autograd's double backward."""
+"""The hand-written gradient of the loss: autograd's double backward, torch, the native engine."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,8 @@ import torch
 from alrare.aev import AEVConstants
 from alrare.descriptors import Batch, DescriptorCache
 from alrare.ensemble import member_weights, random_ensemble
-from alrare.gradients import Labels, MemberGradient
+from alrare.gradients import Gradients, Labels, Layers, NativeGradient, TorchGradient
+from alrare.network import initial_layers
 from ase import Atoms
 from ase.build import molecule
 
@@ -25,18 +26,25 @@ class _Forces(torch.autograd.Function):
         return ctx.batch.forces_backward(bar), None
 
 
+def joined(folder: Path, frames: list[Atoms], elements: tuple[str, ...] = ("H", "C")) -> Batch:
+    for k, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=k)
+    cache = DescriptorCache(folder, constants=AEVConstants(), elements=elements)
+    cache.add(frames)
+    return cache.batch(cache.keys(frames))
+
+
+def in_double(batch: Batch) -> Batch:
+    names = ("unit", "slope", "jacobian")
+    doubled = {name: getattr(batch, name).double() for name in names}
+    atoms = dataclasses.replace(batch.atoms, aev=batch.atoms.aev.double())
+    return dataclasses.replace(batch, atoms=atoms, **doubled)
+
+
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
     frames = [molecule("C2H6"), molecule("CH4"), Atoms("H2", [(0, 0, 0), (0, 0, 0.8)])]
-    for k, atoms in enumerate(frames):
-        atoms.rattle(0.1, seed=k)
-    cache = DescriptorCache(tmp_path, constants=AEVConstants(), elements=("H", "C"))
-    cache.add(frames)
-    single = cache.batch(cache.keys(frames))
-    names = ("unit", "slope", "jacobian")
-    doubled = {name: getattr(single, name).double() for name in names}
-    atoms = dataclasses.replace(single.atoms, aev=single.atoms.aev.double())
-    return dataclasses.replace(single, atoms=atoms, **doubled)
+    return in_double(joined(tmp_path, frames))
 
 
 @pytest.mark.parametrize("force_weight", [0.0, 0.1, 1.0])
@@ -69,10 +77,100 @@ def test_loss_and_gradient_are_those_of_equation_3(batch: Batch, force_weight: f
     expected = torch.autograd.grad(loss, list(weights.values()))
 
     with torch.no_grad():
-        value, gradients = MemberGradient(batch, networks, centers).loss_gradient(
-            labels, force_weight
+        value, gradients = TorchGradient().loss_gradient(
+            batch, networks, centers, labels, force_weight
         )
     assert value == pytest.approx(loss.item(), rel=1e-12)
     ours = [tensor for layers in gradients for layer in layers for tensor in layer]
     for mine, theirs in zip(ours, expected, strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+CASES: dict[str, tuple[list[str], tuple[str, ...], list[list[int]]]] = {
+    "the model of the paper": (["C2H6", "CH4", "C6H6"], ("H", "C"), [[256, 192, 160], [224, 160]]),
+    "more atoms than a tile": (["C6H6"] * 15, ("H", "C"), [[40, 24], [24, 40]]),
+    "odd widths": (["C2H6", "CH4"], ("H", "C"), [[5, 17, 33], [1]]),
+    "no hidden layer": (["C2H6", "CH4"], ("H", "C"), [[], [9]]),
+    "three elements": (["H2O", "CH3OH", "CO2"], ("H", "C", "O"), [[20, 12], [7], [16, 16]]),
+    "an element is missing": (["C2H6", "H2"], ("H", "C", "O"), [[20, 12], [7], [16]]),
+}
+
+
+def random_member(
+    n_features: int, hidden: list[list[int]]
+) -> tuple[list[Layers], list[torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    networks = [initial_layers([n_features, *widths, 1], generator) for widths in hidden]
+    return list(networks), [torch.rand(n_features, generator=generator) for _ in hidden]
+
+
+def random_labels(batch: Batch) -> Labels:
+    generator = torch.Generator().manual_seed(1)
+    n_atoms = torch.bincount(batch.atoms.configuration).float()
+    forces = torch.randn(len(batch.atoms.aev), 3, generator=generator)
+    return Labels(torch.randn(batch.atoms.count, generator=generator), forces, n_atoms)
+
+
+def flat(gradients: Gradients) -> list[torch.Tensor]:
+    return [tensor for layers in gradients for layer in layers for tensor in layer]
+
+
+@pytest.fixture(params=["avx512", "avx2", "portable"])
+def native(request: pytest.FixtureRequest) -> NativeGradient:
+    try:
+        return NativeGradient(instruction_set=request.param)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_native_gradient_is_that_in_float64_to_float32_rounding(
+    case: str, native: NativeGradient, tmp_path: Path
+) -> None:
+    names, elements, hidden = CASES[case]
+    batch = joined(tmp_path, [molecule(name) for name in names], elements)
+    networks, centers = random_member(batch.atoms.aev.shape[1], hidden)
+    labels = random_labels(batch)
+    energies, forces = native.predict(batch, networks, centers)
+    loss, gradients = native.loss_gradient(batch, networks, centers, labels, 0.5)
+
+    exact = in_double(batch)
+    doubles = [[(weight.double(), bias.double()) for weight, bias in n] for n in networks]
+    centers = [center.double() for center in centers]
+    labels = Labels(labels.energies.double(), labels.forces.double(), labels.n_atoms.double())
+    expected_energies, expected_forces = TorchGradient().predict(exact, doubles, centers)
+    expected, reference = TorchGradient().loss_gradient(exact, doubles, centers, labels, 0.5)
+    assert torch.allclose(energies, expected_energies, rtol=0, atol=1e-5)
+    assert torch.allclose(forces.double(), expected_forces, rtol=0, atol=1e-5)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    for mine, theirs in zip(flat(gradients), flat(reference), strict=True):
+        assert mine.shape == theirs.shape
+        largest = float(theirs.abs().max())
+        assert torch.allclose(mine.double(), theirs, rtol=0, atol=5e-6 * largest)
+
+
+def test_the_same_call_gives_the_same_bytes_whatever_came_before(tmp_path: Path) -> None:
+    small = joined(tmp_path, [molecule("CH4")])
+    large = joined(tmp_path, [molecule("C2H6"), molecule("C6H6")])
+    networks, centers = random_member(128, [[24, 16], [20]])
+    engine = NativeGradient()
+    first = engine.loss_gradient(large, networks, centers, random_labels(large), 1.0)
+    engine.loss_gradient(small, networks, centers, random_labels(small), 1.0)
+    again = engine.loss_gradient(large, networks, centers, random_labels(large), 1.0)
+    assert first[0] == again[0]
+    assert all(map(torch.equal, flat(first[1]), flat(again[1])))
+
+
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    batch = joined(tmp_path, [molecule("CH4"), molecule("C2H6")])
+    networks, centers = random_member(128, [[24], [20]])
+    engine = NativeGradient()
+    with pytest.raises(RuntimeError, match="expected 2 networks, one per element, got 1"):
+        engine.predict(batch, networks[:1], centers[:1])
+    with pytest.raises(RuntimeError, match=r"a layer takes 20 features, .* has 24"):
+        engine.predict(batch, [[networks[0][0], networks[1][1]], networks[1]], centers)
+    with pytest.raises(ValueError, match=r"center must have shape \(128\), got \(127\)"):
+        engine.predict(batch, networks, [centers[0][:127], centers[1]])
+    crossed = dataclasses.replace(batch, edge_j=batch.edge_j.flip(0))
+    with pytest.raises(RuntimeError, match=r"edge_j\[0\] = .* an atom of configuration 0"):
+        engine.predict(crossed, networks, centers)

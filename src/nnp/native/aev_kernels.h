@@ -312,19 +312,11 @@ template <class V> void scatter_group(const Tile &tile, const Group &group) {
       store(tile.bend_y + b, load<V>(tile.bend_y + b) + bend * y);
       store(tile.bend_z + b, load<V>(tile.bend_z + b) + bend * z);
     }
-    V all = fold<2>(fold<1>(pull_a, x_a), fold<1>(y_a, z_a));
-    float total[4];
-    if constexpr (L >= 8) {
-      all = fold<4>(all, all);
-      if constexpr (L >= 16)
-        all = fold<8>(all, all);
-    }
-    for (int c = 0; c < 4; ++c)
-      total[c] = all[c];
-    tile.pull[row.a] += total[0];
-    tile.bend_x[row.a] += total[1];
-    tile.bend_y[row.a] += total[2];
-    tile.bend_z[row.a] += total[3];
+    const V all = sums_of_four(pull_a, x_a, y_a, z_a);
+    tile.pull[row.a] += all[0];
+    tile.bend_x[row.a] += all[1];
+    tile.bend_y[row.a] += all[2];
+    tile.bend_z[row.a] += all[3];
     t += row.count;
   }
 }

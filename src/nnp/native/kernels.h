@@ -2,6 +2,8 @@
 #ifndef ALRARE_NNP_NATIVE_KERNELS_H
 #define ALRARE_NNP_NATIVE_KERNELS_H
 
+#include "training_types.h"
+
 #include <cstdint>
 
 /// What the inner loops of the native engine work on, and the table of their entry points.
@@ -138,6 +140,13 @@ struct Kernels {
 
   /// From dE/dAEV (panels) to d/dvec of every slot, left in bend_x, bend_y, bend_z.
   void (*aev_backward)(const AevTables &tables, const Tile &tile, const float *gradient);
+
+  /// After aev_forward: adds to `jacobian` (slots, 3, n_species, pair_size), per slot of species s
+  /// the derivative of the features of each pair (s, t) by its vector. `slot_species` (slots).
+  void (*aev_jacobian)(const AevTables &tables, const Tile &tile, const int *slot_species,
+                       float *jacobian);
+
+  TrainingKernels training;
 };
 
 const Kernels *kernels_portable();

@@ -2,7 +2,9 @@
 #if defined(__AVX2__) && defined(__FMA__)
 #define ALRARE_LANES 8
 #include "aev_kernels.h"
+#include "jacobian_kernels.h"
 #include "network_kernels.h"
+#include "training_kernels.h"
 
 namespace alrare::native {
 
@@ -15,7 +17,9 @@ const Kernels *kernels_avx2() {
       widths,
       aev_forward<Float8>,
       run_network<Shape<Float8, 4, 3>, Shape<Float8, 4, 2>, Shape<Float8, 8, 1>>,
-      aev_backward<Float8>};
+      aev_backward<Float8>,
+      aev_jacobian<Float8>,
+      training_kernels<Float8, Shape<Float8, 4, 3>, Shape<Float8, 4, 2>, Shape<Float8, 8, 1>>};
   return &kernels;
 }
 

@@ -2,20 +2,26 @@
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define ALRARE_LANES 16
 #include "aev_kernels.h"
+#include "jacobian_kernels.h"
 #include "network_kernels.h"
+#include "training_kernels.h"
 
 namespace alrare::native {
 
 const Kernels *kernels_avx512() {
   static constexpr int widths[] = {48, 32, 16, 8};
-  static constexpr Kernels kernels{"avx512",
-                                   16,
-                                   4,
-                                   widths,
-                                   aev_forward<Float16>,
-                                   run_network<Shape<Float16, 8, 3>, Shape<Float16, 8, 2>,
-                                               Shape<Float16, 8, 1>, Shape<Float8, 8, 1>>,
-                                   aev_backward<Float16>};
+  static constexpr Kernels kernels{
+      "avx512",
+      16,
+      4,
+      widths,
+      aev_forward<Float16>,
+      run_network<Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
+                  Shape<Float8, 8, 1>>,
+      aev_backward<Float16>,
+      aev_jacobian<Float16>,
+      training_kernels<Float16, Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
+                       Shape<Float8, 8, 1>>};
   return &kernels;
 }
 

@@ -4,7 +4,9 @@
 
 #include "../metadata.h"
 #include "aligned_buffer.h"
+#include "descriptor_tables.h"
 #include "kernels.h"
+#include "tile_builder.h"
 
 #include <string>
 #include <vector>
@@ -32,7 +34,7 @@ public:
   Model &operator=(const Model &) = delete;
 
   const Metadata &metadata() const { return metadata_; }
-  const AevTables &tables() const { return tables_; }
+  const AevTables &tables() const { return descriptor_.tables(); }
   int n_elements() const { return static_cast<int>(metadata_.elements.size()); }
   int n_members() const { return metadata_.members; }
   const Network &network(int element, int member) const {
@@ -42,33 +44,22 @@ public:
   double self_energy(int element) const {
     return self_energies_[static_cast<std::size_t>(element)];
   }
-  /// First feature (in the engine's order) of a pair of species.
-  int pair_feature(int s, int t) const {
-    return pair_features_[static_cast<std::size_t>(s * n_elements() + t)];
-  }
+  const DescriptorTables &descriptor() const { return descriptor_; }
   /// The engine's place of each feature of the model, in the model's order.
-  const std::vector<int> &feature_places() const { return places_; }
-  int widest_layer() const { return widest_; }
-  int slopes_size() const { return slopes_; } ///< hidden outputs of the largest network
-
-  /// Some element's network has no hidden layer: it reads every feature, zero or not.
-  bool has_linear_network() const { return linear_; }
+  const std::vector<int> &feature_places() const { return descriptor_.feature_places(); }
+  const LayerSizes &layer_sizes() const { return sizes_; }
 
 private:
   void read_aev(const Json &json);
-  void place_features(int n_radial, int n_shifts, int n_sections);
   void read_element(SafetensorsFile &file, const Json &json, int element);
 
   Metadata metadata_;
-  AevTables tables_{};
-  std::vector<float> radial_shifts_, angular_shifts_, section_cos_, section_sin_;
-  std::vector<int> pair_features_, places_;
+  DescriptorTables descriptor_;
   std::vector<double> self_energies_;
   std::vector<Network> networks_;
   std::vector<std::vector<Layer>> layers_;
   std::vector<AlignedBuffer> weights_;
-  int widest_ = 0, slopes_ = 0;
-  bool linear_ = false;
+  LayerSizes sizes_;
 };
 
 } // namespace alrare::native

@@ -64,7 +64,8 @@ NativeEvaluator::NativeEvaluator(const std::string &path, const NativeOptions &o
   if (threads_ < 1)
     throw std::runtime_error("threads must be >= 1, got " + std::to_string(threads_));
   for (int t = 0; t < threads_; ++t)
-    builders_.push_back(std::make_unique<TileBuilder>(model_, kernels_));
+    builders_.push_back(
+        std::make_unique<TileBuilder>(model_.descriptor(), model_.layer_sizes(), kernels_));
 }
 
 std::string NativeEvaluator::description() const {

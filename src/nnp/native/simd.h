@@ -130,6 +130,20 @@ template <int N, class V, class Vector> ALRARE_INLINE V sums(const Vector &vecto
     return fold<N / 2>(sums<N / 2, V>(vector, first), sums<N / 2, V>(vector, first + N / 2));
 }
 
+/// Lanes 0 to 3 = the sums over the lanes of a, b, c and d.
+template <class V> ALRARE_INLINE V sums_of_four(V a, V b, V c, V d) {
+  constexpr int L = lanes_of<V>;
+  V all = fold<2>(fold<1>(a, b), fold<1>(c, d));
+  if constexpr (L >= 8)
+    all = fold<4>(all, all);
+  if constexpr (L >= 16)
+    all = fold<8>(all, all);
+  return all;
+}
+
+/// The sum over the lanes.
+template <class V> ALRARE_INLINE float total(V v) { return sums_of_four(v, v, v, v)[0]; }
+
 // The polynomials below are weighted minimax fits (Lawson's iteration in double).
 
 /// 2^t for t <= 0, relative error 1e-7; 2^-126 below that.
@@ -185,8 +199,9 @@ template <class V> ALRARE_INLINE void sine_cosine(V y, V &sine, V &cosine) {
 /// Gauss error linear unit x Phi(x) and its slope Phi(x) + x phi(x), absolute error 1e-7 max(1,
 /// |x|).
 ///
-/// Phi(-|x|) = phi(x) times the Mills ratio, a polynomial on [0, 5.5].
-template <class V> ALRARE_INLINE void gelu(V x, V &value, V &slope) {
+/// The second derivative is phi(x) (2 - x^2). Phi(-|x|) = phi(x) times the Mills ratio, a
+/// polynomial on [0, 5.5].
+template <class V> ALRARE_INLINE void gelu(V x, V &value, V &slope, V &bend) {
   const V size = smaller(Of<V>::floats(Of<V>::bits(x) & 0x7fffffff), splat<V>(5.5f));
   const V phi = exp2_negative(x * x * -0.72134752044448170f) * 0.3989422804014327f;
   V r = splat<V>(-6.119683059207936e-07f);
@@ -205,6 +220,11 @@ template <class V> ALRARE_INLINE void gelu(V x, V &value, V &slope) {
   const V phi_sum = x > V{} ? 1.0f - tail : tail;
   value = x * phi_sum;
   slope = phi_sum + x * phi;
+  bend = phi * (2.0f - x * x);
+}
+template <class V> ALRARE_INLINE void gelu(V x, V &value, V &slope) {
+  V bend;
+  gelu(x, value, slope, bend);
 }
 
 /// max(0, x) + min(0, alpha (exp(x/alpha) - 1)) and its slope.

@@ -33,7 +33,7 @@ const Tile &TileBuilder::build(const Neighborhood &neighborhood, const std::int6
   ranges_.clear();
   groups_.clear();
   rows_.clear();
-  active_.assign(size(model_.tables().features / block), 0);
+  active_.assign(size(descriptor_.tables().features / block), 0);
   tile_.n_slots = 0;
   tile_.n_triples = 0;
   for (int c = 0; c < n; ++c)
@@ -56,7 +56,7 @@ void TileBuilder::lay_out_slots(int n_slots) {
          {&tile_.x, &tile_.y, &tile_.z, &tile_.distance, &tile_.inverse, &tile_.smooth,
           &tile_.smooth_slope, &tile_.pull, &tile_.bend_x, &tile_.bend_y, &tile_.bend_z})
       *array = arena.take(n);
-    tile_.radial_slope = arena.take(n * size(model_.tables().radial_size));
+    tile_.radial_slope = arena.take(n * size(descriptor_.tables().radial_size));
     return arena.used();
   };
   Arena measure;
@@ -71,7 +71,7 @@ void TileBuilder::lay_out_slots(int n_slots) {
 }
 
 void TileBuilder::lay_out_triples() {
-  const AevTables &tables = model_.tables();
+  const AevTables &tables = descriptor_.tables();
   const std::size_t n = size(tile_.n_triples + slack);
   const auto take = [&](Arena &arena) {
     for (float **array :
@@ -97,13 +97,13 @@ void TileBuilder::lay_out_panels() {
   tile_.panels = panels_.data();
   tile_.n_panels = static_cast<int>(panels_.size());
 
-  const std::size_t features = size(model_.tables().features), lanes = size(tile_.lanes);
+  const std::size_t features = size(descriptor_.tables().features), lanes = size(tile_.lanes);
   const auto take = [&](Arena &arena) {
     tile_.rows_aev = arena.take(features * size(tile_.n_centers));
     tile_.aev = arena.take(features * lanes);
-    tile_.layer[0] = arena.take(size(model_.widest_layer()) * lanes);
-    tile_.layer[1] = arena.take(size(model_.widest_layer()) * lanes);
-    tile_.slopes = arena.take(size(model_.slopes_size()) * lanes);
+    tile_.layer[0] = arena.take(size(layers_.widest) * lanes);
+    tile_.layer[1] = arena.take(size(layers_.widest) * lanes);
+    tile_.slopes = arena.take(size(layers_.slopes) * lanes);
     gradient_ = arena.take(features * lanes);
     energies_ = arena.take(lanes);
     return arena.used();
@@ -116,8 +116,8 @@ void TileBuilder::lay_out_panels() {
 
 void TileBuilder::add_center(const Neighborhood &neighborhood, std::int64_t begin, std::int64_t end,
                              int center) {
-  const int n_species = model_.n_elements();
-  const double cutoff = model_.metadata().angular_cutoff;
+  const int n_species = descriptor_.n_elements();
+  const double cutoff = descriptor_.angular_cutoff();
   const int first_slot = tile_.n_slots;
   start_.assign(size(2 * n_species + 1), 0);
   key_.resize(static_cast<std::size_t>(end - begin));
@@ -149,16 +149,16 @@ void TileBuilder::add_center(const Neighborhood &neighborhood, std::int64_t begi
   start_.insert(start_.begin(), first_slot);
   for (int s = 0; s < n_species; ++s)
     if (start_[size(2 * s)] < start_[size(2 * s + 2)]) {
-      const int feature = s * model_.tables().radial_size;
+      const int feature = s * descriptor_.tables().radial_size;
       ranges_.push_back({center, feature, start_[size(2 * s)], start_[size(2 * s + 2)]});
-      std::fill_n(active_.begin() + feature / block, model_.tables().radial_size / block, 1);
+      std::fill_n(active_.begin() + feature / block, descriptor_.tables().radial_size / block, 1);
     }
   add_groups(center);
   tile_.n_slots = first_slot + round_up(static_cast<int>(end - begin), kernels_.lanes);
 }
 
 void TileBuilder::add_groups(int center) {
-  const int n_species = model_.n_elements();
+  const int n_species = descriptor_.n_elements();
   const auto near_begin = [&](int s) { return start_[size(2 * s)]; };
   const auto near_count = [&](int s) { return start_[size(2 * s + 1)] - start_[size(2 * s)]; };
   for (int s = 0; s < n_species; ++s) {
@@ -181,10 +181,10 @@ void TileBuilder::add_groups(int center) {
           rows_.push_back({near_begin(shorter) + a, near_begin(longer), near_count(longer)});
         count = ns * nt;
       }
-      const int feature = model_.pair_feature(s, t);
+      const int feature = descriptor_.pair_feature(s, t);
       groups_.push_back(
           {center, feature, first_row, static_cast<int>(rows_.size()), tile_.n_triples, count});
-      std::fill_n(active_.begin() + feature / block, model_.tables().pair_size() / block, 1);
+      std::fill_n(active_.begin() + feature / block, descriptor_.tables().pair_size() / block, 1);
       if (tile_.n_triples > std::numeric_limits<int>::max() / 32)
         throw std::runtime_error("too many neighbors within the angular cutoff");
       tile_.n_triples += round_up(count, kernels_.lanes);
@@ -194,7 +194,7 @@ void TileBuilder::add_groups(int center) {
 
 void TileBuilder::find_spans() {
   spans_.clear();
-  const bool dense = model_.has_linear_network();
+  const bool dense = layers_.linear;
   const int n = static_cast<int>(active_.size());
   for (int k = 0; k < n; ++k)
     if (dense || active_[size(k)] != 0) {

@@ -4,19 +4,27 @@
 
 #include "../neighborhood.h"
 #include "aligned_buffer.h"
+#include "descriptor_tables.h"
 #include "kernels.h"
-#include "model.h"
 
 #include <cstdint>
 #include <vector>
 
 namespace alrare::native {
 
+/// What the networks need beside the descriptor.
+struct LayerSizes {
+  int widest = 0;      ///< outputs of the widest hidden layer
+  int slopes = 0;      ///< hidden outputs of the largest network
+  bool linear = false; ///< a network has no hidden layer: it reads every feature, zero or not
+};
+
 /// Sorts the edges of a few centers by species, lists their triples, and lays out the scratch of a
 /// tile. One per thread; its memory grows to the largest tile and is used again.
 class TileBuilder {
 public:
-  TileBuilder(const Model &model, const Kernels &kernels) : model_(model), kernels_(kernels) {}
+  TileBuilder(const DescriptorTables &descriptor, const LayerSizes &layers, const Kernels &kernels)
+      : descriptor_(descriptor), layers_(layers), kernels_(kernels) {}
 
   /// The tile of these centers of one element; valid until the next call.
   ///
@@ -41,7 +49,8 @@ private:
   void add_groups(int center);
   void find_spans();
 
-  const Model &model_;
+  const DescriptorTables &descriptor_;
+  const LayerSizes layers_;
   const Kernels &kernels_;
   Tile tile_{};
   AlignedBuffer slots_, triples_, panels_memory_;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_BINDINGS_BINDINGS_H
+#define ALRARE_BINDINGS_BINDINGS_H
+
+#include "../nnp/neighborhood.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+/// What the parts of alrare._core share.
+namespace alrare {
+
+using Doubles = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>;
+using Integers =
+    pybind11::array_t<std::int64_t, pybind11::array::c_style | pybind11::array::forcecast>;
+
+/// Edges of a frame given as arrays: positions (N, 3), species (N), cell (3, 3).
+///
+/// Throws std::invalid_argument at a wrong shape.
+Neighborhood neighbors(const Integers &species, const Doubles &positions,
+                       const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc,
+                       double cutoff);
+
+/// Adds Descriptor to the module.
+void bind_descriptor(pybind11::module_ &module);
+
+/// Adds MemberGradient, TrainingBatch and multiply to the module.
+void bind_training(pybind11::module_ &module);
+
+} // namespace alrare
+
+#endif

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// alrare._core, the part that trains: the gradient of the loss on numpy arrays.
+#include "../nnp/native/training.h"
+#include "../nnp/native/matrix_product.h"
+#include "../nnp/native/native_evaluator.h"
+#include "bindings.h"
+
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace {
+
+using alrare::native::DenseLayer;
+using alrare::native::DenseNetwork;
+using alrare::native::LayerGradient;
+using alrare::native::MemberGradient;
+using alrare::native::Prediction;
+using alrare::native::TrainingBatch;
+
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using alrare::Integers;
+using Layers = std::vector<std::pair<Floats, Floats>>;
+
+void require(const py::array &array, const char *name, const std::vector<py::ssize_t> &shape) {
+  const auto text = [](const py::ssize_t *sizes, std::size_t n) {
+    std::string out = "(";
+    for (std::size_t k = 0; k < n; ++k)
+      out += (k > 0 ? ", " : "") + std::to_string(sizes[k]);
+    return out + ")";
+  };
+  const auto n = static_cast<std::size_t>(array.ndim());
+  if (n != shape.size() || !std::equal(shape.begin(), shape.end(), array.shape()))
+    throw std::invalid_argument(std::string(name) + " must have shape " +
+                                text(shape.data(), shape.size()) + ", got " +
+                                text(array.shape(), n));
+}
+
+/// The arrays of a batch, and the pointers into them.
+struct HeldBatch {
+  Integers species, configuration, edge_i, edge_j, short_edges;
+  Floats aev, unit, slope, jacobian;
+  TrainingBatch batch;
+
+  HeldBatch(int n_elements, int n_configurations, Integers species_, Integers configuration_,
+            Floats aev_, Integers edge_i_, Integers edge_j_, Floats unit_, Floats slope_,
+            Integers short_, Floats jacobian_)
+      : species(std::move(species_)), configuration(std::move(configuration_)),
+        edge_i(std::move(edge_i_)), edge_j(std::move(edge_j_)), short_edges(std::move(short_)),
+        aev(std::move(aev_)), unit(std::move(unit_)), slope(std::move(slope_)),
+        jacobian(std::move(jacobian_)) {
+    if (n_elements < 1 || slope.ndim() != 2 || jacobian.ndim() != 3)
+      throw std::invalid_argument("a batch needs n_elements >= 1, slope (E, K) and jacobian "
+                                  "(A, 3, S L)");
+    batch.n_elements = n_elements;
+    batch.radial_length = static_cast<int>(slope.shape(1));
+    batch.angular_length = static_cast<int>(jacobian.shape(2)) / n_elements;
+    batch.n_configurations = n_configurations;
+    batch.n_atoms = species.size();
+    batch.n_edges = edge_i.size();
+    batch.n_short = short_edges.size();
+    check_shapes();
+    batch.species = species.data();
+    batch.configuration = configuration.data();
+    batch.aev = aev.data();
+    batch.edge_i = edge_i.data();
+    batch.edge_j = edge_j.data();
+    batch.unit = unit.data();
+    batch.slope = slope.data();
+    batch.short_edges = short_edges.data();
+    batch.jacobian = jacobian.data();
+    batch.check();
+  }
+
+  void check_shapes() const {
+    require(species, "species", {batch.n_atoms});
+    require(configuration, "configuration", {batch.n_atoms});
+    require(aev, "aev", {batch.n_atoms, batch.n_features()});
+    require(edge_i, "edge_i", {batch.n_edges});
+    require(edge_j, "edge_j", {batch.n_edges});
+    require(unit, "unit", {batch.n_edges, 3});
+    require(slope, "slope", {batch.n_edges, batch.radial_length});
+    require(short_edges, "short", {batch.n_short});
+    require(jacobian, "jacobian",
+            {batch.n_short, 3, batch.n_elements * static_cast<py::ssize_t>(batch.angular_length)});
+  }
+};
+
+std::vector<DenseNetwork> dense(const std::vector<Layers> &networks,
+                                const std::vector<Floats> &centers, int n_features) {
+  if (centers.size() != networks.size())
+    throw std::invalid_argument("expected one center per network");
+  std::vector<DenseNetwork> out;
+  for (std::size_t k = 0; k < networks.size(); ++k) {
+    require(centers[k], "center", {n_features});
+    DenseNetwork network{{}, centers[k].data()};
+    for (const auto &[weight, bias] : networks[k]) {
+      if (weight.ndim() != 2)
+        throw std::invalid_argument("a weight must have shape (out, in)");
+      require(bias, "bias", {weight.shape(0)});
+      network.layers.push_back({static_cast<int>(weight.shape(0)),
+                                static_cast<int>(weight.shape(1)), weight.data(), bias.data()});
+    }
+    out.push_back(std::move(network));
+  }
+  return out;
+}
+
+py::tuple predict(MemberGradient &member, const HeldBatch &held,
+                  const std::vector<Layers> &networks, const std::vector<Floats> &centers) {
+  const TrainingBatch &batch = held.batch;
+  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  Prediction out;
+  {
+    const py::gil_scoped_release release;
+    member.predict(batch, layers, out);
+  }
+  return py::make_tuple(
+      py::array_t<double>(batch.n_configurations, out.energies.data()),
+      py::array_t<float>(std::vector<py::ssize_t>{batch.n_atoms, 3}, out.forces.data()));
+}
+
+py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
+                        const std::vector<Layers> &networks, const std::vector<Floats> &centers,
+                        const Floats &energies, const Floats &forces, double force_weight) {
+  const TrainingBatch &batch = held.batch;
+  require(energies, "energies", {batch.n_configurations});
+  require(forces, "forces", {batch.n_atoms, 3});
+  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  std::vector<std::vector<LayerGradient>> gradients;
+  double loss = 0.0;
+  {
+    const py::gil_scoped_release release;
+    loss = member.loss_gradient(batch, layers, {energies.data(), forces.data()}, force_weight,
+                                gradients);
+  }
+  py::list out;
+  for (std::size_t k = 0; k < layers.size(); ++k) {
+    py::list element;
+    for (std::size_t l = 0; l < layers[k].layers.size(); ++l) {
+      const DenseLayer &shape = layers[k].layers[l];
+      const LayerGradient &gradient = gradients[k][l];
+      element.append(py::make_tuple(
+          py::array_t<float>(std::vector<py::ssize_t>{shape.out, shape.in}, gradient.weight.data()),
+          py::array_t<float>(shape.out, gradient.bias.data())));
+    }
+    out.append(element);
+  }
+  return py::make_tuple(loss, out);
+}
+
+alrare::native::MatrixView view(const py::array_t<float> &matrix) {
+  if (matrix.ndim() != 2)
+    throw std::invalid_argument("a factor must have shape (rows, columns)");
+  constexpr auto bytes = static_cast<py::ssize_t>(sizeof(float));
+  return {matrix.data(), static_cast<int>(matrix.shape(0)), static_cast<int>(matrix.shape(1)),
+          matrix.strides(0) / bytes, matrix.strides(1) / bytes};
+}
+
+py::array_t<float> multiply(const py::array_t<float> &left, const py::array_t<float> &right,
+                            const std::string &instruction_set) {
+  const alrare::native::Kernels &kernels = alrare::native::find_kernels(instruction_set);
+  const alrare::native::MatrixView a = view(left), b = view(right);
+  py::array_t<float> out({left.shape(0), right.shape(1)});
+  float *const to = out.mutable_data();
+  const py::gil_scoped_release release;
+  alrare::native::multiply(kernels, a, b, to);
+  return out;
+}
+
+} // namespace
+
+void alrare::bind_training(py::module_ &module) {
+  py::class_<HeldBatch>(module, "TrainingBatch",
+                        "C configurations with their descriptors, joined; keeps the arrays.\n\n"
+                        "The arrays are those of `alrare.descriptors.Batch`.")
+      .def(py::init<int, int, Integers, Integers, Floats, Integers, Integers, Floats, Floats,
+                    Integers, Floats>(),
+           py::kw_only(), py::arg("n_elements"), py::arg("n_configurations"), py::arg("species"),
+           py::arg("configuration"), py::arg("aev"), py::arg("edge_i"), py::arg("edge_j"),
+           py::arg("unit"), py::arg("slope"), py::arg("short"), py::arg("jacobian"));
+  py::class_<MemberGradient>(
+      module, "MemberGradient",
+      "Energies, forces and the gradient of the loss (eq. 3) of one member on a batch.\n\n"
+      "networks: by element and layer (weight (out, in), bias (out,)), GELU between the layers;\n"
+      "centers: by element (F,), taken off the AEV. instruction_set: auto, avx512, avx2 or\n"
+      "portable. Keeps its memory between calls; not for two threads at a time.")
+      .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
+      .def("predict", &predict, py::arg("batch"), py::arg("networks"), py::arg("centers"),
+           "Energies (C,) in eV without self energies, and forces (N, 3) in eV/Å.")
+      .def("loss_gradient", &loss_gradient, py::arg("batch"), py::arg("networks"),
+           py::arg("centers"), py::arg("energies"), py::arg("forces"), py::arg("force_weight"),
+           "The loss, and by element and layer its (weight gradient, bias gradient).");
+  module.def(
+      "instruction_set", [] { return std::string(alrare::native::find_kernels("auto").name); },
+      "The best instruction set of this machine: avx512, avx2 or portable.");
+  module.def(
+      "multiply", &multiply, py::arg("left"), py::arg("right"), py::kw_only(),
+      py::arg("instruction_set") = "auto",
+      "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
+      "views; one thread.");
+}
