@@ -235,8 +235,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         str(row["n_labels"]),
         _number(mean, 1000, 1),
         *(str(selection.get(key, "-")) for key in ("selected", "too_similar", "unphysical")),
-        _with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
-        _with_spread(row.get("error"), row.get("error_sem"), sign="+"),
+        with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
+        with_spread(row.get("error"), row.get("error_sem"), sign="+"),
         _number(row.get("energy_mae_unseen"), 1000, 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
     ]
@@ -246,7 +246,8 @@ def _number(value: float | None, factor: float, digits: int) -> str:
     return "-" if value is None else f"{value * factor:.{digits}f}"
 
 
-def _with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+    """Write a value and its standard error, `-` for none; `sign="+"` always shows the sign."""
     if value is None:
         return "-"
     return f"{value:{sign}.3f}" + ("" if spread is None else f" ± {spread:.3f}")
@@ -257,7 +258,7 @@ def _reference_line(results: Mapping[str, Any]) -> str:
     energy = reference.get("activation_energy")
     if energy is None:
         return "Activation energy of the labeller: not known yet"
-    text = _with_spread(energy, reference.get("activation_energy_sem"))
+    text = with_spread(energy, reference.get("activation_energy_sem"))
     return f"Activation energy of the labeller: {text} eV ({reference.get('n_pulls', '?')} pulls)"
 
 
