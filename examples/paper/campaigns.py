@@ -21,7 +21,7 @@ from typing import Any
 
 from alrare.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
-from alrare.ensemble import model_path
+from alrare.ensemble import load_ensemble, model_path
 from alrare.errors import AlrareError, UnstableModelError
 from alrare.frames import read_frames
 from alrare.lammps_input import WORK_FILE
@@ -106,8 +106,17 @@ class Study:
         }
         return self.campaign(f"{split}-{members}", changes)
 
-    def final_model(self) -> Path:
-        """Return the folder of the last model of the paper's best loop: inherited, 7 members."""
+    def model(self, given: Path | None) -> Path:
+        """Return the model that was given, else the last of the paper's best loop.
+
+        Raises
+        ------
+        ModelError
+            If the given one cannot be read.
+        """
+        if given is not None:
+            load_ensemble(model_path(given, ".safetensors"))
+            return given
         run = self.learn("inherited", 7)
         return iteration_folder(run, iterations_of(run)[-1])
 
@@ -268,7 +277,7 @@ def read_range(text: str) -> list[int]:
     try:
         return read_seeds(text)
     except AlrareError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(f"{text}: expected 1-3 or 1,5 or alike") from error
 
 
 def open_study(options: argparse.Namespace) -> Study:

@@ -37,6 +37,14 @@ def chain_pull(pull: Pull, n: int) -> Pull:
     return pull.model_copy(update={"atoms": (1, n), "steps": steps})
 
 
+def read_chains(text: str) -> list[int]:
+    """Read `2-11` or `6,7` for argparse."""
+    chains = read_range(text)
+    if min(chains, default=0) < 2:
+        raise argparse.ArgumentTypeError(f"{text}: a chain has at least 2 carbons")
+    return chains
+
+
 def relaxed_chain(study: Study, n: int) -> Atoms:
     """Return a chain relaxed by the labeller."""
     structure, labeller = alkane(n), study.settings.labeller
@@ -51,7 +59,7 @@ def relaxed_chain(study: Study, n: int) -> Atoms:
 
 def draw(study: Study, options: argparse.Namespace) -> None:
     """Make the figure."""
-    model = options.model or study.final_model()
+    model = study.model(options.model)
     panels = {}
     for n in options.chains or ((2, 3) if options.trial else range(2, 12)):
         structure, pull = relaxed_chain(study, n), chain_pull(study.settings.pull, n)
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = option_parser(__doc__)
     parser.add_argument("model", nargs="?", type=Path, metavar="MODEL")
-    parser.add_argument("--chains", type=read_range, metavar="2-11", help="numbers of carbons")
+    parser.add_argument("--chains", type=read_chains, metavar="2-11", help="numbers of carbons")
     return run_figure(draw, parser, takes=TAKES, arguments=arguments)
 
 

@@ -25,7 +25,7 @@ FACTORS = (0.5, 1.0, 2.0, 5.0)
 
 def draw(study: Study, options: argparse.Namespace) -> None:
     """Make the figure."""
-    model = options.model or study.final_model()
+    model = study.model(options.model)
     structure, pull = study.relaxed(), study.settings.pull
     panels = {}
     for factor in FACTORS:

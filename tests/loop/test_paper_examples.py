@@ -57,6 +57,24 @@ def test_dftb_without_its_parameter_files_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["nowhere"], 1, "nowhere.safetensors"),
+        (["--chains", "1-3"], 2, "a chain has at least 2 carbons"),
+        (["--seeds", "one"], 2, "one: expected 1-3"),
+    ],
+)
+def test_what_cannot_be_pulled_is_refused_before_any_work(
+    tmp_path: Path, arguments: list[str], status: int, said: str
+) -> None:
+    command = [sys.executable, str(PAPER / "fig7.py"), *arguments, "--quiet", "--runs"]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("n", range(2, 12))
 @pytest.mark.usefixtures("modules")
 def test_a_chain_is_all_trans_with_ideal_bonds_and_angles(n: int) -> None:
