@@ -9,8 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from .calculator import EnsembleCalculator
 from .dataset import check_labels
-from .ensemble import load_ensemble
+from .ensemble import energy_std, load_ensemble
 from .frames import label_of
 
 Floats = NDArray[np.float64]
@@ -147,28 +148,35 @@ def compare(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Comparis
     if not frames:
         return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [])
     check_labels(frames)
-    ensemble = load_ensemble(model)
-    result = ensemble.evaluate(frames)
+    best = load_ensemble(model).metadata.best_member
+    calculator = EnsembleCalculator(model)
+    said = [_members(calculator, frame) for frame in frames]
     energies, forces = zip(*(label_of(frame) for frame in frames), strict=True)
-    mean_energy = result.energies.mean(axis=0) - np.array(energies)
-    mean_forces = [of.mean(axis=0) - true for of, true in zip(result.forces, forces, strict=True)]
-    best = ensemble.metadata.best_member
+    members = np.stack([energy for energy, _ in said], axis=1)
+    energy_of_mean = members.mean(axis=0) - np.array(energies)
+    forces_of_mean = [of.mean(axis=0) - true for (_, of), true in zip(said, forces, strict=True)]
     is_mean = driver == "mean"
     return Comparison(
-        energy=mean_energy if is_mean else result.energies[best] - np.array(energies),
-        forces=mean_forces
+        energy=energy_of_mean if is_mean else members[best] - np.array(energies),
+        forces=forces_of_mean
         if is_mean
-        else [of[best] - true for of, true in zip(result.forces, forces, strict=True)],
-        energy_of_mean=mean_energy,
-        forces_of_mean=mean_forces,
-        energy_std=result.energy_std,
-        force_std=[of.std(axis=0, ddof=1) for of in result.forces],
+        else [of[best] - true for (_, of), true in zip(said, forces, strict=True)],
+        energy_of_mean=energy_of_mean,
+        forces_of_mean=forces_of_mean,
+        energy_std=energy_std(members),
+        force_std=[of.std(axis=0, ddof=1) for _, of in said],
     )
 
 
 def frame_errors(model: Path, frames: Sequence[Atoms], *, driver: Driver = "best") -> FrameErrors:
     """Compare an ensemble with labelled frames of one molecule; see `compare`."""
     return compare(model, frames, driver=driver).errors()
+
+
+def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:
+    """Energies (M,) and forces (M, n, 3) of every member on one frame."""
+    calculator.calculate(frame)
+    return calculator.results["member_energies"], calculator.results["member_forces"]
 
 
 def _rms(values: Floats) -> float:

@@ -223,7 +223,7 @@ def smd(options: argparse.Namespace) -> int:
 
     keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
     if options.seeds is not None:
-        options.seeds = _seeds(options.seeds)
+        options.seeds = read_seeds(options.seeds)
     pull = _table(Pull, options, keys)
     structure = read_structure(options.structure, pulled=pull.atoms)
     against = None if options.against is None else observe_pulls(options.against)
@@ -350,8 +350,8 @@ def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...
         raise AlrareError(f"{where}{message[0].lower()}{message[1:]}") from error
 
 
-def _seeds(text: str) -> list[int]:
-    """Read `1-8` or `1,2,5`."""
+def read_seeds(text: str) -> list[int]:
+    """Read seeds as a person writes them: `1-8` or `1,2,5`."""
     seeds: list[int] = []
     try:
         for part in text.split(","):

@@ -153,7 +153,7 @@ _RECIPES: dict[str, dict[str, float]] = {
     },
     "fast": {
         "epochs": 20,
-        "min_steps": 600,
+        "min_steps": 1200,
         "batch_size": 32,
         "learning_rate": 1e-2,
         "force_weight": 1.0,
@@ -169,7 +169,7 @@ class Train(Section):
     epochs: Count = 300
     """Passes over the training data; the best epoch is kept (paper: 300, fast: 20)."""
     min_steps: Annotated[int, Field(ge=0)] = 0
-    """More epochs until so many steps (paper: 0; fast: 600, and 0 where epochs are given)."""
+    """More epochs until so many steps (paper: 0; fast: 1200, and 0 where epochs are given)."""
     batch_size: Count = 64
     """Configurations per step (paper: 64, fast: 32)."""
     learning_rate: Positive = 1e-3

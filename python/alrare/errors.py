@@ -17,5 +17,9 @@ class SimulationError(AlrareError):
     """LAMMPS could not be started or ended without usable output."""
 
 
+class UnstableModelError(SimulationError):
+    """No pull by a model made a single step: its molecule blew up at rest."""
+
+
 class ModelError(AlrareError):
     """A model file is missing, foreign, damaged or does not fit the structure."""

@@ -57,19 +57,29 @@ def plot_work(
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
-        axes = figure.subplots()
-        _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
-        for number, color in _colors(iterations).items():
-            label = {0: "initial model", **(names or {})}.get(number, f"iteration {number}")
-            style = "--" if number == 0 else "-"
-            _draw_pulls(axes, iterations[number], label, color, style, order=4)
-        axes.set_xlabel("spring distance (Å)")
-        axes.set_ylabel("work (eV)")
-        axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-        axes.margins(x=0.01)
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="upper left", ncols=1 if len(iterations) < 8 else 2)
-        _save(figure, target)
+        draw_work(figure.subplots(), reference=reference, iterations=iterations, names=names)
+        save_figure(figure, target)
+
+
+def draw_work(
+    axes: Axes,
+    *,
+    reference: Sequence[WorkCurve],
+    iterations: Mapping[int, Sequence[WorkCurve]],
+    names: Mapping[int, str] | None = None,
+) -> None:
+    """Draw the work against the spring distance into axes; see `plot_work`."""
+    _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
+    for number, color in _colors(iterations).items():
+        label = {0: "initial model", **(names or {})}.get(number, f"iteration {number}")
+        style = "--" if number == 0 else "-"
+        _draw_pulls(axes, iterations[number], label, color, style, order=4)
+    axes.set_xlabel("spring distance (Å)")
+    axes.set_ylabel("work (eV)")
+    axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+    axes.margins(x=0.01)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper left", ncols=1 if len(iterations) < 8 else 2)
 
 
 def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
@@ -90,7 +100,7 @@ def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
         _draw_energy(above, rows, reference)
         _draw_error(below, rows)
         figure.align_ylabels()
-        _save(figure, target)
+        save_figure(figure, target)
 
 
 def _draw_energy(
@@ -108,20 +118,43 @@ def _draw_energy(
 
 
 def _draw_error(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    x, y, bar = _column(rows, "error", "error_sem")
-    size = np.maximum(np.abs(y), 1e-4)
-    low = np.minimum(bar, 0.9 * size)
-    axes.axhspan(1e-6, KCAL_PER_MOL, color="#27ae60", alpha=0.15, linewidth=0, label="1 kcal/mol")
-    axes.errorbar(
-        x, size, yerr=[low, bar], fmt="o-", color="#c0392b", capsize=3,
-        label="activation energy, |error|",
-    )  # fmt: skip
     x_unseen, unseen, _ = _column(rows, "energy_mae_unseen", None)
     axes.plot(x_unseen, unseen, "s--", color="#2c6fbb", markersize=4, label="unseen frames, MAE")
+    draw_abs_errors(axes, {"activation energy, |error|": rows}, colors=["#c0392b"])
+
+
+def draw_abs_errors(
+    axes: Axes,
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    colors: Sequence[Any],
+    x: str = "iteration",
+) -> None:
+    """Draw the size of the activation energy's error, with its standard error, on a log scale.
+
+    Parameters
+    ----------
+    axes : Axes
+        What they hold already is kept in view.
+    runs : mapping from label to sequence of mappings
+        Iterations of results.json.
+    colors : sequence of colors
+        One a run.
+    x : str
+        Key of an iteration to draw against: iteration, n_labels.
+    """
+    known = [line.get_ydata() for line in axes.get_lines()]
+    axes.axhspan(1e-6, KCAL_PER_MOL, color="#27ae60", alpha=0.15, linewidth=0, label="1 kcal/mol")
+    for (label, rows), color in zip(runs.items(), colors, strict=True):
+        at, error, bar = _column(rows, "error", "error_sem", x)
+        size = np.maximum(np.abs(error), 1e-4)
+        low = np.minimum(bar, 0.9 * size)
+        axes.errorbar(at, size, yerr=[low, bar], fmt="o-", color=color, capsize=3, label=label)
+        known += [size, size + bar]
+    values = np.concatenate([*known, [KCAL_PER_MOL]]).astype(float)
     axes.set_yscale("log")
-    known = np.concatenate([size, unseen, [KCAL_PER_MOL]])
-    axes.set_ylim(min(0.01, 0.5 * known.min()), 2.0 * (known.max() + bar.max(initial=0.0)))
-    axes.set_xlabel("iteration")
+    axes.set_ylim(min(0.01, 0.5 * values.min()), 2.0 * values.max())
+    axes.set_xlabel(x)
     axes.set_ylabel("error (eV)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
@@ -169,16 +202,17 @@ def _colors(iterations: Mapping[int, Any]) -> dict[int, Any]:
 
 
 def _column(
-    rows: Sequence[Mapping[str, Any]], key: str, spread: str | None
+    rows: Sequence[Mapping[str, Any]], key: str, spread: str | None, at: str = "iteration"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     known = [row for row in rows if row.get(key) is not None]
-    x = np.array([row["iteration"] for row in known], dtype=float)
+    x = np.array([row[at] for row in known], dtype=float)
     y = np.array([row[key] for row in known], dtype=float)
     bar = np.array([(row.get(spread) or 0.0) if spread else 0.0 for row in known])
     return x, y, bar
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save_figure(figure: Figure, target: Path) -> None:
+    """Write target.png and target.svg, each whole or not at all."""
     for suffix, extra in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
         with atomic_path(target.with_suffix(suffix)) as partial:
             figure.savefig(partial, **extra)

@@ -126,7 +126,7 @@ def convergence_line(results: Mapping[str, Any]) -> str:
     change, check = state.get("change"), state.get("around_break")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
-        parts.append(f"last change {_with_spread(change['mean'], change['sem'], '+')} eV")
+        parts.append(f"last change {with_spread(change['mean'], change['sem'], '+')} eV")
     if check:
         parts.append(
             f"on {check['n_frames']} frames around the break: energy"
@@ -255,8 +255,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         _number(mean, 1000, 1),
         *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
         f"{_number(new.get('energy_std'), 1000, 0)} / {_number(new.get('energy_error'), 1000, 0)}",
-        _with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
-        _with_spread(row.get("error"), row.get("error_sem"), sign="+"),
+        with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
+        with_spread(row.get("error"), row.get("error_sem"), sign="+"),
         _number(row.get("peak_error"), 1000, 1),
         _number(row.get("energy_mae_unseen"), 1000, 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
@@ -267,7 +267,8 @@ def _number(value: float | None, factor: float, digits: int) -> str:
     return "-" if value is None else f"{value * factor:.{digits}f}"
 
 
-def _with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+    """Write a value and its standard error, `-` for none; `sign="+"` always shows the sign."""
     if value is None:
         return "-"
     return f"{value:{sign}.3f}" + ("" if spread is None else f" ± {spread:.3f}")
@@ -278,7 +279,7 @@ def _reference_line(results: Mapping[str, Any]) -> str:
     energy = reference.get("activation_energy")
     if energy is None:
         return "Activation energy of the labeller: not known yet"
-    text = _with_spread(energy, reference.get("activation_energy_sem"))
+    text = with_spread(energy, reference.get("activation_energy_sem"))
     return f"Activation energy of the labeller: {text} eV ({reference.get('n_pulls', '?')} pulls)"
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ase import Atoms
 
 from .config import Pull, Select
-from .errors import AlrareError, SimulationError
+from .errors import AlrareError, SimulationError, UnstableModelError
 from .frames import frame_key
 from .lammps_input import (
     DATA_FILE,
@@ -153,7 +153,9 @@ def simulate_pulls(
     ------
     SimulationError
         If LAMMPS cannot be started or ends for another reason than the structure; the pulls that
-        had finished are kept. Also if no pull made a single step.
+        had finished are kept.
+    UnstableModelError
+        If no pull made a single step.
     AlrareError
         If the folder holds a pull of another model or other settings, or the disk refuses.
     """
@@ -183,7 +185,7 @@ def simulate_pulls(
         if not result.finished:
             progress.message(f"{result.folder}: ended early: {result.reason}")
     if all(result.work is None for result in results):
-        raise SimulationError(
+        raise UnstableModelError(
             f"{folder}: no pull made a single step: {results[0].reason}; the model is worthless"
             " even at rest: give it more initial data ([initial] steps) or more epochs ([train])"
         )

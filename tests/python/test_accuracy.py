@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.accuracy import Comparison, compare
-from alrare.ensemble import load_ensemble, random_ensemble
+from alrare.calculator import EnsembleCalculator
+from alrare.ensemble import random_ensemble
 from alrare.frames import labelled
 from ase.build import molecule
 
@@ -38,11 +39,14 @@ def test_the_calibration_is_that_of_the_mean_and_the_errors_those_of_the_driver(
     path = tmp_path / "ensemble.safetensors"
     random_ensemble(members=3, hidden={"H": (8,)}, hidden_default=(8,), best_member=2).save(path)
     frame = molecule("C2H6")
-    said = load_ensemble(path).evaluate([frame])
-    label = labelled(frame, said.energies[2, 0], said.forces[0][2])
+    calculator = EnsembleCalculator(path)
+    calculator.calculate(frame)
+    energies = calculator.results["member_energies"]
+    forces = calculator.results["member_forces"]
+    label = labelled(frame, energies[2], forces[2])
     best, mean = (compare(path, [label], driver=driver) for driver in ("best", "mean"))
     assert best.energy[0] == pytest.approx(0.0, abs=1e-9)
     assert np.abs(best.forces[0]).max() == pytest.approx(0.0, abs=1e-9)
-    assert mean.energy[0] == pytest.approx(said.energies[:, 0].mean() - said.energies[2, 0])
+    assert mean.energy[0] == pytest.approx(energies.mean() - energies[2])
     assert best.energy_of_mean[0] == pytest.approx(mean.energy[0])
-    assert best.force_std[0] == pytest.approx(said.forces[0].std(axis=0, ddof=1))
+    assert best.force_std[0] == pytest.approx(forces.std(axis=0, ddof=1))

@@ -30,7 +30,7 @@ def test_a_minimal_file_takes_the_papers_protocol() -> None:
 def test_the_recipe_sets_what_is_not_given() -> None:
     assert Train(recipe="fast").epochs == 20
     assert Train(recipe="fast", epochs=7).epochs == 7
-    assert Train(recipe="fast").min_steps == 600
+    assert Train(recipe="fast").min_steps == 1200
     assert Train(recipe="fast", epochs=7).min_steps == 0
     assert Train(recipe="fast").learning_rate == 1e-2
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from alrare.accuracy import frame_errors
+from alrare.calculator import EnsembleCalculator
 from alrare.ensemble import random_ensemble
 from alrare.errors import AlrareError
 from alrare.evaluate import Evaluation, evaluate
@@ -36,13 +37,15 @@ def _pull(n: int = 6) -> list[Atoms]:
 
 
 def _with_labels(model: Path, frames: list[Atoms], shift: np.ndarray) -> list[Atoms]:
-    from alrare.ensemble import load_ensemble
-
-    result = load_ensemble(model).evaluate(frames)
-    return [
-        labelled(frame, result.energies[1, k] - shift[k], result.forces[k][1] + 0.5)
-        for k, frame in enumerate(frames)
-    ]
+    """Label frames with what the best member says, minus a shift; forces are off by 0.5 eV/Å."""
+    calculator = EnsembleCalculator(model)
+    labels = []
+    for frame, off in zip(frames, shift, strict=True):
+        calculator.calculate(frame)
+        said = calculator.results
+        energy, forces = said["member_energies"][1] - off, said["member_forces"][1] + 0.5
+        labels.append(labelled(frame, energy, forces))
+    return labels
 
 
 def _observed(activation_energy: float) -> Observables:

@@ -95,7 +95,7 @@ def test_training_learns_and_the_export_predicts_what_was_reported(
 
 def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
     fast = config.Train.model_validate({"recipe": "fast"})
-    assert count_epochs(fast, 240) == 75 and count_epochs(fast, 1600) == fast.epochs == 20
+    assert count_epochs(fast, 240) == 150 and count_epochs(fast, 1920) == fast.epochs == 20
     given = config.Train.model_validate({"recipe": "fast", "epochs": 3})
     assert count_epochs(given, 240) == 3
     assert count_epochs(config.Train(), 10) == 300
