@@ -2,8 +2,9 @@
 
     python examples/paper/ours.py [RUN ...] [--seeds 1-6] [--iterations 10]
 
-Without RUN, runs a campaign with 300 thinned initial frames, 5 members, selection spread over the
-pull, and the Langevin thermostat, whose noise model and labeller share seed by seed; six seeds.
+Without RUN, runs a campaign with 300 thinned initial frames, 5 members whose mean drives the pulls,
+labels spread over the pull and around its break, and the Langevin thermostat, whose noise model
+and labeller share seed by seed; six seeds.
 With RUN, shows finished campaigns beside each other: run folders, or their results.json, such as
 those of fig3.py and fig5.py; the figure is then runs.png.
 
@@ -34,7 +35,14 @@ OURS: dict[str, Any] = {
     "pull": {"thermostat": "langevin", "seeds": [1, 2, 3, 4, 5, 6]},
     "model": {"members": 5},
     "train": {"split": "inherited"},
-    "select": {"strategy": "spread", "after_break": 600},
+    "driver": "mean",
+    "select": {
+        "strategy": "spread",
+        "max_per_pull": 400,
+        "max_per_iteration": 30,
+        "after_break": 600,
+        "around_break": 48,
+    },
     "augment": {"iterations": 2},
 }
 """Changes to al.toml."""

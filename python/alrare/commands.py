@@ -264,7 +264,8 @@ def validate(options: argparse.Namespace) -> int:
     start = math.dist(atoms.positions[first], atoms.positions[second])
     end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
     initial = config.initial.steps // config.initial.stride
-    new = config.select.max_per_iteration * (1 + config.augment.copies)
+    select = config.select
+    new = select.max_per_iteration * (1 + config.augment.copies) + select.around_break
     named = ", ".join(
         f"{key} {value}"
         for key, value in method.description.items()
