@@ -236,6 +236,10 @@ class Select(Section):
     min_distance: Positive = 0.5
     """Frames with two atoms nearer than this (Å) are unphysical: counted, never labelled."""
 
+    max_force: Positive = 20.0
+    """Labels with a larger force on an atom (eV/Å) are kept, but not trained on: such a structure
+    comes from a pull that blew up, and one of them spoils the fit of all others."""
+
     @model_validator(mode="after")
     def _one_threshold(self) -> "Select":
         lowest = self.threshold
@@ -274,9 +278,9 @@ class Stop(Section):
     """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
     tolerance: Positive = 0.0434
     """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
-    energy_error: Positive = 0.0434
+    energy_error: Positive = 0.02
     """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
-    force_error: Positive = 0.1
+    force_error: Positive = 0.05
     """Mean absolute error of the force components that is allowed there, eV/Å."""
 
 

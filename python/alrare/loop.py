@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
@@ -19,7 +20,7 @@ from .convergence import changes, is_settled
 from .dataset import Split, inherited_split, random_split
 from .ensemble import load_ensemble
 from .evaluate import evaluate
-from .frames import read_frames
+from .frames import label_of, read_frames
 from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE
 from .lammps_input import WORK_FILE
@@ -113,6 +114,8 @@ class TrainingData:
     """Labels, in the order in which they joined."""
     splits: tuple[Split, ...]
     """One a member; rows count the keys from 0."""
+    left_out: int = 0
+    """Labels of the iterations so far that are not trained on (`[select] max_force`)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of dataset.json."""
@@ -184,7 +187,8 @@ class _Loop(Campaign):
     ) -> TrainingData:
         """Return the data of an iteration: the previous one's and its new labels (§2.3.6)."""
         train = self.config.train
-        keys = (*data.keys, *(key for key in new if key not in set(data.keys)))
+        fit, left_out = self._fit_to_train(new, iteration)
+        keys = (*data.keys, *(key for key in fit if key not in set(data.keys)))
         rng = self.rng(iteration, "split")
         splits = []
         for _ in data.splits:
@@ -198,7 +202,22 @@ class _Loop(Campaign):
                     rng=rng,
                 )
             splits.append(split)
-        return TrainingData(keys, tuple(splits))
+        return TrainingData(keys, tuple(splits), data.left_out + left_out)
+
+    def _fit_to_train(self, new: Sequence[str], iteration: int) -> tuple[list[str], int]:
+        """Return the labels with forces not of an explosion, and the number of others."""
+        limit = self.config.select.max_force
+        with LabelStore(self.store_path) as store:
+            forces = [label_of(frame)[1] for frame in store.frames(new)]
+        largest = [float(np.linalg.norm(force, axis=1).max(initial=0.0)) for force in forces]
+        fit = [key for key, force in zip(new, largest, strict=True) if force <= limit]
+        if len(fit) < len(new):
+            self.progress.message(
+                f"iteration {iteration}: {len(new) - len(fit)} of {len(new)} new labels are not"
+                f" trained on: forces up to {max(largest):.0f} eV/Å, above max_force = {limit:g}"
+                " ([select])"
+            )
+        return fit, len(new) - len(fit)
 
     def iterate(
         self,
@@ -333,6 +352,7 @@ class _Loop(Campaign):
         record = iteration_record(
             iteration=iteration,
             n_labels=len(data.keys),
+            n_left_out=data.left_out,
             evaluation=read_json(folder / "metrics.json"),
             selection=[pull.selection.to_json() for pull in pulls],
             n_chosen=n_chosen,

@@ -22,6 +22,7 @@ def iteration_record(
     *,
     iteration: int,
     n_labels: int,
+    n_left_out: int,
     evaluation: Mapping[str, Any],
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
@@ -36,6 +37,8 @@ def iteration_record(
         0 is the initial model.
     n_labels : int
         All labels in the data set that this iteration's ensemble was trained on.
+    n_left_out : int
+        Labels beside them that are not trained on (`[select] max_force`).
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings
@@ -57,6 +60,7 @@ def iteration_record(
     return {
         "iteration": iteration,
         "n_labels": n_labels,
+        "n_left_out": n_left_out,
         **evaluation,
         "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
         "convergence": dict(convergence),

@@ -194,3 +194,18 @@ def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
     again = calls(campaign.record)
     pull_steps, new_labels = 222, 50
     assert again.total() - before.total() < pull_steps + new_labels  # one pull, not three and MD
+
+
+@pytest.mark.timeout(600)
+def test_labels_of_an_explosion_are_kept_but_not_trained_on(campaign) -> None:
+    text = campaign.config.read_text().replace("after = 50", "after = 50\nmax_force = 1e-9")
+    campaign.config.write_text(text)
+    output = finish(campaign)
+    first, second = json.loads((campaign.run / "results.json").read_text())["iterations"]
+    new = json.loads((campaign.run / "iter_000" / "labels.json").read_text())
+    around = json.loads((campaign.run / "iter_000" / "around_break.json").read_text())
+    count = len(new["chosen"]) + len(new["copies"]) + len(around["keys"])
+    assert second["n_labels"] == first["n_labels"]
+    assert second["n_left_out"] == count > 0
+    assert f"{count} of {count} new labels are not trained on" in output
+    assert len(positions_labelled(campaign.run / "labels" / "labels.sqlite")) > first["n_labels"]

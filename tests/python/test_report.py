@@ -51,6 +51,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
     return iteration_record(
         iteration=number,
         n_labels=300 + 150 * number,
+        n_left_out=0,
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
