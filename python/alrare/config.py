@@ -236,9 +236,12 @@ class Select(Section):
     min_distance: Positive = 0.5
     """Frames with two atoms nearer than this (Å) are unphysical: counted, never labelled."""
 
-    max_force: Positive = 20.0
-    """Labels with a larger force on an atom (eV/Å) are kept, but not trained on: such a structure
-    comes from a pull that blew up, and one of them spoils the fit of all others."""
+    max_force: Positive = 10.0
+    """New labels with a larger force on an atom (eV/Å) are kept, but not trained on: they come from
+    a pull that blew up, and a few of them spoil the fit of all others."""
+    max_energy: Positive = 10.0
+    """The same for labels this much (eV) above the relaxed structure; 0.05 Å of noise takes about
+    0.1 eV an atom, a bond up to 7 eV."""
 
     @model_validator(mode="after")
     def _one_threshold(self) -> "Select":

@@ -115,7 +115,7 @@ class TrainingData:
     splits: tuple[Split, ...]
     """One a member; rows count the keys from 0."""
     left_out: int = 0
-    """Labels of the iterations so far that are not trained on (`[select] max_force`)."""
+    """New labels so far that are not trained on (`[select] max_energy`, `max_force`)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of dataset.json."""
@@ -183,11 +183,16 @@ class _Loop(Campaign):
         return TrainingData(keys, tuple(splits))
 
     def grown_data(
-        self, data: TrainingData, new: list[str], best_member: int, iteration: int
+        self,
+        data: TrainingData,
+        new: list[str],
+        best_member: int,
+        iteration: int,
+        lowest: float,
     ) -> TrainingData:
         """Return the data of an iteration: the previous one's and its new labels (§2.3.6)."""
         train = self.config.train
-        fit, left_out = self._fit_to_train(new, iteration)
+        fit, left_out = self._fit_to_train(new, iteration, lowest)
         keys = (*data.keys, *(key for key in fit if key not in set(data.keys)))
         rng = self.rng(iteration, "split")
         splits = []
@@ -204,20 +209,28 @@ class _Loop(Campaign):
             splits.append(split)
         return TrainingData(keys, tuple(splits), data.left_out + left_out)
 
-    def _fit_to_train(self, new: Sequence[str], iteration: int) -> tuple[list[str], int]:
-        """Return the labels with forces not of an explosion, and the number of others."""
-        limit = self.config.select.max_force
+    def _fit_to_train(
+        self, new: Sequence[str], iteration: int, lowest: float
+    ) -> tuple[list[str], int]:
+        """Return the labels that are not those of an explosion, and the number of others."""
+        select = self.config.select
         with LabelStore(self.store_path) as store:
-            forces = [label_of(frame)[1] for frame in store.frames(new)]
-        largest = [float(np.linalg.norm(force, axis=1).max(initial=0.0)) for force in forces]
-        fit = [key for key, force in zip(new, largest, strict=True) if force <= limit]
-        if len(fit) < len(new):
+            labels = {
+                key: label_of(frame) for key, frame in zip(new, store.frames(new), strict=True)
+            }
+        fit = [
+            key
+            for key, (energy, forces) in labels.items()
+            if energy - lowest <= select.max_energy
+            and np.linalg.norm(forces, axis=1).max(initial=0.0) <= select.max_force
+        ]
+        if len(fit) < len(labels):
             self.progress.message(
-                f"iteration {iteration}: {len(new) - len(fit)} of {len(new)} new labels are not"
-                f" trained on: forces up to {max(largest):.0f} eV/Å, above max_force = {limit:g}"
-                " ([select])"
+                f"iteration {iteration}: {len(labels) - len(fit)} of {len(labels)} new labels are"
+                f" not trained on: above max_energy = {select.max_energy:g} eV or max_force ="
+                f" {select.max_force:g} eV/Å ([select]), as in a pull that blew up"
             )
-        return fit, len(new) - len(fit)
+        return fit, len(labels) - len(fit)
 
     def iterate(
         self,
@@ -269,7 +282,9 @@ class _Loop(Campaign):
             return _Step(data, energies, converged)
         best_member = load_ensemble(model).metadata.best_member
         new = [*chosen, *copies, *around]
-        return _Step(self.grown_data(data, new, best_member, iteration + 1), energies, converged)
+        lowest, _ = label_of(reference.structure)
+        grown = self.grown_data(data, new, best_member, iteration + 1, lowest)
+        return _Step(grown, energies, converged)
 
     def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:
         if (folder / "training.json").is_file():  # written last

@@ -120,6 +120,8 @@ class Soap:
         Steps between two refreshes of the bases.
     statistics : int
         Every so many-th gradient goes into the preconditioner.
+    clip : float
+        A gradient longer than this times what is usual is shortened to that; see `Clip`.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class Soap:
         weight_decay: float = 1e-3,
         refresh: int = 10,
         statistics: int = 2,
+        clip: float = 2.0,
     ) -> None:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
         pairs = list(zip(parameters, self._is_matrix, strict=True))
@@ -141,13 +144,45 @@ class Soap:
         ]
         vectors = [tensor for tensor, is_matrix in pairs if not is_matrix]
         self._adam = Adam(vectors, betas=betas, weight_decay=weight_decay)
+        self._clip = Clip(clip)
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
+        gradients = self._clip(gradients)
         pairs = list(zip(gradients, self._is_matrix, strict=True))
         for matrix, gradient in zip(self._matrices, (g for g, is_m in pairs if is_m), strict=True):
             matrix.step(gradient, rate)
         self._adam.step([g for g, is_matrix in pairs if not is_matrix], rate)
+
+
+class Clip:
+    """Shorten gradients that are far longer than usual.
+
+    A few configurations from a pull that came apart have errors a thousand times those of the
+    rest. Unclipped, they alone make the second moments, and the rest is learned a thousand times
+    slower (docs/performance.md). What is usual is the geometric mean over about twenty steps.
+
+    Parameters
+    ----------
+    factor : float
+        The longest gradient, in units of the usual one.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._usual = 0.0
+
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients of one step, all shortened alike, or as they are."""
+        length = math.sqrt(sum(float(torch.sum(tensor * tensor)) for tensor in gradients))
+        if not 0.0 < length < math.inf:
+            return list(gradients)
+        longest = self._factor * (self._usual or length)
+        shortened = min(length, longest)
+        self._usual = (self._usual or shortened) ** 0.95 * shortened**0.05
+        if shortened == length:
+            return list(gradients)
+        return [tensor * (shortened / length) for tensor in gradients]
 
 
 class _SoapMatrix:

@@ -38,7 +38,7 @@ def iteration_record(
     n_labels : int
         All labels in the data set that this iteration's ensemble was trained on.
     n_left_out : int
-        Labels beside them that are not trained on (`[select] max_force`).
+        Labels beside them that are not trained on (`[select] max_energy`, `max_force`).
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings

@@ -26,7 +26,7 @@ from .state import write_json
 from .tasks import worker_pool
 from .torchscript import export_torchscript
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Raised when the same settings would give other weights."""
 _POLL = 0.5
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}

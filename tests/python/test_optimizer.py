@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from alrare.optimizer import Adam, Optimizer, Soap, one_cycle
+from alrare.optimizer import Adam, Clip, Optimizer, Soap, one_cycle
 from torch import Tensor
 
 
@@ -66,3 +66,35 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[:20] == sorted(rates[:20]) and rates[19:] == sorted(rates[19:], reverse=True)
     assert rates[0] == pytest.approx(4e-4) and rates[-1] < 1e-6
     assert 0 < one_cycle(0, 1, 0.01) <= 0.01
+
+
+def test_a_gradient_far_longer_than_usual_is_shortened_and_others_are_not() -> None:
+    clip = Clip(2.0)
+    for _ in range(50):
+        (same,) = clip([torch.full((4,), 0.5)])  # of length 1
+        assert torch.equal(same, torch.full((4,), 0.5))
+    one, other = clip([torch.full((2,), 300.0), torch.full((2,), 400.0)])
+    length = torch.cat([one, other]).norm()
+    assert length == pytest.approx(2.0, rel=1e-5)
+    assert other[0] / one[0] == pytest.approx(4.0 / 3.0, rel=1e-5)  # the direction stays
+    (same,) = clip([torch.full((4,), 0.5)])
+    assert torch.equal(same, torch.full((4,), 0.5))
+
+
+def test_outliers_do_not_slow_soap_down() -> None:
+    """A quadratic whose every tenth gradient is a thousand times too long, in a wrong direction."""
+
+    def distance(clip: float) -> float:
+        generator = torch.Generator().manual_seed(0)
+        weight = torch.ones(6, 4)
+        optimizer = Soap([weight], clip=clip, weight_decay=0.0)
+        for step in range(300):
+            gradient = weight.clone()
+            if step % 10 == 9:
+                gradient = 1e3 * torch.randn(6, 4, generator=generator)
+            optimizer.step([gradient], one_cycle(step, 300, 1e-2))
+        return float(weight.norm())
+
+    start = 24**0.5
+    assert distance(float("inf")) > start
+    assert distance(2.0) < 0.75 * start
