@@ -24,14 +24,14 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml
 	@sh cmake/check_machine.sh "$(PYTHON)" "$(CXX)"
 	@echo "Setting up $(VENV): about 2 minutes the first time"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(PIP) torch==2.13.0
-	$(PIP) $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	@$(PIP) torch==2.13.0
+	@$(PIP) $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 	  print(*(d.replace(' ', '') for d in sum(p['optional-dependencies'].values(), p['dependencies'])))")
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	@echo "Building the LAMMPS plugin and installing alrare: about 2 minutes the first time"
-	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PIP) --no-build-isolation --no-deps --force-reinstall \
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PIP) --no-build-isolation --no-deps --force-reinstall \
 	  -C build-dir=$(BUILD) -C cmake.define.BUILD_TESTING=ON .
 	@touch $@
 
