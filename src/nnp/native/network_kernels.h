@@ -7,6 +7,9 @@
 
 #include "kernels.h"
 #include "register_block.h"
+#if ALRARE_LANES >= 16
+#include "pair_kernels.h"
+#endif
 
 namespace {
 
@@ -25,6 +28,10 @@ template <class V> ALRARE_INLINE void activate(const Network &network, V z, V &v
     celu(z, network.celu_alpha, value, slope);
 }
 
+/// Whether a panel is half as wide as the widest vectors, which then hold two rows of it.
+template <class V, int R, int N>
+constexpr bool is_paired = ALRARE_LANES >= 16 && lanes_of<V> == 8 && R == strip && N == 1;
+
 /// R outputs of a layer for one panel of N vectors: activation(bias + W x) and its slope.
 template <class V, int R, int N>
 void forward_block(const Network &network, const Layer &layer, int first_out, const Span *spans,
@@ -32,6 +39,18 @@ void forward_block(const Network &network, const Layer &layer, int first_out, co
   constexpr int width = N * lanes_of<V>;
   const float *const weight =
       layer.weight + static_cast<long>(first_out / strip) * layer.in * strip + first_out % strip;
+#if ALRARE_LANES >= 16
+  if constexpr (is_paired<V, R, N>) {
+    forward_pairs(weight, layer.bias + first_out, spans, n_spans, in, first_out,
+                  [&](Float16 z, int row) {
+                    Float16 value, slope;
+                    activate(network, z, value, slope);
+                    store(out + row * width, rows_of_pairs(value));
+                    store(slopes + row * width, rows_of_pairs(slope));
+                  });
+    return;
+  }
+#endif
   Rows<V, R, N> sum;
   fill(sum, layer.bias + first_out);
   for (int s = 0; s < n_spans; ++s) {
@@ -56,6 +75,12 @@ void forward_block(const Network &network, const Layer &layer, int first_out, co
 template <class V, int R, int N, class Finish>
 ALRARE_INLINE void backward_block(const Layer &layer, int first_in, const float *gradient,
                                   Finish finish) {
+#if ALRARE_LANES >= 16
+  if constexpr (is_paired<V, R, N>) {
+    backward_pairs(layer, first_in, gradient, finish);
+    return;
+  }
+#endif
   constexpr int width = N * lanes_of<V>;
   const long next = static_cast<long>(layer.in) * strip; // weight tile of the next 8 outputs
   const float *w = layer.weight + first_in * strip;
@@ -74,14 +99,16 @@ ALRARE_INLINE void backward_block(const Layer &layer, int first_in, const float 
 
 template <class V, int R, int N>
 void backward_slope(const Layer &layer, int first_in, const float *gradient, float *slopes) {
-  backward_block<V, R, N>(layer, first_in, gradient,
-                          [&](V v, int at) { store(slopes + at, load<V>(slopes + at) * v); });
+  backward_block<V, R, N>(layer, first_in, gradient, [&](auto v, int at) {
+    store(slopes + at, load<decltype(v)>(slopes + at) * v);
+  });
 }
 
 template <class V, int R, int N>
 void backward_add(const Layer &layer, int first_in, const float *gradient, float *total) {
-  backward_block<V, R, N>(layer, first_in, gradient,
-                          [&](V v, int at) { store(total + at, load<V>(total + at) + v); });
+  backward_block<V, R, N>(layer, first_in, gradient, [&](auto v, int at) {
+    store(total + at, load<decltype(v)>(total + at) + v);
+  });
 }
 
 /// Energy of each lane: bias + w . x; seeds `slopes` (which holds the last activation's) with
