@@ -116,6 +116,10 @@ class Descriptor:
         pbc: Sequence[bool] = (False, False, False),
     ) -> dict[str, NDArray[Any]]: ...
 
+class MatrixProduct:
+    def __init__(self, *, instruction_set: str = "auto") -> None: ...
+    def multiply(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]: ...
+
 class TrainingBatch:
     def __init__(
         self,
@@ -152,9 +156,6 @@ class MemberGradient:
     ) -> tuple[float, list[list[tuple[NDArray[np.float32], NDArray[np.float32]]]]]: ...
 
 def instruction_set() -> str: ...
-def multiply(
-    left: ArrayLike, right: ArrayLike, *, instruction_set: str = "auto"
-) -> NDArray[np.float32]: ...
 def neighbors(
     species: ArrayLike,
     positions: ArrayLike,

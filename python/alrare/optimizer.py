@@ -99,11 +99,10 @@ def adam_update(
 
 def open_multiply() -> Callable[[Tensor, Tensor], Tensor]:
     """Return the native matrix product, or torch's where the machine has no vector kernels."""
-    return torch.matmul if _core.instruction_set() == "portable" else _multiply
-
-
-def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    return torch.from_numpy(_core.multiply(left.numpy(), right.numpy()))
+    if _core.instruction_set() == "portable":
+        return torch.matmul
+    product = _core.MatrixProduct()
+    return lambda left, right: torch.from_numpy(product.multiply(left.numpy(), right.numpy()))
 
 
 class Soap:

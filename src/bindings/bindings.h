@@ -28,7 +28,7 @@ Neighborhood neighbors(const Integers &species, const Doubles &positions,
 /// Adds Descriptor to the module.
 void bind_descriptor(pybind11::module_ &module);
 
-/// Adds MemberGradient, TrainingBatch and multiply to the module.
+/// Adds MemberGradient, TrainingBatch and MatrixProduct to the module.
 void bind_training(pybind11::module_ &module);
 
 } // namespace alrare

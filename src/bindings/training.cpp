@@ -20,6 +20,8 @@ namespace {
 using alrare::native::DenseLayer;
 using alrare::native::DenseNetwork;
 using alrare::native::LayerGradient;
+using alrare::native::MatrixProduct;
+using alrare::native::MatrixView;
 using alrare::native::MemberGradient;
 using alrare::native::Prediction;
 using alrare::native::TrainingBatch;
@@ -155,7 +157,7 @@ py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
   return py::make_tuple(loss, out);
 }
 
-alrare::native::MatrixView view(const py::array_t<float> &matrix) {
+MatrixView view(const py::array_t<float> &matrix) {
   if (matrix.ndim() != 2)
     throw std::invalid_argument("a factor must have shape (rows, columns)");
   constexpr auto bytes = static_cast<py::ssize_t>(sizeof(float));
@@ -163,14 +165,13 @@ alrare::native::MatrixView view(const py::array_t<float> &matrix) {
           matrix.strides(0) / bytes, matrix.strides(1) / bytes};
 }
 
-py::array_t<float> multiply(const py::array_t<float> &left, const py::array_t<float> &right,
-                            const std::string &instruction_set) {
-  const alrare::native::Kernels &kernels = alrare::native::find_kernels(instruction_set);
-  const alrare::native::MatrixView a = view(left), b = view(right);
+py::array_t<float> multiply(MatrixProduct &product, const py::array_t<float> &left,
+                            const py::array_t<float> &right) {
+  const MatrixView a = view(left), b = view(right);
   py::array_t<float> out({left.shape(0), right.shape(1)});
   float *const to = out.mutable_data();
   const py::gil_scoped_release release;
-  alrare::native::multiply(kernels, a, b, to);
+  product.multiply(a, b, to);
   return out;
 }
 
@@ -200,9 +201,12 @@ void alrare::bind_training(py::module_ &module) {
   module.def(
       "instruction_set", [] { return std::string(alrare::native::find_kernels("auto").name); },
       "The best instruction set of this machine: avx512, avx2 or portable.");
-  module.def(
-      "multiply", &multiply, py::arg("left"), py::arg("right"), py::kw_only(),
-      py::arg("instruction_set") = "auto",
-      "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
-      "views; one thread.");
+  py::class_<MatrixProduct>(
+      module, "MatrixProduct",
+      "Products of matrices on one thread; keeps its memory between calls; not for two threads\n"
+      "at a time.")
+      .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
+      .def("multiply", &multiply, py::arg("left"), py::arg("right"),
+           "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
+           "views.");
 }

@@ -15,7 +15,7 @@ namespace {
 using alrare::native::DenseNetwork;
 using alrare::native::find_kernels;
 using alrare::native::LayerGradient;
-using alrare::native::MatrixView;
+using alrare::native::MatrixProduct;
 using alrare::native::MemberGradient;
 using alrare::native::TrainingBatch;
 using alrare::native::TrainingLabels;
@@ -159,22 +159,26 @@ TEST("an index out of range or out of order is named") {
 TEST("the product of two matrices of any size, transposed or not") {
   for (const std::string &name : instruction_sets()) {
     RandomBatch random;
-    const int m = 21, k = 37, n = 50;
-    const std::vector<float> a = random.draw(21 * 37), b = random.draw(37 * 50);
-    std::vector<float> out(21 * 50);
-    alrare::native::multiply(find_kernels(name), {a.data(), m, k, 1, m}, {b.data(), k, n, 1, k},
-                             out.data());
-    for (int r = 0; r < m; ++r)
-      for (int c = 0; c < n; ++c) {
-        double sum = 0.0;
-        for (int i = 0; i < k; ++i)
-          sum += static_cast<double>(a[static_cast<std::size_t>(r + i * m)]) *
-                 static_cast<double>(b[static_cast<std::size_t>(i + c * k)]);
-        CHECK(std::fabs(sum - static_cast<double>(out[static_cast<std::size_t>(r * n + c)])) <
-              1e-5);
+    MatrixProduct product(name);
+    const int k = 37;
+    for (const int m : {21, 16, 3})
+      for (const int n : {50, 64}) {
+        const std::vector<float> a = random.draw(static_cast<std::size_t>(m * k));
+        const std::vector<float> b = random.draw(static_cast<std::size_t>(k * n));
+        std::vector<float> out(static_cast<std::size_t>(m * n));
+        product.multiply({a.data(), m, k, 1, m}, {b.data(), k, n, 1, k}, out.data());
+        for (int r = 0; r < m; ++r)
+          for (int c = 0; c < n; ++c) {
+            double sum = 0.0;
+            for (int i = 0; i < k; ++i)
+              sum += static_cast<double>(a[static_cast<std::size_t>(r + i * m)]) *
+                     static_cast<double>(b[static_cast<std::size_t>(i + c * k)]);
+            CHECK(std::fabs(sum - static_cast<double>(out[static_cast<std::size_t>(r * n + c)])) <
+                  1e-5);
+          }
       }
-    CHECK_THROWS(alrare::native::multiply(find_kernels(name), {a.data(), m, k, 1, m},
-                                          {b.data(), n, k, k, 1}, out.data()),
+    float nothing = 0.0f;
+    CHECK_THROWS(product.multiply({&nothing, 1, 37, 37, 1}, {&nothing, 50, 1, 1, 1}, &nothing),
                  "a matrix of 37 columns cannot be multiplied with one of 50 rows");
   }
 }

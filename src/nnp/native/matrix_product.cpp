@@ -1,50 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "matrix_product.h"
 
-#include "aligned_buffer.h"
+#include "native_evaluator.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
-#include <string>
 
 namespace alrare::native {
 
-void multiply(const Kernels &kernels, const MatrixView &left, const MatrixView &right, float *out) {
+namespace {
+
+std::size_t size(long n) { return static_cast<std::size_t>(n); }
+
+/// Columns first..first+count-1 of a row, completed with zeros to `width`.
+void pack_row(const MatrixView &matrix, int row, int first, int width, float *out) {
+  const int count = row < matrix.rows ? std::clamp(matrix.columns - first, 0, width) : 0;
+  const float *const from = matrix.data + row * matrix.row_step + first * matrix.column_step;
+  if (matrix.column_step == 1)
+    std::copy_n(from, count, out);
+  else
+    for (int c = 0; c < count; ++c)
+      out[c] = from[c * matrix.column_step];
+  std::fill_n(out + count, width - count, 0.0f);
+}
+
+} // namespace
+
+void pack_panels(const Kernels &kernels, const MatrixView &matrix, int rows, int columns,
+                 float *out) {
+  for (int column = 0, k = 0; column < columns; column += kernels.widths[k]) {
+    while (kernels.widths[k] > columns - column)
+      ++k;
+    for (int row = 0; row < rows; ++row, out += kernels.widths[k])
+      pack_row(matrix, row, column, kernels.widths[k], out);
+  }
+}
+
+MatrixProduct::MatrixProduct(const std::string &instruction_set)
+    : kernels_(find_kernels(instruction_set)) {}
+
+void MatrixProduct::multiply(const MatrixView &left, const MatrixView &right, float *out) {
   if (left.columns != right.rows)
     throw std::runtime_error("a matrix of " + std::to_string(left.columns) +
                              " columns cannot be multiplied with one of " +
                              std::to_string(right.rows) + " rows");
   const int depth = left.columns, columns = round_up_to(right.columns, width_block);
+  const bool padded = columns != right.columns;
   const int whole = left.rows / row_block * row_block, rest = left.rows - whole;
-  AlignedBuffer memory;
-  const auto size = [](long n) { return static_cast<std::size_t>(n); };
-  const auto take = [&](Arena &arena, float *&packed, float *&edge, float *&product) {
+  float *packed, *edge, *product; // `product` takes what does not fit `out`
+  const auto take = [&](Arena &arena) {
     packed = arena.take(size(columns) * size(depth));
     edge = arena.take(size(row_block) * size(depth));
-    product = arena.take(size(whole + row_block) * size(columns));
+    product = arena.take(size((padded ? whole : 0) + row_block) * size(columns));
     return arena.used();
   };
-  float *packed, *edge, *product;
   Arena measure;
-  memory.reserve(take(measure, packed, edge, product));
-  Arena arena(memory.data());
-  take(arena, packed, edge, product);
+  memory_.reserve(take(measure));
+  Arena arena(memory_.data());
+  take(arena);
+  const auto run = [&](const float *from, long row_step, long column_step, int rows, float *to) {
+    kernels_.training.multiply(from, row_step, column_step, rows, depth, packed, columns, to);
+  };
+  const auto copy = [&](const float *from, long first, long rows) {
+    for (long r = 0; r < rows; ++r)
+      std::copy_n(from + r * columns, right.columns, out + (first + r) * right.columns);
+  };
 
-  pack_panels(kernels, depth, columns, packed, [&](int r, int c) {
-    return c < right.columns ? right.data[r * right.row_step + c * right.column_step] : 0.0f;
-  });
-  kernels.training.multiply(left.data, left.row_step, left.column_step, whole, depth, packed,
-                            columns, product);
-  if (rest > 0) { // the last rows, completed with zeros
-    for (int r = 0; r < rest; ++r)
-      for (int k = 0; k < depth; ++k)
-        edge[r * static_cast<long>(depth) + k] =
-            left.data[(whole + r) * left.row_step + k * left.column_step];
-    kernels.training.multiply(edge, depth, 1, row_block, depth, packed, columns,
-                              product + static_cast<long>(whole) * columns);
-  }
-  for (long r = 0; r < left.rows; ++r)
-    std::copy_n(product + r * columns, right.columns, out + r * right.columns);
+  pack_panels(kernels_, right, depth, columns, packed);
+  run(left.data, left.row_step, left.column_step, whole, padded ? product : out);
+  if (padded)
+    copy(product, 0, whole);
+  if (rest == 0)
+    return;
+  for (int r = 0; r < row_block; ++r) // the last rows, completed with zeros
+    pack_row({left.data, left.rows, depth, left.row_step, left.column_step}, whole + r, 0, depth,
+             edge + static_cast<long>(r) * depth);
+  run(edge, depth, 1, row_block, product);
+  copy(product, whole, rest);
 }
 
 } // namespace alrare::native

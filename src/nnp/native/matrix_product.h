@@ -2,7 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
 #define ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
 
+#include "aligned_buffer.h"
 #include "kernels.h"
+
+#include <string>
 
 namespace alrare::native {
 
@@ -13,23 +16,25 @@ struct MatrixView {
   long row_step, column_step;
 };
 
-/// Lays matrix(row, column) out as the right factor of a product: see TrainingLayer.
-/// `columns` is a multiple of 16.
-template <class Matrix>
-void pack_panels(const Kernels &kernels, int rows, int columns, float *out, const Matrix &matrix) {
-  for (int column = 0, k = 0; column < columns; column += kernels.widths[k]) {
-    while (kernels.widths[k] > columns - column)
-      ++k;
-    for (int row = 0; row < rows; ++row)
-      for (int c = column; c < column + kernels.widths[k]; ++c)
-        *out++ = matrix(row, c);
-  }
-}
+/// Lays a matrix out as the right factor of a product, see TrainingLayer, completed with zeros to
+/// `rows` and to `columns`, a multiple of 16.
+void pack_panels(const Kernels &kernels, const MatrixView &matrix, int rows, int columns,
+                 float *out);
 
-/// out (rows of left, columns of right) = left times right, one thread.
-///
-/// Throws std::runtime_error if the inner sizes differ.
-void multiply(const Kernels &kernels, const MatrixView &left, const MatrixView &right, float *out);
+/// Products of matrices on one thread; keeps its memory between calls.
+class MatrixProduct {
+public:
+  explicit MatrixProduct(const std::string &instruction_set = "auto");
+
+  /// out (rows of left, columns of right) = left times right.
+  ///
+  /// Throws std::runtime_error if the inner sizes differ.
+  void multiply(const MatrixView &left, const MatrixView &right, float *out);
+
+private:
+  const Kernels &kernels_;
+  AlignedBuffer memory_;
+};
 
 } // namespace alrare::native
 

@@ -139,12 +139,10 @@ void MemberGradient::pack(const DenseNetwork &from, Element &to) const {
   for (std::size_t l = 0; l < to.hidden.size(); ++l) {
     const DenseLayer &layer = from.layers[l];
     const TrainingLayer &out = to.hidden[l];
-    const auto weight = [&](int o, int i) {
-      return o < layer.out && i < layer.in ? layer.weight[static_cast<long>(o) * layer.in + i]
-                                           : 0.0f;
-    };
-    pack_panels(kernels_, out.in, out.out, out.forward, [&](int i, int o) { return weight(o, i); });
-    pack_panels(kernels_, out.out, out.in, out.backward, weight);
+    const MatrixView weight{layer.weight, layer.out, layer.in, layer.in, 1};
+    const MatrixView transposed{layer.weight, layer.in, layer.out, 1, layer.in};
+    pack_panels(kernels_, transposed, out.in, out.out, out.forward);
+    pack_panels(kernels_, weight, out.out, out.in, out.backward);
     std::fill_n(out.bias, out.out, 0.0f);
     std::copy_n(layer.bias, layer.out, out.bias);
   }
