@@ -54,6 +54,8 @@ max_per_iteration = 6
 around_break = 6
 before = 100
 after = 50
+max_force = 1e3
+max_energy = 1e3
 
 [run]
 workers = 2
