@@ -20,10 +20,15 @@ class Campaign:
     """What every stage of a campaign needs to know."""
 
     config: Config
+    """al.toml."""
     folder: Path
+    """The run folder."""
     structure: Atoms
+    """The molecule as given, before the labeller relaxes it."""
     elements: tuple[str, ...]
+    """Of the molecule, by atomic number: the species of the model."""
     progress: Progress
+    """Where every stage reports to."""
 
     @property
     def store_path(self) -> Path:

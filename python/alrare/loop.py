@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from .campaign import Campaign
 from .config import Config
@@ -39,7 +38,7 @@ from .report import (
 from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json
-from .structure import load_structure
+from .structure import elements_of, load_structure
 from .thin import thinned_rows
 from .train import train_ensemble
 from .work import activation_energy, mean_of, read_work
@@ -391,9 +390,7 @@ def _open_campaign(
     config: Config, *, config_path: Path, runs: Path, progress: Progress
 ) -> Iterator[_Loop]:
     structure = load_structure(config)
-    elements = tuple(
-        sorted(set(structure.get_chemical_symbols()), key=lambda symbol: atomic_numbers[symbol])
-    )
+    elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
     with locked(folder), with_log(progress, folder / "log.txt") as logged:
