@@ -26,7 +26,7 @@ class PathErrors:
     n_frames: int
     """Frames compared."""
     energy_mae: float
-    """Mean absolute error of the energy, eV, relative to that at the first frame of each pull."""
+    """Mean absolute error of the energy above that of the relaxed structure, eV."""
     force_mae: float
     """Mean absolute error of the force components, eV/Å."""
 
@@ -47,7 +47,7 @@ def path_frames(
     before: int,
     after: int,
 ) -> list[Atoms]:
-    """Take frames around the break of each pull, and each pull's first.
+    """Take frames around the break of each pull.
 
     Parameters
     ----------
@@ -56,44 +56,37 @@ def path_frames(
     highest : sequence of int
         Step of the largest work of each pull, which stands for the break where no bond broke.
     n_frames : int
-        Frames to take in all, evenly from the pulls and evenly spaced in each.
+        Frames to take in all: evenly from the pulls, evenly spaced in each, and the pulls shifted
+        against each other so that few frames from each cover the window too.
     before, after : int
         MD steps of the window, from the break.
-
-    Returns
-    -------
-    list of Atoms
-        Each with `info["pull"]`, the index of its pull; the first frame of a pull comes first.
     """
-    taken = []
-    share = max(n_frames // max(len(pulls), 1) - 1, 1)
-    for number, (path, peak) in enumerate(zip(pulls, highest, strict=True)):
-        if not path:
-            continue
+    known = [(path, peak) for path, peak in zip(pulls, highest, strict=True) if path]
+    frames = []
+    for number, (path, peak) in enumerate(known):
         first = find_break(path)
         center = peak if first is None else int(path[first.index].info["step"])
-        window = [
-            row
-            for row in range(1, len(path))
-            if center - before <= int(path[row].info["step"]) <= center + after
-        ]
-        even = np.unique(np.linspace(0, len(window) - 1, share).round().astype(int))
-        for row in [0, *(window[k] for k in even if window)]:
-            frame = path[row].copy()
-            frame.info["pull"] = number
-            taken.append(frame)
-    return taken
+        window = [f for f in path if center - before <= int(f.info["step"]) <= center + after]
+        share = n_frames * (number + 1) // len(known) - n_frames * number // len(known)
+        shift = (number + 0.5) / len(known)
+        places = (np.arange(share) + shift) / max(share, 1)  # of the window, from 0 to 1
+        frames += [window[row] for row in np.unique((places * len(window)).astype(int)) if window]
+    return frames
 
 
-def path_errors(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> PathErrors:
+def path_errors(
+    model: Path, start: Atoms, frames: Sequence[Atoms], *, driver: Driver
+) -> PathErrors:
     """Compare the driving potential with labels on its own path.
 
     Parameters
     ----------
     model : Path
         ensemble.safetensors.
+    start : Atoms
+        The relaxed structure, labelled: energies are taken from it.
     frames : sequence of Atoms
-        Of `path_frames`, labelled.
+        Of `path_frames`, labelled; at least one.
     driver : {"best", "mean"}
         Whose energy and forces are judged.
 
@@ -102,14 +95,10 @@ def path_errors(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Path
     AlrareError
         If a frame carries no label.
     """
-    compared = compare(model, frames, driver=driver)
-    pull = np.array([int(frame.info["pull"]) for frame in frames])
-    first = np.array([int(np.argmax(pull == number)) for number in pull])
-    others = np.arange(len(frames)) != first
-    energy = compared.energy - compared.energy[first]
-    forces = np.concatenate([force.ravel() for force in compared.forces])
+    compared = compare(model, [start, *frames], driver=driver)
+    forces = np.concatenate([force.ravel() for force in compared.forces[1:]])
     return PathErrors(
         n_frames=len(frames),
-        energy_mae=float(np.abs(energy[others]).mean()),
+        energy_mae=float(np.abs(compared.energy[1:] - compared.energy[0]).mean()),
         force_mae=float(np.abs(forces).mean()),
     )

@@ -252,7 +252,9 @@ class _Loop(Campaign):
             seen = _observe({p.seed: p.work for p in pulls if p.work is not None}, paths)
         energies = {seed: pull.activation_energy for seed, pull in seen.items()}
         candidates = {pull.seed: pull.candidates for pull in pulls}
-        around, errors = label_around_break(self, iteration, folder, model, paths, seen)
+        around, errors = label_around_break(
+            self, iteration, folder, model, reference.structure, paths, seen
+        )
         stop = self.config.stop
         settled = all(pull.finished for pull in pulls) and is_settled(
             [*history, energies], tolerance=stop.tolerance, iterations=stop.iterations

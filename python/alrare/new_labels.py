@@ -21,6 +21,7 @@ def label_around_break(
     iteration: int,
     folder: Path,
     model: Path,
+    start: Atoms,
     paths: Mapping[int, Sequence[Atoms]],
     seen: Mapping[int, Observables],
 ) -> tuple[list[str], PathErrors | None]:
@@ -34,6 +35,8 @@ def label_around_break(
         Of the iteration; what was done there is read from `around_break.json`.
     model : Path
         ensemble.safetensors.
+    start : Atoms
+        The relaxed structure, labelled.
     paths : mapping from seed to sequence of Atoms
         Configurations of the model's pulls.
     seen : mapping from seed to Observables
@@ -44,7 +47,7 @@ def label_around_break(
     list of str
         Keys of the labels.
     PathErrors or None
-        Of the driving potential there; None where none were asked for.
+        Of the driving potential there; None where none were asked for, or no label was to be had.
     """
     select, record = campaign.config.select, folder / "around_break.json"
     if not select.around_break:
@@ -59,15 +62,13 @@ def label_around_break(
                 after=select.after,
             )
             keys = campaign.label(frames, f"around the break {iteration}")
-            pull_of = {frame_key(frame, campaign.method): frame.info["pull"] for frame in frames}
             with LabelStore(campaign.store_path) as store:
                 labels = store.frames(keys)
-            for key, frame in zip(keys, labels, strict=True):
-                frame.info["pull"] = pull_of[key]
-            errors = path_errors(model, labels, driver=campaign.config.driver)
-            write_json(record, {"keys": keys, **errors.to_json()})
+            driver = campaign.config.driver
+            errors = path_errors(model, start, labels, driver=driver) if labels else None
+            write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
     content = read_json(record)
-    return content.pop("keys"), PathErrors(**content)
+    return content.pop("keys"), PathErrors(**content) if content else None
 
 
 def label_candidates(

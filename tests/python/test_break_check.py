@@ -10,6 +10,8 @@ from alrare.frames import labelled
 from ase import Atoms
 from ase.build import molecule
 
+WINDOW = {"before": 300, "after": 300}
+
 
 def _pull(n: int, stretch: float) -> list[Atoms]:
     """Ethane stretched by so much on each side in all, ten steps a frame."""
@@ -22,23 +24,31 @@ def _pull(n: int, stretch: float) -> list[Atoms]:
     return frames
 
 
-def _steps(frames: list[Atoms], pull: int) -> list[int]:
-    return [frame.info["step"] for frame in frames if frame.info["pull"] == pull]
+def _steps(frames: list[Atoms]) -> list[int]:
+    return [frame.info["step"] for frame in frames]
 
 
-def test_frames_are_taken_around_the_break_of_each_pull_and_from_its_start() -> None:
+def test_frames_are_taken_around_the_break_of_each_pull() -> None:
     broke, held = _pull(100, 0.53), _pull(100, 0.1)  # the first breaks at about step 640
-    frames = path_frames([broke, held], [900, 500], n_frames=20, before=200, after=100)
-    first, second = _steps(frames, 0), _steps(frames, 1)
-    assert first[0] == second[0] == 0
-    assert len(first) == len(second) == 10
-    assert 400 < first[1] < 480 and 700 < first[-1] < 780
-    assert second[1] == 300 and second[-1] == 600  # nothing broke: around the largest work
-    assert first[1:] == sorted(set(first[1:]))
+    frames = path_frames([broke, held], [900, 500], n_frames=21, before=200, after=100)
+    first, second = _steps(frames[:10]), _steps(frames[10:])
+    assert 430 < first[0] < 480 and 700 < first[-1] < 750
+    assert 300 <= second[0] < 330 and 570 < second[-1] <= 600  # nothing broke: the largest work
+    assert first == sorted(set(first)) and second == sorted(set(second)) and len(second) == 11
+
+
+@pytest.mark.parametrize("n_pulls", [1, 3, 16, 60])
+def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
+    pulls = [_pull(100, 0.1)] * n_pulls
+    steps = sorted(_steps(path_frames(pulls, [500] * n_pulls, n_frames=48, before=480, after=479)))
+    assert len(steps) == 48
+    assert steps[0] < 60 and steps[-1] > 920
+    assert max(np.diff(steps)) <= 50  # even: 960 steps by 48
 
 
 def test_a_pull_without_configurations_is_passed_over() -> None:
-    assert path_frames([[], _pull(20, 0.1)], [0, 50], n_frames=8, before=50, after=50)
+    frames = path_frames([[], _pull(20, 0.1)], [0, 100], n_frames=8, before=50, after=50)
+    assert len(frames) == 8
     assert path_frames([[]], [0], n_frames=8, before=50, after=50) == []
 
 
@@ -49,16 +59,14 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def test_errors_are_those_of_the_driver_relative_to_the_start_of_each_pull(model: Path) -> None:
-    frames = path_frames([_pull(30, 0.5)] * 2, [0, 0], n_frames=10, before=300, after=300)
-    said = load_ensemble(model).evaluate(frames)
-    labels = []
-    for row, frame in enumerate(frames):
-        offset = 7.0 if frame.info["pull"] else -3.0  # common to a pull: moves nothing
-        error = 0.0 if frame.info["step"] == 0 else 0.25
-        label = said.energies[1, row] + offset - error
-        labels.append(labelled(frame, label, said.forces[row][1] - 0.125))
-    errors = path_errors(model, labels, driver="best")
+def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path) -> None:
+    start, frames = _pull(2, 0.0)[0], path_frames([_pull(30, 0.5)], [150], n_frames=10, **WINDOW)
+    said = load_ensemble(model).evaluate([start, *frames])
+    labels = [
+        labelled(frame, said.energies[1, row] + 7.0 - 0.25 * (row > 0), said.forces[row][1] - 0.125)
+        for row, frame in enumerate([start, *frames])
+    ]
+    errors = path_errors(model, labels[0], labels[1:], driver="best")
     assert errors.n_frames == len(frames) == 10
     assert errors.energy_mae == pytest.approx(0.25)
     assert errors.force_mae == pytest.approx(0.125)
