@@ -47,30 +47,35 @@ class Split:
         return cls(tuple(content["train"]), tuple(content["validation"]))
 
 
-def random_split(n: int, *, train_fraction: float, rng: np.random.Generator) -> Split:
+def random_split(
+    n: int, *, train_fraction: float, rng: np.random.Generator, fixed: int = 0
+) -> Split:
     """Distribute n configurations at random.
 
     Parameters
     ----------
     n : int
-        At least 2.
+        At least 2 more than the fixed ones.
     train_fraction : float
         Share that trains; both parts get at least one.
     rng : numpy Generator
+    fixed : int
+        So many of the first rows always train, beyond that share.
 
     Raises
     ------
     AlrareError
-        If n < 2.
+        If n is too small.
     """
-    if n < 2:
+    free = n - fixed
+    if free < 2:
         raise AlrareError(
             "a data set needs at least 2 labelled configurations (one trains, one validates),"
-            f" got {n}"
+            f" got {free}"
         )
-    order = rng.permutation(n)
-    n_train = min(max(round(train_fraction * n), 1), n - 1)
-    return Split(_sorted(order[:n_train]), _sorted(order[n_train:]))
+    order = fixed + rng.permutation(free)
+    n_train = min(max(round(train_fraction * free), 1), free - 1)
+    return Split((*range(fixed), *_sorted(order[:n_train])), _sorted(order[n_train:]))
 
 
 def inherited_split(

@@ -70,7 +70,7 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
     """
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
         reference = campaign.reference()
-        data = campaign.first_data(reference.data_keys)
+        data = campaign.first_data(reference)
         history: list[dict[int, float]] = []
         for iteration in range(config.iterations + 1):
             step = campaign.iterate(iteration, data, reference, history)
@@ -168,18 +168,28 @@ class _Loop(Campaign):
             )
         return reference
 
-    def first_data(self, keys: tuple[str, ...]) -> TrainingData:
+    def first_data(self, reference: Reference) -> TrainingData:
         """Return the initial data, thinned and split at random for each member."""
+        keys = reference.data_keys
         if self.config.initial.thin != "none":
             with LabelStore(self.store_path) as store:
                 frames = store.frames(keys)
             rows = thinned_rows(frames, rule=self.config.initial.thin)
             keys = tuple(keys[row] for row in rows)
             self.progress.message(f"initial data: {len(rows)} of {len(frames)} frames are kept")
-        fraction, rng = self.config.train.train_fraction, self.rng(0, "split")
-        members = range(self.config.model.members)
-        splits = [random_split(len(keys), train_fraction=fraction, rng=rng) for _ in members]
+        if self.config.initial.relaxed:
+            keys = (reference.structure_key, *keys)
+        rng = self.rng(0, "split")
+        splits = [self._random_split(len(keys), rng) for _ in range(self.config.model.members)]
         return TrainingData(keys, tuple(splits))
+
+    def _random_split(self, n: int, rng: np.random.Generator) -> Split:
+        return random_split(
+            n,
+            train_fraction=self.config.train.train_fraction,
+            rng=rng,
+            fixed=int(self.config.initial.relaxed),
+        )
 
     def grown_data(
         self,
@@ -197,7 +207,7 @@ class _Loop(Campaign):
         splits = []
         for _ in data.splits:
             if train.split == "random":
-                split = random_split(len(keys), train_fraction=train.train_fraction, rng=rng)
+                split = self._random_split(len(keys), rng)
             else:
                 split = inherited_split(
                     data.splits[best_member],

@@ -48,6 +48,8 @@ class Reference:
 
     structure: Atoms
     """The relaxed structure, labelled: the start of every pull, the model's too."""
+    structure_key: str
+    """Its label in the store."""
     data_keys: tuple[str, ...]
     """Labels of the initial data in the store, in time order, each once."""
     pulls: dict[int, Path]
@@ -119,8 +121,10 @@ def run_reference(
             run.adopt(known / run.folder.name)
     _run_all([*pulls.values(), data], workers=workers, progress=progress)
     frames = read_frames(data.folder / TRAJECTORY_FILE)
-    keys = _store(frames, store_path, method)
-    return Reference(start, keys, {seed: run.folder for seed, run in pulls.items()})
+    structure_key, *keys = _store([start, *frames], store_path, method)
+    data_keys = tuple(dict.fromkeys(keys))
+    folders = {seed: run.folder for seed, run in pulls.items()}
+    return Reference(start, structure_key, data_keys, folders)
 
 
 def run_pulls(
@@ -310,8 +314,8 @@ def _result(task: Future[Any], what: str) -> Any:
         ) from error
 
 
-def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> tuple[str, ...]:
-    """Put the MD's own energies and forces into the store: nothing of it is computed again."""
+def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> list[str]:
+    """Put the frames' own energies and forces into the store: none is computed again."""
     keys = [frame_key(frame, method.hash) for frame in frames]
     with LabelStore(store_path) as store, store.transaction():
         store.put_method(method.hash, method.description)
@@ -320,7 +324,7 @@ def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> tuple[s
             store.put_ok(
                 key, frame, energy=energy, forces=forces, origin=ORIGIN, method=method.hash
             )
-    return tuple(dict.fromkeys(keys))
+    return keys
 
 
 def _sync(path: Path) -> None:

@@ -71,6 +71,9 @@ def check_results(campaign) -> None:
     assert [row["iteration"] for row in results["iterations"]] == [0, 1]
     first, second = results["iterations"]
     assert second["n_labels"] > first["n_labels"] >= 40
+    for iteration in ("iter_000", "iter_001"):  # the relaxed structure trains every member
+        data = json.loads((campaign.run / iteration / "dataset.json").read_text())
+        assert [split["train"][0] for split in data["splits"]] == [0, 0]
     assert results["reference"]["n_pulls"] == 2
     assert all(row["n_pulls"] == 2 for row in results["iterations"])
     for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):

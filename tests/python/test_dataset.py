@@ -25,16 +25,21 @@ fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**32 - 1)
 
 
-@given(st.integers(2, 300), fractions, seeds)
+@given(st.integers(2, 300), st.integers(0, 3), fractions, seeds)
 def test_a_random_split_gives_every_configuration_one_role(
-    n: int, fraction: float, seed: int
+    free: int, fixed: int, fraction: float, seed: int
 ) -> None:
-    split = random_split(n, train_fraction=fraction, rng=np.random.default_rng(seed))
-    assert sorted((*split.train, *split.validation)) == list(range(n))
-    assert len(split) == n
-    assert split.train and split.validation
-    assert abs(len(split.train) - fraction * n) <= 1
-    assert split == random_split(n, train_fraction=fraction, rng=np.random.default_rng(seed))
+    def split_again() -> Split:
+        rng = np.random.default_rng(seed)
+        return random_split(free + fixed, train_fraction=fraction, rng=rng, fixed=fixed)
+
+    split = split_again()
+    assert sorted((*split.train, *split.validation)) == list(range(free + fixed))
+    assert len(split) == free + fixed
+    assert split.train[:fixed] == tuple(range(fixed))
+    assert split.train[fixed:] and split.validation
+    assert abs(len(split.train) - fixed - fraction * free) <= 1
+    assert split == split_again()
     assert Split.from_dict(split.to_dict()) == split
 
 
@@ -63,6 +68,8 @@ def test_splits_refuse_what_cannot_be_split() -> None:
     rng = np.random.default_rng(1)
     with pytest.raises(AlrareError, match=r"at least 2 labelled configurations .* got 1"):
         random_split(1, train_fraction=0.8, rng=rng)
+    with pytest.raises(AlrareError, match="got 1"):
+        random_split(2, train_fraction=0.8, rng=rng, fixed=1)
     with pytest.raises(AlrareError, match="holds 10 configurations, the data set only 9"):
         inherited_split(Split(tuple(range(8)), (8, 9)), 9, train_fraction=0.8, rng=rng)
 

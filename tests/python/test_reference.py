@@ -100,8 +100,9 @@ def test_the_initial_data_are_labels_that_nothing_computes_again(ethane):
     folder, result = ethane
     assert len(result.data_keys) == 10
     with LabelStore(folder / "labels.sqlite") as store:
-        frames = store.frames(result.data_keys)
-        assert set(store.keys("initial")) == set(result.data_keys)
+        frames = store.frames([result.structure_key, *result.data_keys])
+        assert set(store.keys("initial")) == {result.structure_key, *result.data_keys}
+    assert label_of(frames[0])[0] == label_of(result.structure)[0]
     again = label(
         frames,
         labeller=Labeller(),
@@ -110,7 +111,7 @@ def test_the_initial_data_are_labels_that_nothing_computes_again(ethane):
         workers=1,
         progress=SilentProgress(),
     )
-    assert (again.reused, again.computed) == (10, 0)
+    assert (again.reused, again.computed) == (11, 0)
 
 
 def test_what_is_finished_is_never_repeated(ethane):
