@@ -268,6 +268,7 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--trial", action="store_true", help="ethane in a minute, to see that all of it runs"
     )
+    parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time (one a core)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
 
@@ -301,20 +302,24 @@ def open_study(options: argparse.Namespace) -> Study:
         asked["iterations"] = options.iterations
     if options.seeds is not None:
         asked["pull"] = {"seeds": options.seeds}
-    trial = _read("trial.toml") if options.trial else {}
+    if options.workers is not None:
+        asked["run"] = {"workers": options.workers}
+    trial = base_content("trial.toml") if options.trial else {}
     root = options.runs.resolve() / ("trial-" * options.trial + options.labeller)
     return Study(
         root=root,
         folder=root / options.recipe,
-        base=_read("al.toml"),
+        base=base_content("al.toml"),
         options=merged(trial, asked),
         progress=open_progress(quiet=options.quiet),
     )
 
 
-def _read(name: str) -> dict[str, Any]:
+def base_content(name: str) -> dict[str, Any]:
+    """Read an al.toml beside the scripts, or by its path from there."""
     content = tomllib.loads((HERE / name).read_text())
-    return content | {"structure": str((HERE / content["structure"]).resolve())}
+    structure = (HERE / name).parent / content["structure"]
+    return content | {"structure": str(structure.resolve())}
 
 
 def run_figure(

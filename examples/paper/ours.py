@@ -2,9 +2,9 @@
 
     python examples/paper/ours.py [RUN ...] [--seeds 1-6] [--iterations 10]
 
-Without RUN, runs a campaign with 300 thinned initial frames, 5 members whose mean drives the pulls,
-labels spread over the pull and around its break, and the Langevin thermostat, whose noise model
-and labeller share seed by seed; six seeds.
+Without RUN, runs the campaign of `make demo`, but 10 iterations of it: 300 initial frames, 5
+members whose mean drives the pulls, labels spread over the pull and around its break, and the
+Langevin thermostat, whose noise model and labeller share seed by seed; six seeds.
 With RUN, shows finished campaigns beside each other: run folders, or their results.json, such as
 those of fig3.py and fig5.py; the figure is then runs.png.
 
@@ -25,27 +25,13 @@ import matplotlib
 import numpy as np
 from alrare.plots import KCAL_PER_MOL, draw_abs_errors
 from alrare.report import with_spread
-from campaigns import Study, iterations_of, merged, option_parser, run_figure
+from campaigns import Study, base_content, iterations_of, merged, option_parser, run_figure
 from figures import drawing, number, show_table
 
 TAKES = {"fast": "15 minutes", "paper": "2 hours"}
 IN_A_ROW = 3
-OURS: dict[str, Any] = {
-    "initial": {"steps": 3000, "stride": 10},
-    "pull": {"thermostat": "langevin", "seeds": [1, 2, 3, 4, 5, 6]},
-    "model": {"members": 5},
-    "train": {"split": "inherited"},
-    "driver": "mean",
-    "select": {
-        "strategy": "spread",
-        "max_per_pull": 400,
-        "max_per_iteration": 30,
-        "after_break": 600,
-        "around_break": 48,
-    },
-    "augment": {"iterations": 2},
-}
-"""Changes to al.toml."""
+OURS = merged(base_content("../hexane/al.toml"), {"iterations": 10, "stop": {"iterations": 0}})
+"""The campaign of `make demo`, but all its iterations."""
 HEADINGS = (
     "iteration",
     "labels",
@@ -106,7 +92,7 @@ def draw(study: Study, options: argparse.Namespace) -> None:
     folders = [run_folder(path) for path in options.runs_given]
     name = "runs" if folders else "ours"
     if not folders:
-        folders = [replace(study, base=merged(study.base, OURS)).campaign("ours", {})]
+        folders = [replace(study, base=OURS).campaign("ours", {})]
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]

@@ -95,8 +95,8 @@ class InitialData(Section):
     """Keep every stride-th step: 2000 steps at stride 1 are the paper's 2000 frames."""
     thin: Literal["none", "decorrelated"] = "none"
     """decorrelated: of the kept ones count only as many as their forces are independent."""
-    relaxed: bool = True
-    """The relaxed structure joins them and trains every member: it fixes the energy at rest."""
+    at_rest: Annotated[int, Field(ge=0)] = 12
+    """Noisy copies of the relaxed structure that join, and it too: they fix the energy at rest."""
     damping: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seed: Count = 1

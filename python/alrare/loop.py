@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from .campaign import Campaign
 from .config import Config
 from .convergence import changes, is_settled
-from .dataset import Split, inherited_split, random_split
 from .ensemble import load_ensemble
 from .evaluate import evaluate
 from .frames import label_of, read_frames
@@ -39,8 +37,8 @@ from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json
 from .structure import elements_of, load_structure
-from .thin import thinned_rows
 from .train import train_ensemble
+from .training_data import TrainingData, first_data, grown_data
 from .work import activation_energy, mean_of, read_work
 
 
@@ -70,7 +68,7 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
     """
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
         reference = campaign.reference()
-        data = campaign.first_data(reference)
+        data = first_data(campaign, reference)
         history: list[dict[int, float]] = []
         for iteration in range(config.iterations + 1):
             step = campaign.iterate(iteration, data, reference, history)
@@ -103,22 +101,6 @@ def run_reference_alone(
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
         campaign.reference()
         return campaign.folder
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What one iteration trains on: rows of the label store, and their roles in each member."""
-
-    keys: tuple[str, ...]
-    """Labels, in the order in which they joined."""
-    splits: tuple[Split, ...]
-    """One a member; rows count the keys from 0."""
-    left_out: int = 0
-    """New labels so far that are not trained on (`[select] max_energy`, `max_force`)."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of dataset.json."""
-        return {"keys": self.keys, "splits": [split.to_dict() for split in self.splits]}
 
 
 @dataclass(frozen=True)
@@ -167,79 +149,6 @@ class _Loop(Campaign):
                 f" ({energy.n} pulls)"
             )
         return reference
-
-    def first_data(self, reference: Reference) -> TrainingData:
-        """Return the initial data, thinned and split at random for each member."""
-        keys = reference.data_keys
-        if self.config.initial.thin != "none":
-            with LabelStore(self.store_path) as store:
-                frames = store.frames(keys)
-            rows = thinned_rows(frames, rule=self.config.initial.thin)
-            keys = tuple(keys[row] for row in rows)
-            self.progress.message(f"initial data: {len(rows)} of {len(frames)} frames are kept")
-        if self.config.initial.relaxed:
-            keys = (reference.structure_key, *keys)
-        rng = self.rng(0, "split")
-        splits = [self._random_split(len(keys), rng) for _ in range(self.config.model.members)]
-        return TrainingData(keys, tuple(splits))
-
-    def _random_split(self, n: int, rng: np.random.Generator) -> Split:
-        return random_split(
-            n,
-            train_fraction=self.config.train.train_fraction,
-            rng=rng,
-            fixed=int(self.config.initial.relaxed),
-        )
-
-    def grown_data(
-        self,
-        data: TrainingData,
-        new: list[str],
-        best_member: int,
-        iteration: int,
-        lowest: float,
-    ) -> TrainingData:
-        """Return the data of an iteration: the previous one's and its new labels (§2.3.6)."""
-        train = self.config.train
-        fit, left_out = self._fit_to_train(new, iteration, lowest)
-        keys = (*data.keys, *(key for key in fit if key not in set(data.keys)))
-        rng = self.rng(iteration, "split")
-        splits = []
-        for _ in data.splits:
-            if train.split == "random":
-                split = self._random_split(len(keys), rng)
-            else:
-                split = inherited_split(
-                    data.splits[best_member],
-                    len(keys),
-                    train_fraction=train.train_fraction,
-                    rng=rng,
-                )
-            splits.append(split)
-        return TrainingData(keys, tuple(splits), data.left_out + left_out)
-
-    def _fit_to_train(
-        self, new: Sequence[str], iteration: int, lowest: float
-    ) -> tuple[list[str], int]:
-        """Return the labels that are not those of an explosion, and the number of others."""
-        select = self.config.select
-        with LabelStore(self.store_path) as store:
-            labels = {
-                key: label_of(frame) for key, frame in zip(new, store.frames(new), strict=True)
-            }
-        fit = [
-            key
-            for key, (energy, forces) in labels.items()
-            if energy - lowest <= select.max_energy
-            and np.linalg.norm(forces, axis=1).max(initial=0.0) <= select.max_force
-        ]
-        if len(fit) < len(labels):
-            self.progress.message(
-                f"iteration {iteration}: {len(labels) - len(fit)} of {len(labels)} new labels are"
-                f" not trained on: above max_energy = {select.max_energy:g} eV or max_force ="
-                f" {select.max_force:g} eV/Å ([select]), as in a pull that blew up"
-            )
-        return fit, len(labels) - len(fit)
 
     def iterate(
         self,
@@ -294,7 +203,7 @@ class _Loop(Campaign):
         best_member = load_ensemble(model).metadata.best_member
         new = [*chosen, *copies, *around]
         lowest, _ = label_of(reference.structure)
-        grown = self.grown_data(data, new, best_member, iteration + 1, lowest)
+        grown = grown_data(self, data, new, best_member, iteration + 1, lowest)
         return _Step(grown, energies, converged)
 
     def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:

@@ -74,6 +74,7 @@ def check_results(campaign) -> None:
     for iteration in ("iter_000", "iter_001"):  # the relaxed structure trains every member
         data = json.loads((campaign.run / iteration / "dataset.json").read_text())
         assert [split["train"][0] for split in data["splits"]] == [0, 0]
+    assert labels_of(campaign, "at rest") == (12, 12)
     assert results["reference"]["n_pulls"] == 2
     assert all(row["n_pulls"] == 2 for row in results["iterations"])
     for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):
