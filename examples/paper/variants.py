@@ -19,7 +19,7 @@ from campaigns import Study, iterations_of, merged, option_parser, run_figure
 from figures import show_table
 from ours import HEADINGS, OURS, cells
 
-TAKES = {"fast": "7 minutes for each of 11 variants and each repeat", "paper": "many hours"}
+TAKES = {"fast": "7 minutes for each of 13 variants and each repeat", "paper": "many hours"}
 ITERATIONS = 3
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -28,6 +28,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "best-drives": {"driver": "best"},
     "force-weight-0.1": {"train": {"force_weight": 0.1}},
     "frames-2000": {"initial": {"steps": 2000, "stride": 1}},
+    "half-budget": {
+        "initial": {"steps": 1500},
+        "select": {"max_per_iteration": 15, "around_break": 24},
+    },
     "none-at-rest": {"initial": {"at_rest": 0}},
     "no-copies": {"augment": {"copies": 0}},
     "no-around-break": {"select": {"around_break": 0, "max_per_iteration": 78}},

@@ -1,5 +1,6 @@
 """The figures of examples/paper: tiny trials run as a user runs them, and their own parts."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,25 @@ def test_the_labels_needed_are_those_of_the_first_of_three_good_iterations() -> 
     assert labels_needed(rows) == 450
     assert labels_needed(rows[:5]) is None
     assert labels_needed([{**row, "error": None} for row in rows]) is None
+
+
+@pytest.mark.usefixtures("modules")
+def test_every_variant_is_a_campaign_that_differs_from_ours() -> None:
+    from alrare.config import parse_config
+    from campaigns import merged
+    from ours import OURS
+    from variants import VARIANTS, read_variant, repeated
+
+    read = {
+        name: parse_config(
+            merged(OURS, repeated(name, 2, None)), folder=PAPER, source=name
+        ).model_dump_json()
+        for name in VARIANTS
+    }
+    assert len(set(read.values())) == len(VARIANTS)
+    assert all('"seed":2' in text for text in read.values())
+    with pytest.raises(argparse.ArgumentTypeError, match="members-4: expected one of base"):
+        read_variant("members-4")
 
 
 @pytest.mark.usefixtures("modules")
