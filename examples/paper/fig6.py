@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-TAKES = {"fast": "45 minutes", "paper": "10 hours"}
+TAKES = {"fast": "30 minutes", "paper": "10 hours"}
 STRATEGIES = {"random": 3, "inherited": 7}
 Floats = NDArray[np.float64]
 

@@ -25,8 +25,8 @@ from chains import alkane
 from figures import COMPARED, compared, draw_pulls, show_table
 
 TAKES = {
-    "fast": "30 minutes, and 30 more where the model has to be made first,",
-    "paper": "30 minutes, and 7 hours where the model has to be made first,",
+    "fast": "40 minutes, and 20 more where the model has to be made first,",
+    "paper": "40 minutes, and 7 hours where the model has to be made first,",
 }
 
 
