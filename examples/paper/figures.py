@@ -30,7 +30,8 @@ def show_table(
         table.add_row(*row)
     text = "\n".join([table_text(table, width=140), "", *notes])
     write_text(study.folder / f"{name}.txt", text + "\n")
-    print(f"{text}\n{study.folder / name}.png, .svg, .txt")
+    made = [end for end in (".png", ".svg", ".txt") if (study.folder / f"{name}{end}").is_file()]
+    print(f"{text}\n{study.folder / name}{', '.join(made)}")
 
 
 @contextmanager
