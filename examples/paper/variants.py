@@ -72,10 +72,9 @@ def draw(study: Study, options: argparse.Namespace) -> None:
     table = []
     for name in options.variants or VARIANTS:
         for repeat in range(1, options.repeats + 1):
-            known = (
-                base if (base / "reference").is_dir() and (name, repeat) != ("base", 1) else None
-            )
-            run = ours.campaign(f"{name}-{repeat}", repeated(name, repeat, known))
+            own = f"{name}-{repeat}"
+            known = base if own != base.name and (base / "reference").is_dir() else None
+            run = ours.campaign(own, repeated(name, repeat, known))
             table.append([run.name, *cells(iterations_of(run)[-1])])
     show_table(study, "variants", ("variant", *HEADINGS), table)
 
