@@ -18,6 +18,8 @@ KCAL_PER_MOL = 0.0434
 """The paper's aim for the error of the activation energy, eV."""
 POINTS = 800
 """Points drawn of each curve."""
+NAMED = 7
+"""Iterations named in a legend; of more, every second, third, ... to the last."""
 INK = "#1a1a1a"
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -70,8 +72,11 @@ def draw_work(
 ) -> None:
     """Draw the work against the spring distance into axes; see `plot_work`."""
     _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
+    every = 1 + (len(iterations) - 1) // NAMED
     for number, color in _colors(iterations).items():
         label = {0: "initial model", **(names or {})}.get(number, f"iteration {number}")
+        if number not in (0, *(names or ())) and (max(iterations) - number) % every:
+            label = ""  # its color says where it belongs
         style = "--" if number == 0 else "-"
         _draw_pulls(axes, iterations[number], label, color, style, order=4)
     axes.set_xlabel("spring distance (Å)")
@@ -79,7 +84,7 @@ def draw_work(
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes.margins(x=0.01)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper left", ncols=1 if len(iterations) < 8 else 2)
+        axes.legend(loc="upper left")
 
 
 def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
