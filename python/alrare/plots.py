@@ -72,11 +72,11 @@ def draw_work(
 ) -> None:
     """Draw the work against the spring distance into axes; see `plot_work`."""
     _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
+    given = {0: "initial model", **(names or {})}
     every = 1 + (len(iterations) - 1) // NAMED
     for number, color in _colors(iterations).items():
-        label = {0: "initial model", **(names or {})}.get(number, f"iteration {number}")
-        if number not in (0, *(names or ())) and (max(iterations) - number) % every:
-            label = ""  # its color says where it belongs
+        shown = (max(iterations) - number) % every == 0  # else its color says where it belongs
+        label = given.get(number, f"iteration {number}" if shown else "")
         style = "--" if number == 0 else "-"
         _draw_pulls(axes, iterations[number], label, color, style, order=4)
     axes.set_xlabel("spring distance (Å)")
