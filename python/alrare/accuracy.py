@@ -10,9 +10,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from .calculator import EnsembleCalculator
-from .dataset import check_labels
 from .ensemble import energy_std, load_ensemble
-from .frames import label_of
+from .frames import check_labels, label_of
 
 Floats = NDArray[np.float64]
 Driver = Literal["best", "mean"]

@@ -64,14 +64,13 @@ def train(options: argparse.Namespace) -> int:
     import numpy as np
 
     from .dataset import (
-        check_labels,
         common_method,
         distinct_frames,
         random_split,
         split_off_isolated_atoms,
     )
     from .ensemble import model_path
-    from .frames import read_frames
+    from .frames import check_labels, read_frames
     from .train import train_ensemble
 
     given = [frame for path in options.data for frame in read_frames(path)]

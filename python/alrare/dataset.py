@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from .errors import AlrareError
-from .frames import frame_key, is_labelled, label_of
+from .frames import check_labels, frame_key, label_of
 
 Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
@@ -134,39 +134,6 @@ class Dataset:
     def n_atoms(self) -> npt.NDArray[np.int64]:
         """(C,) array: atoms of each configuration."""
         return np.array([len(forces) for forces in self.forces], dtype=np.int64)
-
-
-def check_labels(frames: Sequence[Atoms]) -> None:
-    """Refuse frames without a usable label.
-
-    Raises
-    ------
-    AlrareError
-        If a frame has no energy or no forces, or a number that is not finite; the message names
-        the frame, counted from 1.
-    """
-    for number, atoms in enumerate(frames, start=1):
-        name = f"frame {number} ({atoms.get_chemical_formula()})"
-        if not is_labelled(atoms):
-            results = getattr(atoms.calc, "results", {})
-            known = [f"only {key}" for key in ("energy", "forces") if key in results]
-            raise AlrareError(
-                f"{name}: expected an energy and forces, got {(known or ['none'])[0]}; label it"
-                " first: alrare label"
-            )
-        energy, forces = label_of(atoms)
-        if forces.shape != (len(atoms), 3):
-            raise AlrareError(
-                f"{name}: expected forces of shape {(len(atoms), 3)}, got {forces.shape}"
-            )
-        for what, values in (
-            ("energy", energy),
-            ("forces", forces),
-            ("positions", atoms.positions),
-            ("cell", atoms.cell.array),
-        ):
-            if not np.isfinite(values).all():
-                raise AlrareError(f"{name}: its {what} must be finite, got NaN or infinity")
 
 
 def common_method(frames: Sequence[Atoms]) -> str:

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import io
 import lzma
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -118,6 +118,39 @@ def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
         )
     results = atoms.calc.results
     return float(results["energy"]), np.asarray(results["forces"], dtype=np.float64)
+
+
+def check_labels(frames: Sequence[Atoms]) -> None:
+    """Refuse frames without a usable label.
+
+    Raises
+    ------
+    AlrareError
+        If a frame has no energy or no forces, or a number that is not finite; the message names
+        the frame, counted from 1.
+    """
+    for number, atoms in enumerate(frames, start=1):
+        name = f"frame {number} ({atoms.get_chemical_formula()})"
+        if not is_labelled(atoms):
+            results = getattr(atoms.calc, "results", {})
+            known = [f"only {key}" for key in ("energy", "forces") if key in results]
+            raise AlrareError(
+                f"{name}: expected an energy and forces, got {(known or ['none'])[0]}; label it"
+                " first: alrare label"
+            )
+        energy, forces = label_of(atoms)
+        if forces.shape != (len(atoms), 3):
+            raise AlrareError(
+                f"{name}: expected forces of shape {(len(atoms), 3)}, got {forces.shape}"
+            )
+        for what, values in (
+            ("energy", energy),
+            ("forces", forces),
+            ("positions", atoms.positions),
+            ("cell", atoms.cell.array),
+        ):
+            if not np.isfinite(values).all():
+                raise AlrareError(f"{name}: its {what} must be finite, got NaN or infinity")
 
 
 def frame_key(atoms: Atoms, method: str) -> str:
