@@ -30,8 +30,8 @@ from alrare.failures import LabelFailure
 from alrare.frames import closest_pair, label_of
 from alrare.label import Labelled, label
 from alrare.label_store import LabelStore
+from alrare.labeller_pulls import run_pulls
 from alrare.progress import SilentProgress
-from alrare.reference import run_pulls
 from ase import Atoms
 
 WORKERS = 2

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from alrare.plots import KCAL_PER_MOL, draw_abs_errors, draw_work
-from alrare.report import with_spread
 from alrare.state import read_json
+from alrare.tables import number, with_sem
 from campaigns import (
     Study,
     iteration_folder,
@@ -26,7 +26,7 @@ from campaigns import (
     reference_pulls,
     run_figure,
 )
-from figures import BLUE, GREEN, RED, drawing, number, show_table
+from figures import BLUE, GREEN, RED, drawing, show_table
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -71,10 +71,10 @@ def draw(study: Study, options: argparse.Namespace) -> None:
             [
                 str(row["iteration"]),
                 str(row["n_labels"]),
-                with_spread(row["activation_energy"], row["activation_energy_sem"]),
-                with_spread(row["error"], row["error_sem"], "+"),
-                *(number(row[key], 1000, 1) for key in ("train", "validation")),
-                number(row["energy_mae_unseen"], 1000, 1),
+                with_sem(row["activation_energy"], row["activation_energy_sem"]),
+                with_sem(row["error"], row["error_sem"], "+"),
+                *(number(row[key], factor=1000, digits=1) for key in ("train", "validation")),
+                number(row["energy_mae_unseen"], factor=1000, digits=1),
             ]
             for row in rows
         ],

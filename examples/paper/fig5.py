@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from alrare.plots import draw_abs_errors
-from alrare.report import with_spread
+from alrare.tables import with_sem
 from campaigns import Study, iterations_of, option_parser, run_figure
 from figures import BLUE, GREEN, RED, drawing, show_table
 
@@ -34,7 +34,7 @@ def draw(study: Study, options: argparse.Namespace) -> None:
         [
             str(number),
             *(
-                "-" if row is None else with_spread(row["error"], row["error_sem"], "+")
+                "-" if row is None else with_sem(row["error"], row["error_sem"], "+")
                 for row in rows
             ),
         ]

@@ -17,10 +17,11 @@ import numpy as np
 from alrare.accuracy import compare
 from alrare.frames import label_of, read_frames
 from alrare.labeller_md import TRAJECTORY_FILE
-from alrare.report import read_results, with_spread
+from alrare.report import read_results
+from alrare.tables import number, with_sem
 from ase import Atoms
 from campaigns import Study, iteration_folder, iterations_of, option_parser, run_figure
-from figures import BLUE, RED, drawing, number, show_table
+from figures import BLUE, RED, drawing, show_table
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -63,8 +64,8 @@ def draw(study: Study, options: argparse.Namespace) -> None:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:
-    energy = with_spread(row["activation_energy"], row["activation_energy_sem"])
-    return energy, number(row["energy_mae_unseen"], 1000, 1)
+    energy = with_sem(row["activation_energy"], row["activation_energy_sem"])
+    return energy, number(row["energy_mae_unseen"], factor=1000, digits=1)
 
 
 def _draw_energies(axes: Axes, run: Path, rows: Sequence[dict[str, Any]], title: str) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from alrare.plots import STYLE, draw_work, save_figure
-from alrare.report import table_text, with_spread
 from alrare.smd import summarize
 from alrare.state import write_text
+from alrare.tables import mean_with_sem, table_text
 from campaigns import Pulled, Study
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
@@ -43,16 +42,6 @@ def drawing(target: Path, *, width: float, height: float) -> Iterator[Figure]:
         save_figure(figure, target)
 
 
-def number(value: float | None, factor: float = 1.0, digits: int = 3) -> str:
-    """Write a number, `-` for none."""
-    return "-" if value is None else f"{value * factor:.{digits}f}"
-
-
-def mean_and_error(mean: Mapping[str, Any] | None, sign: str = "") -> str:
-    """Write a mean of `summarize` with its standard error."""
-    return "-" if mean is None else with_spread(mean["mean"], mean["sem"], sign)
-
-
 COMPARED = ("labeller (eV)", "model (eV)", "error (eV)", "break (eV)", "same bond")
 """Headings of `compared`: activation energies, their difference, that of the work at the break."""
 
@@ -62,10 +51,10 @@ def compared(model: Pulled, labeller: Pulled) -> list[str]:
     summary = summarize(model.seen, labeller.seen)
     shared = len(model.seen.keys() & labeller.seen.keys())
     return [
-        mean_and_error(summarize(labeller.seen)["mean"]["activation_energy"]),
-        mean_and_error(summary["mean"]["activation_energy"]),
-        mean_and_error(summary["difference"]["activation_energy"], "+"),
-        mean_and_error(summary["difference"]["work_at_break"], "+"),
+        mean_with_sem(summarize(labeller.seen)["mean"]["activation_energy"]),
+        mean_with_sem(summary["mean"]["activation_energy"]),
+        mean_with_sem(summary["difference"]["activation_energy"], "+"),
+        mean_with_sem(summary["difference"]["work_at_break"], "+"),
         f"{summary['same_bond']} of {shared}",
     ]
 

@@ -24,9 +24,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 from alrare.plots import KCAL_PER_MOL, draw_abs_errors
-from alrare.report import with_spread
+from alrare.tables import number, with_sem
 from campaigns import Study, base_content, iterations_of, merged, option_parser, run_figure
-from figures import drawing, number, show_table
+from figures import drawing, show_table
 
 TAKES = {"fast": "15 minutes", "paper": "2 hours"}
 IN_A_ROW = 3
@@ -79,11 +79,11 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [
         str(row["iteration"]),
         str(row["n_labels"]),
-        with_spread(row["error"], row["error_sem"], "+"),
-        number(row["peak_error"], 1000, 1),
-        number(row["energy_mae_unseen"], 1000, 1),
-        number(row["force_mae_unseen"], 1000, 1),
-        number(row["calibration"]["energy_ratio"], 1, 1),
+        with_sem(row["error"], row["error_sem"], "+"),
+        number(row["peak_error"], factor=1000, digits=1),
+        number(row["energy_mae_unseen"], factor=1000, digits=1),
+        number(row["force_mae_unseen"], factor=1000, digits=1),
+        number(row["calibration"]["energy_ratio"], factor=1, digits=1),
     ]
 
 

@@ -37,6 +37,7 @@ from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .state import read_json, write_json
 from .structure import elements_of, load_structure
+from .tables import with_sem
 from .train import train_ensemble
 from .training_data import TrainingData, first_data, grown_data
 from .work import activation_energy, mean_of, read_work
@@ -143,9 +144,8 @@ class _Loop(Campaign):
                 "values": list(energy.values),
             }
             write_results(self.folder, reference=content, iterations=[])
-            spread = "" if energy.sem is None else f" ± {energy.sem:.3f}"
             self.progress.message(
-                f"activation energy of the labeller: {energy.mean:.3f}{spread} eV"
+                f"activation energy of the labeller: {with_sem(energy.mean, energy.sem)} eV"
                 f" ({energy.n} pulls)"
             )
         return reference

@@ -2,18 +2,15 @@
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import AlrareError
 from .label_store import LabelStore
 from .state import read_json, write_json, write_text
+from .tables import number, table_text, with_sem
 from .work import WorkCurve, read_work
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 RESULTS = "results.json"
 
@@ -130,22 +127,13 @@ def convergence_line(results: Mapping[str, Any]) -> str:
     change, check = state.get("change"), state.get("around_break")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
-        parts.append(f"last change {with_spread(change['mean'], change['sem'], '+')} eV")
+        parts.append(f"last change {with_sem(change['mean'], change['sem'], '+')} eV")
     if check:
         parts.append(
             f"on {check['n_frames']} frames around the break: energy"
             f" {1000 * check['energy_mae']:.0f} meV, forces {1000 * check['force_mae']:.0f} meV/Å"
         )
     return "; ".join(parts) + "."
-
-
-def table_text(table: "Table", *, width: int) -> str:
-    """Lay out a table of rich as plain text."""
-    from rich.console import Console
-
-    out = io.StringIO()
-    Console(file=out, width=width).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def status(run: Path) -> str:
@@ -256,26 +244,19 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         str(row["iteration"]),
         str(row["n_labels"]),
-        _number(mean, 1000, 1),
+        _millis(mean, 1),
         *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
-        f"{_number(new.get('energy_std'), 1000, 0)} / {_number(new.get('energy_error'), 1000, 0)}",
-        with_spread(row.get("activation_energy"), row.get("activation_energy_sem")),
-        with_spread(row.get("error"), row.get("error_sem"), sign="+"),
-        _number(row.get("peak_error"), 1000, 1),
-        _number(row.get("energy_mae_unseen"), 1000, 1),
+        f"{_millis(new.get('energy_std'), 0)} / {_millis(new.get('energy_error'), 0)}",
+        with_sem(row.get("activation_energy"), row.get("activation_energy_sem")),
+        with_sem(row.get("error"), row.get("error_sem"), sign="+"),
+        _millis(row.get("peak_error"), 1),
+        _millis(row.get("energy_mae_unseen"), 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
     ]
 
 
-def _number(value: float | None, factor: float, digits: int) -> str:
-    return "-" if value is None else f"{value * factor:.{digits}f}"
-
-
-def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
-    """Write a value and its standard error, `-` for none; `sign="+"` always shows the sign."""
-    if value is None:
-        return "-"
-    return f"{value:{sign}.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+def _millis(value: float | None, digits: int) -> str:
+    return number(value, factor=1000.0, digits=digits)
 
 
 def _reference_line(results: Mapping[str, Any]) -> str:
@@ -283,7 +264,7 @@ def _reference_line(results: Mapping[str, Any]) -> str:
     energy = reference.get("activation_energy")
     if energy is None:
         return "Activation energy of the labeller: not known yet"
-    text = with_spread(energy, reference.get("activation_energy_sem"))
+    text = with_sem(energy, reference.get("activation_energy_sem"))
     return f"Activation energy of the labeller: {text} eV ({reference.get('n_pulls', '?')} pulls)"
 
 

@@ -15,15 +15,15 @@ from .ensemble import load_ensemble, model_path
 from .errors import AlrareError
 from .frames import read_frames
 from .labeller_md import TRAJECTORY_FILE
+from .labeller_pulls import run_pulls
 from .lammps_input import PATH_FILE, WORK_FILE
 from .observables import Observables, observe, read_path
 from .plots import plot_work
 from .progress import Progress
-from .reference import run_pulls
-from .report import table_text
 from .simulate import model_file, simulate_pulls
 from .state import write_json
 from .structure import elements_of
+from .tables import mean_with_sem, number, table_text
 from .work import mean_of, read_work
 
 RESULT_FILE = "pulls.json"
@@ -196,11 +196,11 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
         table.add_column(heading, justify="right", no_wrap=True)
     for seed, pull in summary["pulls"].items():
         bond = "none" if pull["broken_bond"] is None else "-".join(map(str, pull["broken_bond"]))
-        table.add_row(seed, *(_number(pull[key]) for key in _SHOWN), bond)
+        table.add_row(seed, *(number(pull[key]) for key in _SHOWN), bond)
     table.add_section()
-    table.add_row("mean", *(_with_sem(summary["mean"][key]) for key in _SHOWN))
+    table.add_row("mean", *(mean_with_sem(summary["mean"][key]) for key in _SHOWN))
     if "difference" in summary:
-        difference = [_with_sem(summary["difference"][key], "+") for key in _SHOWN]
+        difference = [mean_with_sem(summary["difference"][key], "+") for key in _SHOWN]
         table.add_row("difference", *difference, f"{summary['same_bond']} the same")
     return table_text(table, width=width)
 
@@ -220,14 +220,3 @@ def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _with_sem(mean: Mapping[str, Any] | None, sign: str = "") -> str:
-    if mean is None:
-        return "-"
-    spread = "" if mean["sem"] is None else f" ± {mean['sem']:.3f}"
-    return f"{mean['mean']:{sign}.3f}{spread}"

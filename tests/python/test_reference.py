@@ -12,11 +12,12 @@ from alrare.frames import label_of, read_frames, write_frames
 from alrare.label import label
 from alrare.label_store import LabelStore
 from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
+from alrare.labeller_pulls import run_pulls
 from alrare.labellers import evaluate_frame, make_calculator
 from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps
 from alrare.progress import SilentProgress
-from alrare.reference import run_pulls, run_reference
+from alrare.reference import run_reference
 from alrare.tasks import worker_pool
 from alrare.work import activation_energy, read_work
 from ase import Atoms

@@ -1,0 +1,243 @@
+"""Runs of the labeller's own MD, one folder each: pulls, and the MD of the initial data.
+
+A run works in a folder of a temporary name, which is renamed when the run has ended. What is
+there under its final name is finished and is never run again; what was cut goes on.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from .config import InitialData, Labeller, Pull
+from .errors import AlrareError, SimulationError
+from .frames import frame_key
+from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
+from .labellers import method_of
+from .lammps_input import PATH_STRIDE, md_input, pull_input
+from .progress import Progress
+from .state import read_json, write_json
+from .tasks import worker_pool
+
+_SETTINGS_FILE = "settings.json"
+
+
+def run_pulls(
+    *,
+    structure: Atoms,
+    elements: Sequence[str],
+    labeller: Labeller,
+    pull: Pull,
+    timestep: float,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> dict[int, Path]:
+    """Pull a structure as it is with the labeller, once a seed; see `run_reference`.
+
+    Returns
+    -------
+    dict
+        Folder of each seed's pull.
+    """
+    method = method_of(labeller, elements).hash
+    system = System(structure, tuple(elements), labeller, timestep, method)
+    runs = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
+    run_all(list(runs.values()), workers=workers, progress=progress)
+    return {seed: run.folder for seed, run in runs.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is either finished in its folder or to be made."""
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    steps: int
+    md: LabellerMD
+
+    def is_finished(self) -> bool:
+        """Whether the run is there under its final name.
+
+        Raises
+        ------
+        AlrareError
+            If it was made with other settings.
+        """
+        if not self.folder.is_dir():
+            return False
+        if read_json(self.folder / _SETTINGS_FILE) != self.settings:
+            raise other_settings(self.folder)
+        return True
+
+    def prepare(self) -> None:
+        """Create the working folder; keep an interrupted run's if its settings match."""
+        settings = self.md.folder / _SETTINGS_FILE
+        if not settings.is_file() or read_json(settings) != self.settings:
+            shutil.rmtree(self.md.folder, ignore_errors=True)
+            write_json(settings, self.settings)
+
+    def adopt(self, finished: Path) -> None:
+        """Copy a finished run of the same settings from another folder, unless this one is done."""
+        settings = finished / _SETTINGS_FILE
+        if self.folder.is_dir() or not settings.is_file() or read_json(settings) != self.settings:
+            return
+        shutil.rmtree(self.md.folder, ignore_errors=True)
+        shutil.copytree(finished, self.md.folder)
+        self.publish()
+
+    def publish(self) -> None:
+        """Make the finished run appear under its name, whole."""
+        shutil.rmtree(self.md.folder / "labeller", ignore_errors=True)
+        (self.md.folder / PROGRESS_FILE).unlink(missing_ok=True)
+        (self.md.folder / JOURNAL_FILE).unlink(missing_ok=True)
+        for entry in [*self.md.folder.iterdir(), self.md.folder]:
+            _sync(entry)
+        self.md.folder.rename(self.folder)
+        _sync(self.folder.parent)
+
+
+@dataclass(frozen=True)
+class System:
+    """What every run of one reference shares."""
+
+    structure: Atoms
+    elements: tuple[str, ...]
+    labeller: Labeller
+    timestep: float
+    method: str
+
+    def run(
+        self, name: str, folder: Path, text: str, steps: int, stride: int, pull: Pull | None
+    ) -> Run:
+        """Return a run of this system.
+
+        Parameters
+        ----------
+        name : str
+            For messages.
+        folder : Path
+            Where the finished run will be.
+        text : str
+            The LAMMPS input.
+        steps : int
+            MD steps of the whole input.
+        stride : int
+            Steps between two frames that are kept.
+        pull : Pull or None
+            Whose two atoms' distance goes into each frame.
+        """
+        start = frame_key(self.structure, self.method)
+        md = LabellerMD(
+            text=text,
+            structure=self.structure,
+            elements=self.elements,
+            labeller=self.labeller,
+            stride=stride,
+            pulled=pull.atoms if pull else None,
+            folder=folder.with_name(f".{folder.name}.partial"),
+        )
+        return Run(name, folder, {"start": start, "stride": stride, "input": text}, steps, md)
+
+
+def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
+    """Return the pull of one seed, made in ``folder/pull_SEED``."""
+    text = pull_input(
+        potential=POTENTIAL,
+        pull=pull,
+        seed=seed,
+        timestep=system.timestep,
+        periodic=bool(system.structure.pbc.any()),
+    )
+    steps = pull.relax_steps + pull.steps
+    return system.run(f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, PATH_STRIDE, pull)
+
+
+def data_run(folder: Path, system: System, initial: InitialData) -> Run:
+    """Return the MD of the initial data, made in ``folder/data``."""
+    text = md_input(
+        potential=POTENTIAL,
+        temperature=initial.temperature,
+        damping=initial.damping,
+        seed=initial.seed,
+        timestep=system.timestep,
+        equilibration_steps=initial.equilibration_steps,
+        steps=initial.steps,
+        periodic=bool(system.structure.pbc.any()),
+    )
+    name = f"MD at {initial.temperature:g} K"
+    steps = initial.equilibration_steps + initial.steps
+    return system.run(name, folder / "data", text, steps, initial.stride, None)
+
+
+def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
+    """Make the runs that are not finished, several at a time.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    workers : int
+        Runs at a time; 0 means one for each core.
+    progress : Progress
+        Gets one stage that counts the MD steps of all runs.
+
+    Raises
+    ------
+    SimulationError
+        If the labeller or LAMMPS fails; what had finished is kept.
+    AlrareError
+        If a folder holds a run of other settings.
+    """
+    open_runs = [run for run in runs if not run.is_finished()]
+    if not open_runs:
+        return
+    total = sum(run.steps for run in open_runs)
+    with progress.stage("reference", total=total) as stage, worker_pool(workers) as pool:
+        tasks: dict[Future[None], Run] = {}
+        for run in open_runs:
+            run.prepare()
+            tasks[pool.submit(run_md, run.md)] = run
+        finished = 0
+        while tasks:
+            done, _ = wait(tasks, timeout=0.5, return_when=FIRST_EXCEPTION)
+            for task in done:
+                run = tasks.pop(task)
+                task_result(task, f"reference {run.name}")
+                run.publish()
+                finished += run.steps
+            under_way = sum(min(steps_done(run.md.folder), run.steps) for run in tasks.values())
+            stage.update(finished + under_way)
+
+
+def task_result(task: Future[Any], what: str) -> Any:
+    """Return the result of a task in a process of its own, named `what` in errors."""
+    try:
+        return task.result()
+    except BrokenProcessPool as error:
+        raise SimulationError(
+            f"{what}: its process ended (killed, or out of memory); run the same command again to"
+            " go on"
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def other_settings(path: Path) -> AlrareError:
+    """Return the error for a result that is there, but of other settings."""
+    return AlrareError(
+        f"{path}: was made with another structure, labeller or settings than al.toml now has; give"
+        " the campaign a new name, or remove this folder's `reference` to make it again"
+    )
