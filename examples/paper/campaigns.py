@@ -23,6 +23,7 @@ from alrare.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.ensemble import load_ensemble, model_path
 from alrare.errors import AlrareError, UnstableModelError
+from alrare.files import file_hash, write_text
 from alrare.frames import read_frames
 from alrare.lammps_input import WORK_FILE
 from alrare.loop import run_campaign, run_reference_alone
@@ -31,7 +32,6 @@ from alrare.progress import Progress, open_progress
 from alrare.reference import RELAXED_FILE
 from alrare.report import read_results
 from alrare.smd import observe_pulls, pull_with_labeller, pull_with_model
-from alrare.state import file_hash, write_text
 from alrare.work import WorkCurve, read_work
 from ase import Atoms
 

@@ -23,8 +23,8 @@ from alrare.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
 from alrare.labellers import method_of
 from alrare.lammps_input import pull_input
 from alrare.plots import plot_work
+from alrare.processes import worker_pool
 from alrare.structure import elements_of
-from alrare.tasks import worker_pool
 from alrare.train import train_ensemble
 from ase import Atoms
 from campaigns import (

@@ -11,8 +11,8 @@ from ase import Atoms
 from .config import Config
 from .label import label, require_labels
 from .labellers import method_of
+from .processes import worker_count
 from .progress import Progress
-from .tasks import worker_count
 
 
 @dataclass(frozen=True)

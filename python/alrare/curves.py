@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import AlrareError
-from .state import atomic_path
+from .files import atomic_path
 
 COLUMNS = (
     "learning_rate",

@@ -31,9 +31,9 @@ from torch import Tensor
 from . import _core
 from .aev import AEVConstants, pair_index
 from .errors import ModelError
+from .files import atomic_path
 from .frames import frame_key
 from .neighbors import finite_positions, species_of
-from .state import atomic_path
 
 SHARD = 512
 """Configurations in a shard at most; bounds the memory of making one."""

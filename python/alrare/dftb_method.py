@@ -7,7 +7,7 @@ from pathlib import Path
 from .config import Labeller
 from .errors import LabelError
 from .failures import LabelFailure
-from .state import file_hash
+from .files import file_hash
 
 PARSER_VERSION = 14
 """Version of the input format that the blocks are written in: DFTB+ 24.1 and later read it."""

@@ -23,7 +23,7 @@ from .config import Labeller
 from .dftb_method import PARSER_VERSION, hamiltonian, mixers
 from .errors import LabelError
 from .failures import Kind, LabelFailure
-from .tasks import ONE_THREAD, die_with_parent
+from .processes import ONE_THREAD, die_with_parent
 
 PROGRAM = "dftb+"
 BOHR = 0.529177249

@@ -19,9 +19,9 @@ from torch import Tensor
 from . import __version__
 from .aev import AEVConstants, Descriptor
 from .errors import ModelError
+from .files import atomic_path
 from .neighbors import Graph, build_graph
 from .network import StackedNetwork, initial_layers
-from .state import atomic_path
 
 FORMAT = "alrare-ensemble"
 FORMAT_VERSION = 1

@@ -22,7 +22,7 @@ from ase.io.formats import filetype
 from numpy.typing import NDArray
 
 from .errors import AlrareError, LabelError
-from .state import atomic_path
+from .files import atomic_path
 
 _COMPRESSED: dict[str, Callable[..., IO[str]]] = {
     ".gz": gzip.open,

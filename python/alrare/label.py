@@ -12,13 +12,13 @@ from ase import Atoms
 from .config import Labeller
 from .errors import LabelError
 from .failures import ATTEMPTS, LabelFailure
+from .files import write_text
 from .frames import frame_key, write_frames
 from .label_store import LabelStore, Row
 from .label_worker import Label, LabelWorker, keep_failed
 from .labellers import describe_failures, method_of
+from .processes import worker_count
 from .progress import Progress
-from .state import write_text
-from .tasks import worker_count
 
 
 @dataclass(frozen=True)

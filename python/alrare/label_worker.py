@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from .config import Labeller
 from .errors import AlrareError
 from .failures import LabelFailure
-from .tasks import ONE_THREAD, die_with_parent
+from .processes import ONE_THREAD, die_with_parent
 
 _START = 120.0  # s that importing and making the calculator may take
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from .config import Labeller
 from .errors import AlrareError, SimulationError
 from .failures import ATTEMPTS, LabelFailure
+from .files import write_text
 from .frames import labelled, write_frames
 from .journal import Journal
 from .label_worker import Label, LabelWorker
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
-from .state import write_text
 
 POTENTIAL = """\
 # the labeller's forces come in from outside: this input is a record, not for `lmp -in`

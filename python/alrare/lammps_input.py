@@ -20,7 +20,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from .config import Pull
 from .errors import AlrareError
-from .state import write_text
+from .files import write_text
 
 DATA_FILE = "molecule.data"
 """Name of the structure beside each input."""

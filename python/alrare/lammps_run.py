@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import SimulationError
 from .lammps_input import INPUT_FILE
-from .tasks import ONE_THREAD, die_with_parent
+from .processes import ONE_THREAD, die_with_parent
 
 _BLOWN_UP = (
     "structure_blew_up",  # the fix that `lammps_input` sets for this

@@ -17,6 +17,7 @@ from .config import Config
 from .convergence import changes, is_settled
 from .ensemble import load_ensemble
 from .evaluate import evaluate
+from .files import read_json, write_json
 from .frames import label_of, read_frames
 from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE
@@ -35,7 +36,6 @@ from .report import (
 )
 from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
-from .state import read_json, write_json
 from .structure import elements_of, load_structure
 from .tables import with_sem
 from .train import train_ensemble

@@ -17,8 +17,8 @@ from .dataset import Dataset, Split
 from .descriptors import DescriptorCache
 from .ensemble import Metadata, load_ensemble
 from .errors import AlrareError
+from .files import atomic_path
 from .member import Epoch, Errors, Fit, fit_member
-from .state import atomic_path
 
 
 @dataclass(frozen=True)

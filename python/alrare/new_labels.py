@@ -9,11 +9,11 @@ from .augment import noisy_copies
 from .break_check import PathErrors, path_errors, path_frames
 from .campaign import Campaign
 from .candidates import choose
+from .files import read_json, write_json
 from .frames import frame_key, read_frames, write_frames
 from .label_store import LabelStore
 from .observables import Observables
 from .run_folder import timed
-from .state import read_json, write_json
 
 
 def label_around_break(

@@ -19,8 +19,8 @@ from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE, relax
 from .labeller_pulls import System, data_run, other_settings, pull_run, run_all, task_result
 from .labellers import Method, method_of
+from .processes import worker_pool
 from .progress import Progress
-from .tasks import worker_pool
 
 ORIGIN = "initial"
 """Origin of the initial data's labels in the store."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from .config import Config, Section
 from .errors import AlrareError, ConfigError
-from .state import read_json, write_json, write_text
+from .files import read_json, write_json, write_text
 
 MAY_CHANGE = (
     "iterations",

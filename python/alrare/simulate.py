@@ -20,6 +20,7 @@ from ase import Atoms
 
 from .config import Pull, Select
 from .errors import AlrareError, SimulationError, UnstableModelError
+from .files import file_hash, read_json, write_json, write_text
 from .frames import frame_key
 from .lammps_input import (
     DATA_FILE,
@@ -30,9 +31,8 @@ from .lammps_input import (
     write_data_file,
 )
 from .lammps_run import end_process, lammps_command, run_lammps
+from .processes import worker_count
 from .progress import Progress, Stage
-from .state import file_hash, read_json, write_json, write_text
-from .tasks import worker_count
 
 CANDIDATES_FILE = "candidates.extxyz"
 RESULT_FILE = "result.json"

@@ -13,6 +13,7 @@ from ase import Atoms
 from .config import Labeller, Pull, Select
 from .ensemble import load_ensemble, model_path
 from .errors import AlrareError
+from .files import write_json
 from .frames import read_frames
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
@@ -21,7 +22,6 @@ from .observables import Observables, observe, read_path
 from .plots import plot_work
 from .progress import Progress
 from .simulate import model_file, simulate_pulls
-from .state import write_json
 from .structure import elements_of
 from .tables import mean_with_sem, number, table_text
 from .work import mean_of, read_work

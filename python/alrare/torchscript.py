@@ -16,8 +16,8 @@ from torch import Tensor
 from .aev import Descriptor
 from .ensemble import Ensemble
 from .errors import ModelError
+from .files import atomic_path
 from .network import summed_gradient
-from .state import atomic_path
 
 METADATA_FILE = "alrare.json"
 EXPORT_TOLERANCE = 1e-4

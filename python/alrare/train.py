@@ -19,11 +19,11 @@ from .dataset import Dataset, Split, dataset_hash, make_dataset
 from .descriptors import DescriptorCache
 from .ensemble import Ensemble, Metadata, stack_members
 from .errors import AlrareError
+from .files import write_json
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .processes import worker_pool
 from .progress import Progress
-from .state import write_json
-from .tasks import worker_pool
 from .torchscript import export_torchscript
 
 TRAINING_VERSION = 4

@@ -16,9 +16,9 @@ from alrare.labeller_pulls import run_pulls
 from alrare.labellers import evaluate_frame, make_calculator
 from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps
+from alrare.processes import worker_pool
 from alrare.progress import SilentProgress
 from alrare.reference import run_reference
-from alrare.tasks import worker_pool
 from alrare.work import activation_energy, read_work
 from ase import Atoms
 from ase.build import molecule

@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from alrare.tasks import worker_count, worker_pool
+from alrare.processes import worker_count, worker_pool
 
 
 def test_workers_compute_with_one_thread_and_the_driver_keeps_its_own(monkeypatch):
@@ -30,7 +30,7 @@ def test_an_interrupted_pool_ends_its_workers_at_once(has_ended):
 def test_workers_die_with_a_driver_that_is_killed(has_ended):
     driver = (
         "import os, time\n"
-        "from alrare.tasks import worker_pool\n"
+        "from alrare.processes import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    with worker_pool(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"
