@@ -38,10 +38,10 @@ os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from alrare.convert import HARTREE, convert  # noqa: E402
-from alrare.ensemble import Ensemble  # noqa: E402
 from alrare.lammps_input import write_data_file  # noqa: E402
-from alrare.neighbors import build_graph  # noqa: E402
+from alrare.model.ensemble import Ensemble  # noqa: E402
+from alrare.model.species import build_graph  # noqa: E402
+from alrare.model.torchani import HARTREE, convert  # noqa: E402
 from ase import Atoms  # noqa: E402
 from ase.io import read  # noqa: E402
 

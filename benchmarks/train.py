@@ -34,13 +34,13 @@ import ase
 import numpy as np
 import torch
 from alrare import __version__, config
-from alrare.aev import AEVConstants
 from alrare.dataset import Dataset, make_dataset, random_split
 from alrare.descriptors import DescriptorCache
-from alrare.ensemble import Metadata, load_ensemble, member_weights
 from alrare.frames import label_of
 from alrare.gradients import open_gradient_engine
 from alrare.member import Labels, make_optimizer
+from alrare.model.aev import AEVConstants
+from alrare.model.ensemble import Metadata, load_ensemble, member_weights
 from alrare.progress import open_progress
 from alrare.train import train_ensemble
 from ase import Atoms

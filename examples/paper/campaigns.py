@@ -21,12 +21,12 @@ from typing import Any
 
 from alrare.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
-from alrare.ensemble import load_ensemble, model_path
 from alrare.errors import AlrareError, UnstableModelError
 from alrare.files import file_hash, write_text
 from alrare.frames import read_frames
 from alrare.lammps_input import WORK_FILE
 from alrare.loop import run_campaign, run_reference_alone
+from alrare.model.ensemble import load_ensemble, model_path
 from alrare.observables import Observables
 from alrare.progress import Progress, open_progress
 from alrare.reference import RELAXED_FILE

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from .accuracy import Driver, compare
+from .model.accuracy import Driver, compare
 from .observables import find_break
 
 

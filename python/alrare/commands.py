@@ -69,8 +69,8 @@ def train(options: argparse.Namespace) -> int:
         random_split,
         split_off_isolated_atoms,
     )
-    from .ensemble import model_path
     from .frames import check_labels, read_frames
+    from .model.ensemble import model_path
     from .train import train_ensemble
 
     given = [frame for path in options.data for frame in read_frames(path)]
@@ -110,7 +110,7 @@ def train(options: argparse.Namespace) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """Write the model files of a TorchANI model."""
-    from .convert import build_model, convert_to
+    from .model.torchani import build_model, convert_to
 
     for path in convert_to(
         build_model(options.model), options.output.absolute(), best_member=options.best_member - 1
@@ -123,9 +123,9 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from .accuracy import frame_errors
-    from .ensemble import model_path
     from .frames import read_frames
+    from .model.accuracy import frame_errors
+    from .model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
     errors = frame_errors(model, read_frames(options.data), driver=options.driver)
@@ -178,8 +178,8 @@ def label(options: argparse.Namespace) -> int:
 
 def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
-    from .ensemble import model_path
     from .frames import read_frames, write_frames
+    from .model.ensemble import model_path
     from .select_frames import select_frames
 
     shared = tuple(key for key in Select.model_fields if hasattr(options, key))

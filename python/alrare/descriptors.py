@@ -29,11 +29,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import _core
-from .aev import AEVConstants, pair_index
 from .errors import ModelError
 from .files import atomic_path
 from .frames import frame_key
-from .neighbors import finite_positions, species_of
+from .model.aev import AEVConstants, pair_index
+from .model.species import finite_positions, species_of
 
 SHARD = 512
 """Configurations in a shard at most; bounds the memory of making one."""

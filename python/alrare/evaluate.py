@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from .accuracy import Calibration, Comparison, Driver, FrameErrors, compare
 from .frames import label_of
+from .model.accuracy import Calibration, Comparison, Driver, FrameErrors, compare
 from .observables import Observables, find_break
 from .work import mean_of
 

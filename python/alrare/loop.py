@@ -15,13 +15,13 @@ from ase import Atoms
 from .campaign import Campaign
 from .config import Config
 from .convergence import changes, is_settled
-from .ensemble import load_ensemble
 from .evaluate import evaluate
 from .files import read_json, write_json
 from .frames import label_of, read_frames
 from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE
 from .lammps_input import WORK_FILE
+from .model.ensemble import load_ensemble
 from .new_labels import label_around_break, label_candidates
 from .observables import Observables, observe, read_path
 from .progress import Progress, with_log

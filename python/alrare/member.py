@@ -11,9 +11,9 @@ from torch import Tensor
 from .config import Train
 from .dataset import Dataset, Split
 from .descriptors import Batch, DescriptorCache
-from .ensemble import Metadata, member_weights
 from .errors import AlrareError
 from .gradients import Labels, Layers, energies, open_gradient_engine
+from .model.ensemble import Metadata, member_weights
 from .optimizer import Adam, Optimizer, Soap, one_cycle
 from .whitening import Whitening, identity, whiten
 

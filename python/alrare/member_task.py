@@ -15,10 +15,10 @@ from . import config
 from .curves import COLUMNS, EventWriter, open_events
 from .dataset import Dataset, Split
 from .descriptors import DescriptorCache
-from .ensemble import Metadata, load_ensemble
 from .errors import AlrareError
 from .files import atomic_path
 from .member import Epoch, Errors, Fit, fit_member
+from .model.ensemble import Metadata, load_ensemble
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from ase import Atoms
 
 from . import _core
-from .calculator import EnsembleCalculator
 from .config import Select
 from .errors import AlrareError
-from .neighbors import species_of
+from .model.calculator import EnsembleCalculator
+from .model.species import species_of
 from .progress import Progress
 
 VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")

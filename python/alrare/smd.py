@@ -11,13 +11,13 @@ from typing import Any
 from ase import Atoms
 
 from .config import Labeller, Pull, Select
-from .ensemble import load_ensemble, model_path
 from .errors import AlrareError
 from .files import write_json
 from .frames import read_frames
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
 from .lammps_input import PATH_FILE, WORK_FILE
+from .model.ensemble import load_ensemble, model_path
 from .observables import Observables, observe, read_path
 from .plots import plot_work
 from .progress import Progress

@@ -17,14 +17,14 @@ from . import __version__, config
 from .curves import write_csv, write_figure
 from .dataset import Dataset, Split, dataset_hash, make_dataset
 from .descriptors import DescriptorCache
-from .ensemble import Ensemble, Metadata, stack_members
 from .errors import AlrareError
 from .files import write_json
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .model.ensemble import Ensemble, Metadata, stack_members
+from .model.torchscript import export_torchscript
 from .processes import worker_pool
 from .progress import Progress
-from .torchscript import export_torchscript
 
 TRAINING_VERSION = 4
 """Raised when the same settings would give other weights."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.cli import main
-from alrare.ensemble import load_ensemble, random_ensemble
 from alrare.lammps_input import write_data_file
-from alrare.torchscript import export_torchscript
+from alrare.model.ensemble import load_ensemble, random_ensemble
+from alrare.model.torchscript import export_torchscript
 from ase import Atoms
 from ase.io import read
 

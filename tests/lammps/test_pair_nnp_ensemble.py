@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import torchani
-from alrare.ensemble import Ensemble, random_ensemble
 from alrare.lammps_input import write_data_file
-from alrare.torchscript import METADATA_FILE, EnsembleModule, export_torchscript
+from alrare.model.ensemble import Ensemble, random_ensemble
+from alrare.model.torchscript import METADATA_FILE, EnsembleModule, export_torchscript
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.break_check import PathErrors, path_errors, path_frames
-from alrare.ensemble import load_ensemble, random_ensemble
 from alrare.frames import labelled
+from alrare.model.ensemble import load_ensemble, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from alrare import _core
-from alrare.aev import AEVConstants, Descriptor, pair_index
 from alrare.descriptors import DescriptorCache
-from alrare.ensemble import random_ensemble
 from alrare.errors import ModelError
 from alrare.gradients import open_gradient_engine
-from alrare.neighbors import find_triples, species_of
+from alrare.model.aev import AEVConstants, Descriptor, pair_index
+from alrare.model.ensemble import random_ensemble
+from alrare.model.species import find_triples, species_of
 from ase import Atoms
 from ase.build import molecule
 

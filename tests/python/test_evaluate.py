@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.accuracy import frame_errors
-from alrare.calculator import EnsembleCalculator
-from alrare.ensemble import random_ensemble
 from alrare.errors import AlrareError
 from alrare.evaluate import Evaluation, evaluate
 from alrare.frames import label_of, labelled
+from alrare.model.accuracy import frame_errors
+from alrare.model.calculator import EnsembleCalculator
+from alrare.model.ensemble import random_ensemble
 from alrare.observables import Observables, find_break
 from ase import Atoms
 from ase.build import molecule

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from alrare.aev import AEVConstants
 from alrare.descriptors import Batch, DescriptorCache
-from alrare.ensemble import member_weights, random_ensemble
 from alrare.gradients import Gradients, Labels, Layers, NativeGradient, TorchGradient
-from alrare.network import initial_layers
+from alrare.model.aev import AEVConstants
+from alrare.model.ensemble import member_weights, random_ensemble
+from alrare.model.network import initial_layers
 from ase import Atoms
 from ase.build import molecule
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from alrare.cli import main
 from alrare.config import Select
-from alrare.ensemble import load_ensemble, random_ensemble
 from alrare.errors import AlrareError
 from alrare.frames import is_labelled, labelled, read_frames, write_frames
+from alrare.model.ensemble import load_ensemble, random_ensemble
 from alrare.progress import SilentProgress
 from alrare.select_frames import FrameSelection, select_frames
 from ase import Atoms

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from alrare.config import Pull, Select
-from alrare.ensemble import random_ensemble
 from alrare.errors import AlrareError, SimulationError
 from alrare.frames import read_frames
+from alrare.model.ensemble import random_ensemble
 from alrare.progress import SilentProgress
 from alrare.simulate import PullResult, model_file, simulate_pulls
 from alrare.work import read_work
@@ -311,7 +311,7 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
 def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
     from alrare.candidates import choose
     from alrare.check import check_installation
-    from alrare.ensemble import random_ensemble
+    from alrare.model.ensemble import random_ensemble
 
     found = {finding.name: finding for finding in check_installation()}
     if "styles" not in found or found["styles"].cure:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from alrare import config
-from alrare.aev import AEVConstants
 from alrare.dataset import Dataset, Split, make_dataset, random_split
 from alrare.descriptors import DescriptorCache
-from alrare.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
 from alrare.member import Fit, count_epochs, fit_member
 from alrare.member_task import starting_weights
+from alrare.model.aev import AEVConstants
+from alrare.model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
+from alrare.model.torchscript import load_torchscript
 from alrare.progress import SilentProgress, Stage
-from alrare.torchscript import load_torchscript
 from alrare.train import train_ensemble
 from ase import Atoms
 from ase.build import bulk, molecule

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.cli import main
-from alrare.ensemble import load_ensemble
 from alrare.frames import labelled, write_frames
+from alrare.model.ensemble import load_ensemble
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT

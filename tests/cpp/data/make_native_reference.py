@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from alrare.aev import AEVConstants, Descriptor
-from alrare.ensemble import Ensemble, Metadata, member_weights, stack_members
-from alrare.neighbors import build_graph
+from alrare.model.aev import AEVConstants, Descriptor
+from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
+from alrare.model.species import build_graph
 from ase import Atoms
 from torch import Tensor
 

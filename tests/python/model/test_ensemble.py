@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alrare.ensemble import energy_std, load_ensemble, random_ensemble
 from alrare.errors import ModelError
+from alrare.model.ensemble import energy_std, load_ensemble, random_ensemble
 from ase.build import molecule
 from safetensors.torch import save_file
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from .errors import ModelError
+from ..errors import ModelError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -1,7 +1,7 @@
 r"""Atomic environment vectors (AEV) of ANI-2x and their analytic derivatives.
 
 Every term and its derivative is written once, as a plain torch function that ``torch.jit.script``
-compiles: the exported model (`alrare.torchscript`) and the evaluation in Python (`alrare.ensemble`)
+compiles: the exported model (`alrare.model.torchscript`) and the evaluation in Python (`alrare.model.ensemble`)
 share them. The cache of training descriptors (`alrare.descriptors`) has them from `alrare._core`.
 
 An edge *e* points from a center *i* to a neighbor *j*, :math:`d = |r_j - r_i| < r_c`; a triple is

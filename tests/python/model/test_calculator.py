@@ -6,8 +6,8 @@ import sys
 import alrare
 import numpy as np
 import pytest
-from alrare.ensemble import Ensemble, random_ensemble
 from alrare.errors import ModelError
+from alrare.model.ensemble import Ensemble, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 

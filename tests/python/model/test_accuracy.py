@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.accuracy import Comparison, compare
-from alrare.calculator import EnsembleCalculator
-from alrare.ensemble import random_ensemble
 from alrare.frames import labelled
+from alrare.model.accuracy import Comparison, compare
+from alrare.model.calculator import EnsembleCalculator
+from alrare.model.ensemble import random_ensemble
 from ase.build import molecule
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ..frames import check_labels, label_of
 from .calculator import EnsembleCalculator
 from .ensemble import energy_std, load_ensemble
-from .frames import check_labels, label_of
 
 Floats = NDArray[np.float64]
 Driver = Literal["best", "mean"]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torchani
-from alrare.aev import AEVConstants, Descriptor
-from alrare.ensemble import Ensemble, random_ensemble
 from alrare.errors import ModelError
-from alrare.neighbors import Graph, build_graph
-from alrare.torchscript import EnsembleModule, export_torchscript, load_torchscript
+from alrare.model.aev import AEVConstants, Descriptor
+from alrare.model.ensemble import Ensemble, random_ensemble
+from alrare.model.species import Graph, build_graph
+from alrare.model.torchscript import EnsembleModule, export_torchscript, load_torchscript
 from ase import Atoms
 from ase.build import molecule
 from hypothesis import given, settings

@@ -16,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from . import __version__
+from .. import __version__
+from ..errors import ModelError
+from ..files import atomic_path
 from .aev import AEVConstants, Descriptor
-from .errors import ModelError
-from .files import atomic_path
-from .neighbors import Graph, build_graph
 from .network import StackedNetwork, initial_layers
+from .species import Graph, build_graph
 
 FORMAT = "alrare-ensemble"
 FORMAT_VERSION = 1

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torchani
-from alrare.ensemble import Ensemble, random_ensemble
+from alrare.model.ensemble import Ensemble, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 from hypothesis import given, settings

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from .aev import AEVConstants
 from .ensemble import Ensemble, Metadata, stack_members
-from .errors import ModelError
 from .torchscript import export_torchscript
 
 HARTREE = 27.211386024367243

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
+from ..files import atomic_path
 from .aev import Descriptor
 from .ensemble import Ensemble
-from .errors import ModelError
-from .files import atomic_path
 from .network import summed_gradient
 
 METADATA_FILE = "alrare.json"

@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from . import _core
-from .errors import ModelError
-from .neighbors import species_of
+from .. import _core
+from ..errors import ModelError
+from .species import species_of
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from alrare.cli import main
-from alrare.convert import HARTREE, build_model, convert, convert_to
-from alrare.ensemble import load_ensemble
 from alrare.errors import ModelError
-from alrare.torchscript import load_torchscript
+from alrare.model.ensemble import load_ensemble
+from alrare.model.torchani import HARTREE, build_model, convert, convert_to
+from alrare.model.torchscript import load_torchscript
 from ase import Atoms
 from ase.build import molecule
 from ase.data import atomic_numbers

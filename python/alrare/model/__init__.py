@@ -1,0 +1,1 @@
+"""What a potential is: its networks, its files, its calculator, its errors."""
