@@ -16,7 +16,7 @@ import numpy as np
 from alrare.config import Labeller, Model, Train
 from alrare.dataset import random_split
 from alrare.frames import labelled, read_frames, write_frames
-from alrare.labellers import method_of
+from alrare.labelling.calculators import method_of
 from alrare.progress import open_progress
 from alrare.train import train_ensemble
 from ase import Atoms, units

@@ -20,7 +20,7 @@ from alrare.config import Pull
 from alrare.dataset import random_split
 from alrare.frames import read_frames
 from alrare.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
-from alrare.labellers import method_of
+from alrare.labelling.calculators import method_of
 from alrare.lammps_input import pull_input
 from alrare.plots import plot_work
 from alrare.processes import worker_pool

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alrare.config import Pull
-from alrare.labellers import method_of
+from alrare.labelling.calculators import method_of
 from alrare.reference import relaxed_structure
 from alrare.structure import elements_of
 from ase import Atoms

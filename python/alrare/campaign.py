@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from .config import Config
-from .label import label, require_labels
-from .labellers import method_of
+from .labelling.batch import label, require_labels
+from .labelling.calculators import method_of
 from .processes import worker_count
 from .progress import Progress
 

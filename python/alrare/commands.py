@@ -144,10 +144,10 @@ def evaluate(options: argparse.Namespace) -> int:
 def label(options: argparse.Namespace) -> int:
     """Label frames; what was labelled before is taken from the store."""
     from .frames import read_frames, write_frames
-    from .label import label as label_frames
-    from .label import require_labels
-    from .label_store import LabelStore
-    from .labellers import describe_failures
+    from .labelling.batch import label as label_frames
+    from .labelling.batch import require_labels
+    from .labelling.calculators import describe_failures
+    from .labelling.store import LabelStore
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
@@ -252,7 +252,7 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from .labellers import method_of
+    from .labelling.calculators import method_of
     from .structure import elements_of, load_structure
 
     config = load_config(options.config)

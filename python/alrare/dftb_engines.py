@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from .config import Labeller
 from .dftbplus import BOHR, PROGRAM, run_once, write_input
-from .failures import LabelFailure
+from .labelling.failures import LabelFailure
 from .processes import ONE_THREAD, die_with_parent
 
 Label = tuple[float, NDArray[np.float64]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .config import Labeller
 from .errors import LabelError
-from .failures import LabelFailure
 from .files import file_hash
+from .labelling.failures import LabelFailure
 
 PARSER_VERSION = 14
 """Version of the input format that the blocks are written in: DFTB+ 24.1 and later read it."""

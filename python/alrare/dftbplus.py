@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .config import Labeller
 from .dftb_method import PARSER_VERSION, hamiltonian, mixers
 from .errors import LabelError
-from .failures import Kind, LabelFailure
+from .labelling.failures import Kind, LabelFailure
 from .processes import ONE_THREAD, die_with_parent
 
 PROGRAM = "dftb+"

@@ -162,7 +162,7 @@ def frame_key(atoms: Atoms, method: str) -> str:
         Species, positions, cell and pbc count, to `RESOLUTION`; the order of the atoms counts;
         the cell counts only where it repeats, so a molecule may be carried in any box.
     method : str
-        Hash of the labeller's method (`alrare.labellers.method_of`).
+        Hash of the labeller's method (`alrare.labelling.calculators.method_of`).
 
     Returns
     -------

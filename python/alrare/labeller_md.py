@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from .config import Labeller
 from .errors import AlrareError, SimulationError
-from .failures import ATTEMPTS, LabelFailure
 from .files import write_text
 from .frames import labelled, write_frames
 from .journal import Journal
-from .label_worker import Label, LabelWorker
+from .labelling.failures import ATTEMPTS, LabelFailure
+from .labelling.worker import Label, LabelWorker
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
 
 POTENTIAL = """\

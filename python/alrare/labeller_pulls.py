@@ -20,7 +20,7 @@ from .errors import AlrareError, SimulationError
 from .files import read_json, write_json
 from .frames import frame_key
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
-from .labellers import method_of
+from .labelling.calculators import method_of
 from .lammps_input import PATH_STRIDE, md_input, pull_input
 from .processes import worker_pool
 from .progress import Progress

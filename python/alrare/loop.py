@@ -18,8 +18,8 @@ from .convergence import changes, is_settled
 from .evaluate import evaluate
 from .files import read_json, write_json
 from .frames import label_of, read_frames
-from .label_store import LabelStore
 from .labeller_md import TRAJECTORY_FILE
+from .labelling.store import LabelStore
 from .lammps_input import WORK_FILE
 from .model.ensemble import load_ensemble
 from .new_labels import label_around_break, label_candidates

@@ -11,7 +11,7 @@ from .campaign import Campaign
 from .candidates import choose
 from .files import read_json, write_json
 from .frames import frame_key, read_frames, write_frames
-from .label_store import LabelStore
+from .labelling.store import LabelStore
 from .observables import Observables
 from .run_folder import timed
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import AlrareError
 from .files import read_json, write_json, write_text
-from .label_store import LabelStore
+from .labelling.store import LabelStore
 from .tables import number, table_text, with_sem
 from .work import WorkCurve, read_work
 

@@ -10,7 +10,7 @@ from .augment import noisy_copies
 from .campaign import Campaign
 from .dataset import Split, inherited_split, random_split
 from .frames import label_of
-from .label_store import LabelStore
+from .labelling.store import LabelStore
 from .reference import Reference
 from .thin import thinned_rows
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from alrare.dftb_engines import DftbPlus, LibraryEngine, find_library
 from alrare.dftbplus import run_once
-from alrare.failures import LabelFailure
 from alrare.frames import label_of
-from alrare.label import label
-from alrare.label_store import LabelStore
-from alrare.labellers import evaluate_frame
+from alrare.labelling.batch import label
+from alrare.labelling.calculators import evaluate_frame
+from alrare.labelling.failures import LabelFailure
+from alrare.labelling.store import LabelStore
 from alrare.progress import SilentProgress
 from ase.build import bulk, molecule
 

@@ -9,7 +9,7 @@ import pytest
 from alrare.config import Labeller, load_config
 from alrare.dftb_method import hamiltonian, mixers, parameter_hashes
 from alrare.errors import LabelError
-from alrare.failures import LabelFailure
+from alrare.labelling.failures import LabelFailure
 from pydantic import ValidationError
 
 DFTB3 = Labeller(program="dftb+", slater_koster=Path("/3ob"))

@@ -8,9 +8,9 @@ import pytest
 from alrare.config import Labeller
 from alrare.dftbplus import geometry, program_version, read_label, run_once, write_input
 from alrare.errors import LabelError
-from alrare.failures import LabelFailure
-from alrare.label_worker import LabelWorker
-from alrare.labellers import evaluate_frame, make_calculator, method_of
+from alrare.labelling.calculators import evaluate_frame, make_calculator, method_of
+from alrare.labelling.failures import LabelFailure
+from alrare.labelling.worker import LabelWorker
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read

@@ -146,7 +146,7 @@ def test_a_report_of_a_campaign_that_just_began_is_possible(tmp_path: Path) -> N
 
 
 def test_status_tells_labels_iterations_and_the_last_lines_of_the_log(run: Path) -> None:
-    from alrare.label_store import LabelStore
+    from alrare.labelling.store import LabelStore
     from ase import Atoms
 
     with LabelStore(run / "labels" / "labels.sqlite") as store:

@@ -14,12 +14,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from .config import Labeller
-from .dftb_engines import DftbPlus
-from .dftb_method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
-from .dftbplus import program_version
+from ..config import Labeller
+from ..dftb_engines import DftbPlus
+from ..dftb_method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
+from ..dftbplus import program_version
+from ..frames import closest_pair
 from .failures import LabelFailure
-from .frames import closest_pair
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
         If the calculator does not exist or refuses its arguments.
     """
     if labeller.program == "tblite":
-        from .tblite_labeller import Tblite
+        from .tblite import Tblite
 
         return Tblite(
             method=labeller.method,

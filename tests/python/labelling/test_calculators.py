@@ -3,9 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
-from alrare.failures import LabelFailure
-from alrare.label_worker import LabelWorker
-from alrare.labellers import describe_failures, evaluate_frame, make_calculator, method_of
+from alrare.labelling.calculators import (
+    describe_failures,
+    evaluate_frame,
+    make_calculator,
+    method_of,
+)
+from alrare.labelling.failures import LabelFailure
+from alrare.labelling.worker import LabelWorker
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
@@ -14,7 +19,7 @@ from ase.units import Hartree, kB
 from tblite.ase import TBLite
 from tblite.interface import Calculator as TBLiteCalculator
 
-DATA = Path(__file__).resolve().parents[1] / "data" / "tblite"
+DATA = Path(__file__).resolve().parents[2] / "data" / "tblite"
 XTB = Labeller()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from .errors import LabelError
+from ..errors import LabelError
 
 Kind = Literal["not_converged", "unphysical", "crashed", "timed_out", "rejected"]
 """not_converged: the self-consistency did not; unphysical: NaN, or atoms on top of each other;

@@ -13,9 +13,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from .errors import AlrareError
+from ..errors import AlrareError
+from ..frames import labelled
 from .failures import Kind
-from .frames import labelled
 
 _APPLICATION = 0x414C5241  # "ALRA"
 _VERSION = 2

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from ase import Atoms
 
-from .config import Labeller
-from .errors import LabelError
+from ..config import Labeller
+from ..errors import LabelError
+from ..files import write_text
+from ..frames import frame_key, write_frames
+from ..processes import worker_count
+from ..progress import Progress
+from .calculators import describe_failures, method_of
 from .failures import ATTEMPTS, LabelFailure
-from .files import write_text
-from .frames import frame_key, write_frames
-from .label_store import LabelStore, Row
-from .label_worker import Label, LabelWorker, keep_failed
-from .labellers import describe_failures, method_of
-from .processes import worker_count
-from .progress import Progress
+from .store import LabelStore, Row
+from .worker import Label, LabelWorker, keep_failed
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import sqlite3
 import numpy as np
 import pytest
 from alrare.errors import AlrareError
-from alrare.label_store import LabelStore
+from alrare.labelling.store import LabelStore
 from ase import Atoms
 from ase.build import molecule
 

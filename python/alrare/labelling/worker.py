@@ -23,10 +23,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from .config import Labeller
-from .errors import AlrareError
+from ..config import Labeller
+from ..errors import AlrareError
+from ..processes import ONE_THREAD, die_with_parent
 from .failures import LabelFailure
-from .processes import ONE_THREAD, die_with_parent
 
 _START = 120.0  # s that importing and making the calculator may take
 
@@ -165,7 +165,7 @@ def _name(status: int) -> str:
 
 
 def _serve(connection: "Connection[Any, Any]") -> None:
-    from .labellers import evaluate_frame, make_calculator
+    from .calculators import evaluate_frame, make_calculator
 
     labeller: Labeller = connection.recv()
     try:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.errors import AlrareError, LabelError
-from alrare.failures import ATTEMPTS, LabelFailure
-from alrare.label import label, require_labels
-from alrare.label_store import LabelStore
-from alrare.label_worker import LabelWorker
+from alrare.labelling.batch import label, require_labels
+from alrare.labelling.failures import ATTEMPTS, LabelFailure
+from alrare.labelling.store import LabelStore
+from alrare.labelling.worker import LabelWorker
 from alrare.progress import SilentProgress
 from ase import Atoms
 
@@ -221,7 +221,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from alrare.config import Labeller
-from alrare.label import label
+from alrare.labelling.batch import label
 from alrare.progress import SilentProgress
 from ase import Atoms
 

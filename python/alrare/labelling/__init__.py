@@ -1,0 +1,1 @@
+"""From a configuration to a label that may be trusted."""
