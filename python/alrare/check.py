@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, plugin
-from .dftbplus import PROGRAM, program_version
 from .errors import LabelError
+from .labelling.dftb.run import PROGRAM, program_version
 from .lammps_run import find_program
 
 BACKEND_FILE = "libalrare_torch.so"

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 from alrare.config import InitialData, Labeller, Pull
-from alrare.dftbplus import run_once
 from alrare.errors import AlrareError, SimulationError
 from alrare.frames import label_of, read_frames, write_frames
 from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.labeller_pulls import run_pulls
 from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame, make_calculator
+from alrare.labelling.dftb.run import run_once
 from alrare.labelling.store import LabelStore
 from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
 from alrare.lammps_run import lammps_command, run_lammps

@@ -15,10 +15,10 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from ..config import Labeller
-from ..dftb_engines import DftbPlus
-from ..dftb_method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
-from ..dftbplus import program_version
 from ..frames import closest_pair
+from .dftb.engines import DftbPlus
+from .dftb.method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
+from .dftb.run import program_version
 from .failures import LabelFailure
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from alrare.config import Labeller, load_config
-from alrare.dftb_method import hamiltonian, mixers, parameter_hashes
 from alrare.errors import LabelError
+from alrare.labelling.dftb.method import hamiltonian, mixers, parameter_hashes
 from alrare.labelling.failures import LabelFailure
 from pydantic import ValidationError
 
@@ -109,7 +109,7 @@ def test_a_missing_parameter_file_is_named(tmp_path):
         parameter_hashes(tmp_path, ["H", "C"])
 
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "hexane_dftb" / "al.toml"
+EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "hexane_dftb" / "al.toml"
 
 
 def test_the_example_is_one_setting_away():

@@ -25,10 +25,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.units import Hartree
 from numpy.typing import NDArray
 
-from .config import Labeller
-from .dftbplus import BOHR, PROGRAM, run_once, write_input
-from .labelling.failures import LabelFailure
-from .processes import ONE_THREAD, die_with_parent
+from ...config import Labeller
+from ...processes import ONE_THREAD, die_with_parent
+from ..failures import LabelFailure
+from .run import BOHR, PROGRAM, run_once, write_input
 
 Label = tuple[float, NDArray[np.float64]]
 

@@ -19,11 +19,11 @@ from ase import Atoms
 from ase.units import Hartree
 from numpy.typing import NDArray
 
-from .config import Labeller
-from .dftb_method import PARSER_VERSION, hamiltonian, mixers
-from .errors import LabelError
-from .labelling.failures import Kind, LabelFailure
-from .processes import ONE_THREAD, die_with_parent
+from ...config import Labeller
+from ...errors import LabelError
+from ...processes import ONE_THREAD, die_with_parent
+from ..failures import Kind, LabelFailure
+from .method import PARSER_VERSION, hamiltonian, mixers
 
 PROGRAM = "dftb+"
 BOHR = 0.529177249

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
-from alrare.dftbplus import geometry, program_version, read_label, run_once, write_input
 from alrare.errors import LabelError
 from alrare.labelling.calculators import evaluate_frame, make_calculator, method_of
+from alrare.labelling.dftb.run import geometry, program_version, read_label, run_once, write_input
 from alrare.labelling.failures import LabelFailure
 from alrare.labelling.worker import LabelWorker
 from ase import Atoms
@@ -16,7 +16,7 @@ from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import Hartree
 
-DATA = Path(__file__).resolve().parents[1] / "data" / "dftb"
+DATA = Path(__file__).resolve().parents[3] / "data" / "dftb"
 """Small runs of DFTB+ 25.1, made with this labeller's own input."""
 LABELLER = Labeller(program="dftb+", slater_koster=Path("/3ob"), engine="process", timeout=60.0)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-from alrare.dftb_engines import DftbPlus, LibraryEngine, find_library
-from alrare.dftbplus import run_once
 from alrare.frames import label_of
 from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame
+from alrare.labelling.dftb.engines import DftbPlus, LibraryEngine, find_library
+from alrare.labelling.dftb.run import run_once
 from alrare.labelling.failures import LabelFailure
 from alrare.labelling.store import LabelStore
 from alrare.progress import SilentProgress
@@ -201,7 +201,7 @@ def test_an_engine_that_disagrees_with_the_program_is_not_used(dftb, tmp_path, m
 
 
 def test_without_the_library_the_socket_is_taken(dftb, tmp_path, monkeypatch):
-    monkeypatch.setattr("alrare.dftb_engines.find_library", lambda: None)
+    monkeypatch.setattr("alrare.labelling.dftb.engines.find_library", lambda: None)
     calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
     try:
         evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import Labeller
-from .errors import LabelError
-from .files import file_hash
-from .labelling.failures import LabelFailure
+from ...config import Labeller
+from ...errors import LabelError
+from ...files import file_hash
+from ..failures import LabelFailure
 
 PARSER_VERSION = 14
 """Version of the input format that the blocks are written in: DFTB+ 24.1 and later read it."""
