@@ -34,15 +34,15 @@ import ase
 import numpy as np
 import torch
 from alrare import __version__, config
-from alrare.dataset import Dataset, make_dataset, random_split
-from alrare.descriptors import DescriptorCache
 from alrare.frames import label_of
-from alrare.gradients import open_gradient_engine
-from alrare.member import Labels, make_optimizer
 from alrare.model.aev import AEVConstants
 from alrare.model.ensemble import Metadata, load_ensemble, member_weights
 from alrare.progress import open_progress
-from alrare.train import train_ensemble
+from alrare.training.dataset import Dataset, make_dataset, random_split
+from alrare.training.descriptor_cache import DescriptorCache
+from alrare.training.ensemble import train_ensemble
+from alrare.training.gradients import open_gradient_engine
+from alrare.training.member import Labels, make_optimizer
 from ase import Atoms
 from ase.io.extxyz import read_extxyz
 
@@ -137,7 +137,7 @@ class Ours:
         forces = [torch.from_numpy(force).float() for force in dataset.forces]
         n_atoms = torch.from_numpy(dataset.n_atoms).float()
         keys, self.joined = cache.keys(frames), []
-        for start in range(0, len(frames), BATCH):  # as in alrare.member: joined once
+        for start in range(0, len(frames), BATCH):  # as in alrare.training.member: joined once
             part = slice(start, start + BATCH)
             labels = Labels(energies[part], torch.cat(forces[part]), n_atoms[part])
             self.joined.append((cache.batch(keys[part]), labels))

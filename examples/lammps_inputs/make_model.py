@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from alrare.config import Labeller, Model, Train
-from alrare.dataset import random_split
 from alrare.frames import labelled, read_frames, write_frames
 from alrare.labelling.calculators import method_of
 from alrare.progress import open_progress
-from alrare.train import train_ensemble
+from alrare.training.dataset import random_split
+from alrare.training.ensemble import train_ensemble
 from ase import Atoms, units
 from ase.constraints import FixBondLength
 from ase.md.langevin import Langevin

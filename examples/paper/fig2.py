@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from alrare.config import Pull
-from alrare.dataset import random_split
 from alrare.frames import read_frames
 from alrare.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
 from alrare.labelling.calculators import method_of
@@ -25,7 +24,8 @@ from alrare.lammps_input import pull_input
 from alrare.plots import plot_work
 from alrare.processes import worker_pool
 from alrare.structure import elements_of
-from alrare.train import train_ensemble
+from alrare.training.dataset import random_split
+from alrare.training.ensemble import train_ensemble
 from ase import Atoms
 from campaigns import (
     Study,

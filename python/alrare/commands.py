@@ -63,15 +63,15 @@ def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
     import numpy as np
 
-    from .dataset import (
+    from .frames import check_labels, read_frames
+    from .model.ensemble import model_path
+    from .training.dataset import (
         common_method,
         distinct_frames,
         random_split,
         split_off_isolated_atoms,
     )
-    from .frames import check_labels, read_frames
-    from .model.ensemble import model_path
-    from .train import train_ensemble
+    from .training.ensemble import train_ensemble
 
     given = [frame for path in options.data for frame in read_frames(path)]
     check_labels(given)

@@ -38,7 +38,7 @@ from .run_folder import locked, timed, write_config
 from .simulate import PullResult, model_file, simulate_pulls
 from .structure import elements_of, load_structure
 from .tables import with_sem
-from .train import train_ensemble
+from .training.ensemble import train_ensemble
 from .training_data import TrainingData, first_data, grown_data
 from .work import activation_energy, mean_of, read_work
 

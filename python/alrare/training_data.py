@@ -8,11 +8,11 @@ import numpy as np
 
 from .augment import noisy_copies
 from .campaign import Campaign
-from .dataset import Split, inherited_split, random_split
 from .frames import label_of
 from .labelling.store import LabelStore
 from .reference import Reference
-from .thin import thinned_rows
+from .training.dataset import Split, inherited_split, random_split
+from .training.thin import thinned_rows
 
 REST_NOISE = 0.03
 """Å: `[initial] at_rest` moves every coordinate of the relaxed structure by up to this."""

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from alrare.dataset import (
+from alrare.errors import AlrareError
+from alrare.frames import labelled
+from alrare.training.dataset import (
     Split,
     common_method,
     dataset_hash,
@@ -13,8 +15,6 @@ from alrare.dataset import (
     random_split,
     split_off_isolated_atoms,
 )
-from alrare.errors import AlrareError
-from alrare.frames import labelled
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator

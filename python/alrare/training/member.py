@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import Train
+from ..config import Train
+from ..errors import AlrareError
+from ..model.ensemble import Metadata, member_weights
 from .dataset import Dataset, Split
-from .descriptors import Batch, DescriptorCache
-from .errors import AlrareError
+from .descriptor_cache import Batch, DescriptorCache
 from .gradients import Labels, Layers, energies, open_gradient_engine
-from .model.ensemble import Metadata, member_weights
 from .optimizer import Adam, Optimizer, Soap, one_cycle
 from .whitening import Whitening, identity, whiten
 

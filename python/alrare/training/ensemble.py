@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from . import __version__, config
+from .. import __version__, config
+from ..errors import AlrareError
+from ..files import write_json
+from ..model.ensemble import Ensemble, Metadata, stack_members
+from ..model.torchscript import export_torchscript
+from ..processes import worker_pool
+from ..progress import Progress
 from .curves import write_csv, write_figure
 from .dataset import Dataset, Split, dataset_hash, make_dataset
-from .descriptors import DescriptorCache
-from .errors import AlrareError
-from .files import write_json
+from .descriptor_cache import DescriptorCache
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
-from .model.ensemble import Ensemble, Metadata, stack_members
-from .model.torchscript import export_torchscript
-from .processes import worker_pool
-from .progress import Progress
 
 TRAINING_VERSION = 4
 """Raised when the same settings would give other weights."""

@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from . import _core
+from .. import _core
 
 EPSILON = 1e-8
 

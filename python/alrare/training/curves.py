@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import AlrareError
-from .files import atomic_path
+from ..errors import AlrareError
+from ..files import atomic_path
 
 COLUMNS = (
     "learning_rate",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from alrare.errors import AlrareError
 from alrare.frames import labelled
-from alrare.thin import statistical_inefficiency, thinned_rows
+from alrare.training.thin import statistical_inefficiency, thinned_rows
 from ase import Atoms
 from ase.build import molecule
 

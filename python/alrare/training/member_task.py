@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import config
+from .. import config
+from ..errors import AlrareError
+from ..files import atomic_path
+from ..model.ensemble import Metadata, load_ensemble
 from .curves import COLUMNS, EventWriter, open_events
 from .dataset import Dataset, Split
-from .descriptors import DescriptorCache
-from .errors import AlrareError
-from .files import atomic_path
+from .descriptor_cache import DescriptorCache
 from .member import Epoch, Errors, Fit, fit_member
-from .model.ensemble import Metadata, load_ensemble
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 from alrare import config
-from alrare.dataset import Dataset, Split, make_dataset, random_split
-from alrare.descriptors import DescriptorCache
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
-from alrare.member import Fit, count_epochs, fit_member
-from alrare.member_task import starting_weights
 from alrare.model.aev import AEVConstants
 from alrare.model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from alrare.model.torchscript import load_torchscript
 from alrare.progress import SilentProgress, Stage
-from alrare.train import train_ensemble
+from alrare.training.dataset import Dataset, Split, make_dataset, random_split
+from alrare.training.descriptor_cache import DescriptorCache
+from alrare.training.ensemble import train_ensemble
+from alrare.training.member import Fit, count_epochs, fit_member
+from alrare.training.member_task import starting_weights
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
@@ -113,7 +113,7 @@ def test_the_weights_do_not_depend_on_the_memory_for_batches(
 ) -> None:
     settings = FAST.model_copy(update={"epochs": 3})
     roomy = fit(tmp_path, settings)
-    monkeypatch.setattr("alrare.member.BATCH_MEMORY", 0)
+    monkeypatch.setattr("alrare.training.member.BATCH_MEMORY", 0)
     tight = fit(tmp_path, settings)
     for name, tensor in roomy.weights.items():
         assert torch.equal(tensor, tight.weights[name])

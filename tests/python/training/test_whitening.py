@@ -1,7 +1,7 @@
 """Whitening decorrelates, and can be folded in and taken out again."""
 
 import torch
-from alrare.whitening import WHITENING_FLOOR, whiten
+from alrare.training.whitening import WHITENING_FLOOR, whiten
 
 
 def features() -> torch.Tensor:

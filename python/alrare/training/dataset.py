@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from .errors import AlrareError
-from .frames import check_labels, frame_key, label_of
+from ..errors import AlrareError
+from ..frames import check_labels, frame_key, label_of
 
 Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
@@ -310,7 +310,7 @@ def dataset_hash(keys: Sequence[str], dataset: Dataset) -> str:
     Parameters
     ----------
     keys : sequence of str
-        Of the configurations (`alrare.descriptors.DescriptorCache.key`).
+        Of the configurations (`alrare.training.descriptor_cache.DescriptorCache.key`).
     dataset : Dataset
     """
     digest = hashlib.sha256("".join(keys).encode())

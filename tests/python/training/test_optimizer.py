@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from alrare.optimizer import Adam, Clip, Optimizer, Soap, one_cycle
+from alrare.training.optimizer import Adam, Clip, Optimizer, Soap, one_cycle
 from torch import Tensor
 
 

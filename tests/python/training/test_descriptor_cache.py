@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from alrare import _core
-from alrare.descriptors import DescriptorCache
 from alrare.errors import ModelError
-from alrare.gradients import open_gradient_engine
 from alrare.model.aev import AEVConstants, Descriptor, pair_index
 from alrare.model.ensemble import random_ensemble
 from alrare.model.species import find_triples, species_of
+from alrare.training.descriptor_cache import DescriptorCache
+from alrare.training.gradients import open_gradient_engine
 from ase import Atoms
 from ase.build import molecule
 
@@ -142,7 +142,7 @@ def test_another_element_list_has_its_own_descriptors(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_no_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alrare.descriptors.save_file", _killed)
+    monkeypatch.setattr("alrare.training.descriptor_cache.save_file", _killed)
     with pytest.raises(KeyboardInterrupt):
         open_cache(tmp_path).add(frames())
     assert list(tmp_path.iterdir()) == []

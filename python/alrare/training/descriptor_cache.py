@@ -28,12 +28,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import _core
-from .errors import ModelError
-from .files import atomic_path
-from .frames import frame_key
-from .model.aev import AEVConstants, pair_index
-from .model.species import finite_positions, species_of
+from .. import _core
+from ..errors import ModelError
+from ..files import atomic_path
+from ..frames import frame_key
+from ..model.aev import AEVConstants, pair_index
+from ..model.species import finite_positions, species_of
 
 SHARD = 512
 """Configurations in a shard at most; bounds the memory of making one."""

@@ -24,8 +24,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import _core
-from .descriptors import AtomBatch, Batch
+from .. import _core
+from .descriptor_cache import AtomBatch, Batch
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """(out, in) weight and (out,) bias of each layer of one network."""

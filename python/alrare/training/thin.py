@@ -20,8 +20,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from .errors import AlrareError
-from .frames import label_of
+from ..errors import AlrareError
+from ..frames import label_of
 
 
 def thinned_rows(frames: Sequence[Atoms], *, rule: Literal["none", "decorrelated"]) -> list[int]:

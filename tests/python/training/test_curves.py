@@ -5,8 +5,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from alrare.curves import COLUMNS, open_events, write_csv, write_figure
 from alrare.errors import AlrareError
+from alrare.training.curves import COLUMNS, open_events, write_csv, write_figure
 
 CURVES = [{name: [0.1 * (k + 1), 0.2] for k, name in enumerate(COLUMNS)} for _ in range(2)]
 
