@@ -180,7 +180,7 @@ def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
     from .frames import read_frames, write_frames
     from .model.ensemble import model_path
-    from .select_frames import select_frames
+    from .selection.criterion import select_frames
 
     shared = tuple(key for key in Select.model_fields if hasattr(options, key))
     settings = _table(Select, options, shared)

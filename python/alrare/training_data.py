@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .augment import noisy_copies
 from .campaign import Campaign
 from .frames import label_of
 from .labelling.store import LabelStore
 from .reference import Reference
+from .selection.augment import noisy_copies
 from .training.dataset import Split, inherited_split, random_split
 from .training.thin import thinned_rows
 

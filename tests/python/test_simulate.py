@@ -309,9 +309,9 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
 
 
 def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
-    from alrare.candidates import choose
     from alrare.check import check_installation
     from alrare.model.ensemble import random_ensemble
+    from alrare.selection.budget import choose
 
     found = {finding.name: finding for finding in check_installation()}
     if "styles" not in found or found["styles"].cure:

@@ -8,8 +8,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from .errors import AlrareError
-from .frames import read_frames
+from ..errors import AlrareError
+from ..frames import read_frames
 
 
 def choose(

@@ -1,8 +1,8 @@
 """Noisy copies."""
 
 import numpy as np
-from alrare.augment import noisy_copies
 from alrare.frames import is_labelled, labelled
+from alrare.selection.augment import noisy_copies
 from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st

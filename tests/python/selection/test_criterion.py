@@ -11,7 +11,7 @@ from alrare.errors import AlrareError
 from alrare.frames import is_labelled, labelled, read_frames, write_frames
 from alrare.model.ensemble import load_ensemble, random_ensemble
 from alrare.progress import SilentProgress
-from alrare.select_frames import FrameSelection, select_frames
+from alrare.selection.criterion import FrameSelection, select_frames
 from ase import Atoms
 from ase.build import molecule
 

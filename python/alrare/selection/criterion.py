@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from . import _core
-from .config import Select
-from .errors import AlrareError
-from .model.calculator import EnsembleCalculator
-from .model.species import species_of
-from .progress import Progress
+from .. import _core
+from ..config import Select
+from ..errors import AlrareError
+from ..model.calculator import EnsembleCalculator
+from ..model.species import species_of
+from ..progress import Progress
 
 VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")
 """What may become of a frame; docs/fix_al_select.md says what each means."""

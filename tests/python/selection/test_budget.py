@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.candidates import choose
 from alrare.errors import AlrareError
 from alrare.frames import write_frames
+from alrare.selection.budget import choose
 from ase import Atoms
 
 

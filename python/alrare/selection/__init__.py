@@ -1,0 +1,1 @@
+"""Which configurations deserve a label."""
