@@ -25,8 +25,8 @@ from typing import Any
 import ase.io
 import numpy as np
 from alrare.config import Labeller, Pull
+from alrare.exploration.labeller_pulls import run_pulls
 from alrare.frames import closest_pair, label_of
-from alrare.labeller_pulls import run_pulls
 from alrare.labelling.batch import Labelled, label
 from alrare.labelling.dftb.run import read_label
 from alrare.labelling.failures import LabelFailure

@@ -38,7 +38,7 @@ os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from alrare.lammps_input import write_data_file  # noqa: E402
+from alrare.exploration.lammps_input import write_data_file  # noqa: E402
 from alrare.model.ensemble import Ensemble  # noqa: E402
 from alrare.model.species import build_graph  # noqa: E402
 from alrare.model.torchani import HARTREE, convert  # noqa: E402

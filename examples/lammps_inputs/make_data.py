@@ -6,8 +6,8 @@ python make_data.py
 from pathlib import Path
 
 import numpy as np
+from alrare.exploration.lammps_input import write_data_file
 from alrare.frames import read_frames
-from alrare.lammps_input import write_data_file
 from ase import Atoms
 
 HERE = Path(__file__).parent

@@ -22,17 +22,17 @@ from typing import Any
 from alrare.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.errors import AlrareError, UnstableModelError
+from alrare.exploration.lammps_input import WORK_FILE
+from alrare.exploration.observables import Observables
+from alrare.exploration.smd import observe_pulls, pull_with_labeller, pull_with_model
+from alrare.exploration.work import WorkCurve, read_work
 from alrare.files import file_hash, write_text
 from alrare.frames import read_frames
-from alrare.lammps_input import WORK_FILE
 from alrare.loop import run_campaign, run_reference_alone
 from alrare.model.ensemble import load_ensemble, model_path
-from alrare.observables import Observables
 from alrare.progress import Progress, open_progress
 from alrare.reference import RELAXED_FILE
 from alrare.report import read_results
-from alrare.smd import observe_pulls, pull_with_labeller, pull_with_model
-from alrare.work import WorkCurve, read_work
 from ase import Atoms
 
 HERE = Path(__file__).resolve().parent

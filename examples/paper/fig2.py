@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from alrare.config import Pull
+from alrare.exploration.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
+from alrare.exploration.lammps_input import pull_input
+from alrare.exploration.plots import plot_work
 from alrare.frames import read_frames
-from alrare.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
 from alrare.labelling.calculators import method_of
-from alrare.lammps_input import pull_input
-from alrare.plots import plot_work
 from alrare.processes import worker_pool
 from alrare.structure import elements_of
 from alrare.training.dataset import random_split

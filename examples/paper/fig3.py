@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alrare.exploration.plots import KCAL_PER_MOL, draw_abs_errors, draw_work
 from alrare.files import read_json
-from alrare.plots import KCAL_PER_MOL, draw_abs_errors, draw_work
 from alrare.tables import number, with_sem
 from campaigns import (
     Study,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alrare.exploration.labeller_md import TRAJECTORY_FILE
 from alrare.frames import label_of, read_frames
-from alrare.labeller_md import TRAJECTORY_FILE
 from alrare.model.accuracy import compare
 from alrare.report import read_results
 from alrare.tables import number, with_sem

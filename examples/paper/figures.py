@@ -6,9 +6,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from alrare.exploration.plots import STYLE, draw_work, save_figure
+from alrare.exploration.smd import summarize
 from alrare.files import write_text
-from alrare.plots import STYLE, draw_work, save_figure
-from alrare.smd import summarize
 from alrare.tables import mean_with_sem, table_text
 from campaigns import Pulled, Study
 from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from .errors import AlrareError
 from .progress import open_progress
 
 if TYPE_CHECKING:
-    from .observables import Observables
+    from .exploration.observables import Observables
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -217,7 +217,7 @@ def select(options: argparse.Namespace) -> int:
 
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule, once for each seed; print and write what the pulls show."""
-    from .smd import observe_pulls, pulls_table, summarize, write_pulls
+    from .exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
     from .structure import read_structure
 
     keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
@@ -304,7 +304,7 @@ def schema(_: argparse.Namespace) -> int:
 def _pull_with_model(
     options: argparse.Namespace, structure: Any, pull: Pull
 ) -> "dict[int, Observables]":
-    from .smd import pull_with_model
+    from .exploration.smd import pull_with_model
 
     return pull_with_model(
         model=options.source,
@@ -324,7 +324,7 @@ def _pull_with_model(
 def _pull_with_labeller(
     options: argparse.Namespace, structure: Any, pull: Pull
 ) -> "dict[int, Observables]":
-    from .smd import pull_with_labeller
+    from .exploration.smd import pull_with_labeller
 
     return pull_with_labeller(
         labeller=load_config(options.source).labeller,

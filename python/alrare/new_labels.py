@@ -7,10 +7,10 @@ from ase import Atoms
 
 from .break_check import PathErrors, path_errors, path_frames
 from .campaign import Campaign
+from .exploration.observables import Observables
 from .files import read_json, write_json
 from .frames import frame_key, read_frames, write_frames
 from .labelling.store import LabelStore
-from .observables import Observables
 from .run_folder import timed
 from .selection.augment import noisy_copies
 from .selection.budget import choose

@@ -14,9 +14,16 @@ from ase import Atoms
 
 from .config import InitialData, Labeller, Pull
 from .errors import AlrareError
+from .exploration.labeller_md import TRAJECTORY_FILE, relax
+from .exploration.labeller_pulls import (
+    System,
+    data_run,
+    other_settings,
+    pull_run,
+    run_all,
+    task_result,
+)
 from .frames import frame_key, label_of, read_frames, write_frames
-from .labeller_md import TRAJECTORY_FILE, relax
-from .labeller_pulls import System, data_run, other_settings, pull_run, run_all, task_result
 from .labelling.calculators import Method, method_of
 from .labelling.store import LabelStore
 from .processes import worker_pool

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchani
-from alrare.lammps_input import write_data_file
+from alrare.exploration.lammps_input import write_data_file
 from alrare.model.ensemble import Ensemble, random_ensemble
 from alrare.model.torchscript import export_torchscript
 from ase import Atoms

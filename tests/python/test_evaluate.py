@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from alrare.errors import AlrareError
 from alrare.evaluate import Evaluation, evaluate
+from alrare.exploration.observables import Observables, find_break
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import frame_errors
 from alrare.model.calculator import EnsembleCalculator
 from alrare.model.ensemble import random_ensemble
-from alrare.observables import Observables, find_break
 from ase import Atoms
 from ase.build import molecule
 

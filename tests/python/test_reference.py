@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from alrare.config import InitialData, Labeller, Pull
 from alrare.errors import AlrareError, SimulationError
+from alrare.exploration.labeller_md import POTENTIAL, LabellerMD, relax, run_md
+from alrare.exploration.labeller_pulls import run_pulls
+from alrare.exploration.lammps_input import PATH_STRIDE, pull_input, write_data_file
+from alrare.exploration.lammps_run import lammps_command, run_lammps
+from alrare.exploration.work import activation_energy, read_work
 from alrare.frames import label_of, read_frames, write_frames
-from alrare.labeller_md import POTENTIAL, LabellerMD, relax, run_md
-from alrare.labeller_pulls import run_pulls
 from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame, make_calculator
 from alrare.labelling.dftb.run import run_once
 from alrare.labelling.store import LabelStore
-from alrare.lammps_input import PATH_STRIDE, pull_input, write_data_file
-from alrare.lammps_run import lammps_command, run_lammps
 from alrare.processes import worker_pool
 from alrare.progress import SilentProgress
 from alrare.reference import run_reference
-from alrare.work import activation_energy, read_work
 from ase import Atoms
 from ase.build import molecule
 

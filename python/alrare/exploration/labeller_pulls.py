@@ -15,15 +15,15 @@ from typing import Any
 
 from ase import Atoms
 
-from .config import InitialData, Labeller, Pull
-from .errors import AlrareError, SimulationError
-from .files import read_json, write_json
-from .frames import frame_key
+from ..config import InitialData, Labeller, Pull
+from ..errors import AlrareError, SimulationError
+from ..files import read_json, write_json
+from ..frames import frame_key
+from ..labelling.calculators import method_of
+from ..processes import worker_pool
+from ..progress import Progress
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
-from .labelling.calculators import method_of
 from .lammps_input import PATH_STRIDE, md_input, pull_input
-from .processes import worker_pool
-from .progress import Progress
 
 _SETTINGS_FILE = "settings.json"
 

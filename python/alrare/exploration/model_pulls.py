@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from .config import Pull, Select
-from .errors import AlrareError, SimulationError, UnstableModelError
-from .files import file_hash, read_json, write_json, write_text
-from .frames import frame_key
+from ..config import Pull, Select
+from ..errors import AlrareError, SimulationError, UnstableModelError
+from ..files import file_hash, read_json, write_json, write_text
+from ..frames import frame_key
+from ..processes import worker_count
+from ..progress import Progress, Stage
 from .lammps_input import (
     DATA_FILE,
     INPUT_FILE,
@@ -31,8 +33,6 @@ from .lammps_input import (
     write_data_file,
 )
 from .lammps_run import end_process, lammps_command, run_lammps
-from .processes import worker_count
-from .progress import Progress, Stage
 
 CANDIDATES_FILE = "candidates.extxyz"
 RESULT_FILE = "result.json"

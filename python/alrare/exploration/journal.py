@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from .errors import AlrareError
+from ..errors import AlrareError
 
 _MAGIC = b"ALRAREJ1"
 

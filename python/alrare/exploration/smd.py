@@ -10,20 +10,20 @@ from typing import Any
 
 from ase import Atoms
 
-from .config import Labeller, Pull, Select
-from .errors import AlrareError
-from .files import write_json
-from .frames import read_frames
+from ..config import Labeller, Pull, Select
+from ..errors import AlrareError
+from ..files import write_json
+from ..frames import read_frames
+from ..model.ensemble import load_ensemble, model_path
+from ..progress import Progress
+from ..structure import elements_of
+from ..tables import mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
 from .lammps_input import PATH_FILE, WORK_FILE
-from .model.ensemble import load_ensemble, model_path
+from .model_pulls import model_file, simulate_pulls
 from .observables import Observables, observe, read_path
 from .plots import plot_work
-from .progress import Progress
-from .simulate import model_file, simulate_pulls
-from .structure import elements_of
-from .tables import mean_with_sem, number, table_text
 from .work import mean_of, read_work
 
 RESULT_FILE = "pulls.json"

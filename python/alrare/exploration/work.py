@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SimulationError
+from ..errors import SimulationError
 
 COLUMNS = ("step", "distance", "target", "force", "work", "potential_energy", "temperature")
 """Columns that every work file has; `lammps_input` writes them, with their units in the header."""

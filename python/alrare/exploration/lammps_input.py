@@ -18,9 +18,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
-from .config import Pull
-from .errors import AlrareError
-from .files import write_text
+from ..config import Pull
+from ..errors import AlrareError
+from ..files import write_text
 
 DATA_FILE = "molecule.data"
 """Name of the structure beside each input."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from alrare.errors import AlrareError
-from alrare.journal import Journal
+from alrare.exploration.journal import Journal
 from ase import Atoms
 
 

@@ -18,13 +18,13 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from numpy.typing import NDArray
 
-from .config import Labeller
-from .errors import AlrareError, SimulationError
-from .files import write_text
-from .frames import labelled, write_frames
+from ..config import Labeller
+from ..errors import AlrareError, SimulationError
+from ..files import write_text
+from ..frames import labelled, write_frames
+from ..labelling.failures import ATTEMPTS, LabelFailure
+from ..labelling.worker import Label, LabelWorker
 from .journal import Journal
-from .labelling.failures import ATTEMPTS, LabelFailure
-from .labelling.worker import Label, LabelWorker
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
 
 POTENTIAL = """\

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from alrare.config import Pull, Select
 from alrare.errors import AlrareError, SimulationError
+from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
+from alrare.exploration.work import read_work
 from alrare.frames import read_frames
 from alrare.model.ensemble import random_ensemble
 from alrare.progress import SilentProgress
-from alrare.simulate import PullResult, model_file, simulate_pulls
-from alrare.work import read_work
 from ase import Atoms
 from ase.build import molecule
 

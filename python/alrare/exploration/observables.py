@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from .errors import SimulationError
+from ..errors import SimulationError
 from .work import WorkCurve, activation_energy
 
 BONDED = 1.25

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from alrare.errors import SimulationError
-from alrare.work import COLUMNS, activation_energy, mean_of, read_work
+from alrare.exploration.work import COLUMNS, activation_energy, mean_of, read_work
 
 HEADER = "# " + " ".join(f"{name}/unit" for name in COLUMNS)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from alrare.cli import main
 from alrare.errors import AlrareError
-from alrare.observables import Observables
-from alrare.smd import observe_pulls, pulls_table, summarize, write_pulls
+from alrare.exploration.observables import Observables
+from alrare.exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
 from ase.build import molecule
 from ase.io import write
 

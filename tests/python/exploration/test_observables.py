@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.errors import SimulationError
-from alrare.observables import find_break, observe, read_path
-from alrare.work import WorkCurve
+from alrare.exploration.observables import find_break, observe, read_path
+from alrare.exploration.work import WorkCurve
 from ase import Atoms
 from ase.build import molecule
 

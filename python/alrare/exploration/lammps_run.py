@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import SimulationError
+from ..errors import SimulationError
+from ..processes import ONE_THREAD, die_with_parent
 from .lammps_input import INPUT_FILE
-from .processes import ONE_THREAD, die_with_parent
 
 _BLOWN_UP = (
     "structure_blew_up",  # the fix that `lammps_input` sets for this

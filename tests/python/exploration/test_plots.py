@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from alrare.plots import draw_work
-from alrare.work import WorkCurve
+from alrare.exploration.plots import draw_work
+from alrare.exploration.work import WorkCurve
 from matplotlib.figure import Figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .files import atomic_path
+from ..files import atomic_path
 from .work import WorkCurve
 
 KCAL_PER_MOL = 0.0434

@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 from alrare.config import Pull
 from alrare.errors import AlrareError, SimulationError
-from alrare.lammps_input import DATA_FILE, INPUT_FILE, md_input, pull_input, write_data_file
-from alrare.lammps_run import lammps_command, run_lammps
-from alrare.work import read_work
+from alrare.exploration.lammps_input import (
+    DATA_FILE,
+    INPUT_FILE,
+    md_input,
+    pull_input,
+    write_data_file,
+)
+from alrare.exploration.lammps_run import lammps_command, run_lammps
+from alrare.exploration.work import read_work
 from ase import Atoms
 from ase.build import molecule
 
