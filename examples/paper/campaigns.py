@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alrare.campaign.context.loop import run_campaign, run_reference_alone
+from alrare.campaign.reference import RELAXED_FILE
+from alrare.campaign.report import read_results
 from alrare.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.errors import AlrareError, UnstableModelError
@@ -28,11 +31,8 @@ from alrare.exploration.smd import observe_pulls, pull_with_labeller, pull_with_
 from alrare.exploration.work import WorkCurve, read_work
 from alrare.files import file_hash, write_text
 from alrare.frames import read_frames
-from alrare.loop import run_campaign, run_reference_alone
 from alrare.model.ensemble import load_ensemble, model_path
 from alrare.progress import Progress, open_progress
-from alrare.reference import RELAXED_FILE
-from alrare.report import read_results
 from ase import Atoms
 
 HERE = Path(__file__).resolve().parent

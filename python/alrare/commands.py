@@ -23,7 +23,7 @@ Table = TypeVar("Table", bound=BaseModel)
 def run(options: argparse.Namespace) -> int:
     """Run or resume a campaign."""
     config = load_config(options.config)
-    from .loop import run_campaign
+    from .campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
     run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 def reference(options: argparse.Namespace) -> int:
     """Make a campaign's reference."""
     config = load_config(options.config)
-    from .loop import run_reference_alone
+    from .campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
     run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
@@ -42,7 +42,7 @@ def reference(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print where a campaign stands."""
-    from . import report
+    from .campaign import report
 
     if options.json:
         print(json.dumps(report.read_results(options.run), indent=1))
@@ -53,7 +53,7 @@ def status(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write report.html."""
-    from .report import write_report
+    from .campaign.report import write_report
 
     print(write_report(options.run))
     return 0

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .campaign import Campaign
-from .frames import label_of
-from .labelling.store import LabelStore
+from ..frames import label_of
+from ..labelling.store import LabelStore
+from ..selection.augment import noisy_copies
+from ..training.dataset import Split, inherited_split, random_split
+from ..training.thin import thinned_rows
+from .context import Campaign
 from .reference import Reference
-from .selection.augment import noisy_copies
-from .training.dataset import Split, inherited_split, random_split
-from .training.thin import thinned_rows
 
 REST_NOISE = 0.03
 """Å: `[initial] at_rest` moves every coordinate of the relaxed structure by up to this."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ase import Atoms
 
-from .config import InitialData, Labeller, Pull
-from .errors import AlrareError
-from .exploration.labeller_md import TRAJECTORY_FILE, relax
-from .exploration.labeller_pulls import (
+from ..config import InitialData, Labeller, Pull
+from ..errors import AlrareError
+from ..exploration.labeller_md import TRAJECTORY_FILE, relax
+from ..exploration.labeller_pulls import (
     System,
     data_run,
     other_settings,
@@ -23,11 +23,11 @@ from .exploration.labeller_pulls import (
     run_all,
     task_result,
 )
-from .frames import frame_key, label_of, read_frames, write_frames
-from .labelling.calculators import Method, method_of
-from .labelling.store import LabelStore
-from .processes import worker_pool
-from .progress import Progress
+from ..frames import frame_key, label_of, read_frames, write_frames
+from ..labelling.calculators import Method, method_of
+from ..labelling.store import LabelStore
+from ..processes import worker_pool
+from ..progress import Progress
 
 ORIGIN = "initial"
 """Origin of the initial data's labels in the store."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from .exploration.observables import find_break
-from .model.accuracy import Driver, compare
+from ..exploration.observables import find_break
+from ..model.accuracy import Driver, compare
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,24 @@ from typing import Any
 
 from ase import Atoms
 
-from .campaign import Campaign
-from .config import Config
+from ..config import Config
+from ..exploration.labeller_md import TRAJECTORY_FILE
+from ..exploration.lammps_input import WORK_FILE
+from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
+from ..exploration.observables import Observables, observe, read_path
+from ..exploration.work import activation_energy, mean_of, read_work
+from ..files import read_json, write_json
+from ..frames import label_of, read_frames
+from ..labelling.store import LabelStore
+from ..model.ensemble import load_ensemble
+from ..progress import Progress, with_log
+from ..structure import elements_of, load_structure
+from ..tables import with_sem
+from ..training.ensemble import train_ensemble
+from .context import Campaign
 from .convergence import changes, is_settled
 from .evaluate import evaluate
-from .exploration.labeller_md import TRAJECTORY_FILE
-from .exploration.lammps_input import WORK_FILE
-from .exploration.model_pulls import PullResult, model_file, simulate_pulls
-from .exploration.observables import Observables, observe, read_path
-from .exploration.work import activation_energy, mean_of, read_work
-from .files import read_json, write_json
-from .frames import label_of, read_frames
-from .labelling.store import LabelStore
-from .model.ensemble import load_ensemble
 from .new_labels import label_around_break, label_candidates
-from .progress import Progress, with_log
 from .reference import Reference, run_reference
 from .report import (
     convergence_line,
@@ -37,9 +40,6 @@ from .report import (
     write_results,
 )
 from .run_folder import locked, timed, write_config
-from .structure import elements_of, load_structure
-from .tables import with_sem
-from .training.ensemble import train_ensemble
 from .training_data import TrainingData, first_data, grown_data
 
 

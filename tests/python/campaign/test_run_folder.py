@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from alrare.campaign.run_folder import write_config
 from alrare.config import Config, parse_config
 from alrare.errors import ConfigError
-from alrare.run_folder import write_config
 
 
 def _config(**changes: object) -> Config:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from ase import Atoms
 
-from .break_check import PathErrors, path_errors, path_frames
-from .campaign import Campaign
-from .exploration.observables import Observables
-from .files import read_json, write_json
-from .frames import frame_key, read_frames, write_frames
-from .labelling.store import LabelStore
+from ..exploration.observables import Observables
+from ..files import read_json, write_json
+from ..frames import frame_key, read_frames, write_frames
+from ..labelling.store import LabelStore
+from ..selection.augment import noisy_copies
+from ..selection.budget import choose
+from .around_break import PathErrors, path_errors, path_frames
+from .context import Campaign
 from .run_folder import timed
-from .selection.augment import noisy_copies
-from .selection.budget import choose
 
 
 def label_around_break(

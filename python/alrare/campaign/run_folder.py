@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .config import Config, Section
-from .errors import AlrareError, ConfigError
-from .files import read_json, write_json, write_text
+from ..config import Config, Section
+from ..errors import AlrareError, ConfigError
+from ..files import read_json, write_json, write_text
 
 MAY_CHANGE = (
     "iterations",

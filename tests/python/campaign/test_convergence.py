@@ -1,7 +1,7 @@
 """When the activation energy has settled."""
 
 import pytest
-from alrare.convergence import changes, is_settled
+from alrare.campaign.convergence import changes, is_settled
 
 
 def test_changes_are_taken_seed_by_seed() -> None:

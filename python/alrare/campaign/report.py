@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import AlrareError
-from .exploration.work import WorkCurve, read_work
-from .files import read_json, write_json, write_text
-from .labelling.store import LabelStore
-from .tables import number, table_text, with_sem
+from ..errors import AlrareError
+from ..exploration.work import WorkCurve, read_work
+from ..files import read_json, write_json, write_text
+from ..labelling.store import LabelStore
+from ..tables import number, table_text, with_sem
 
 RESULTS = "results.json"
 
@@ -174,7 +174,7 @@ def write_plots(run: Path) -> list[Path]:
 
     The curves are those of ``reference/pull_SEED/work.dat`` and ``iter_KKK/pull_SEED/work.dat``.
     """
-    from .exploration.plots import plot_errors, plot_work  # matplotlib takes a second to import
+    from ..exploration.plots import plot_errors, plot_work  # matplotlib takes a second to import
 
     results = read_results(run)
     iterations = {

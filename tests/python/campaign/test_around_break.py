@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.break_check import PathErrors, path_errors, path_frames
+from alrare.campaign.around_break import PathErrors, path_errors, path_frames
 from alrare.frames import labelled
 from alrare.model.ensemble import load_ensemble, random_ensemble
 from ase import Atoms

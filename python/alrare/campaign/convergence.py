@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from .exploration.work import mean_of
+from ..exploration.work import mean_of
 
 
 @dataclass(frozen=True)

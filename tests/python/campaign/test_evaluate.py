@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alrare.campaign.evaluate import Evaluation, evaluate
 from alrare.errors import AlrareError
-from alrare.evaluate import Evaluation, evaluate
 from alrare.exploration.observables import Observables, find_break
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import frame_errors

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from .exploration.observables import Observables, find_break
-from .exploration.work import mean_of
-from .frames import label_of
-from .model.accuracy import Calibration, Comparison, Driver, FrameErrors, compare
+from ..exploration.observables import Observables, find_break
+from ..exploration.work import mean_of
+from ..frames import label_of
+from ..model.accuracy import Calibration, Comparison, Driver, FrameErrors, compare
 
 
 @dataclass(frozen=True)

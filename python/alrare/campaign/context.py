@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from .config import Config
-from .labelling.batch import label, require_labels
-from .labelling.calculators import method_of
-from .processes import worker_count
-from .progress import Progress
+from ..config import Config
+from ..labelling.batch import label, require_labels
+from ..labelling.calculators import method_of
+from ..processes import worker_count
+from ..progress import Progress
 
 
 @dataclass(frozen=True)

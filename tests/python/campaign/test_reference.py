@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from alrare.campaign.reference import run_reference
 from alrare.config import InitialData, Labeller, Pull
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.labeller_md import POTENTIAL, LabellerMD, relax, run_md
@@ -19,7 +20,6 @@ from alrare.labelling.dftb.run import run_once
 from alrare.labelling.store import LabelStore
 from alrare.processes import worker_pool
 from alrare.progress import SilentProgress
-from alrare.reference import run_reference
 from ase import Atoms
 from ase.build import molecule
 
@@ -213,7 +213,7 @@ from pathlib import Path
 from alrare.config import Labeller, Pull
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress
-from alrare.reference import run_pulls
+from alrare.campaign.reference import run_pulls
 
 if __name__ == "__main__":
     folder, labeller, structure = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])

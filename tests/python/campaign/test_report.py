@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.errors import AlrareError
-from alrare.report import (
+from alrare.campaign.report import (
     convergence_line,
     iteration_record,
     iteration_table,
@@ -16,6 +15,7 @@ from alrare.report import (
     write_report,
     write_results,
 )
+from alrare.errors import AlrareError
 
 HEADER = (
     "# step distance/angstrom target/angstrom force/(eV/angstrom) work/eV potential_energy/eV"

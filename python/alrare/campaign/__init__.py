@@ -1,0 +1,1 @@
+"""The loop: explore, select, label, train, and know when to stop."""
