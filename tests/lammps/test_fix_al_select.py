@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.cli import main
+from alrare.cli.parser import main
 from alrare.exploration.lammps_input import write_data_file
 from alrare.model.ensemble import load_ensemble, random_ensemble
 from alrare.model.torchscript import export_torchscript

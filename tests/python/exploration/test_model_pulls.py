@@ -309,7 +309,7 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
 
 
 def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
-    from alrare.check import check_installation
+    from alrare.cli.check import check_installation
     from alrare.model.ensemble import random_ensemble
     from alrare.selection.budget import choose
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from alrare.cli import main
+from alrare.cli.parser import main
 from alrare.errors import AlrareError
 from alrare.exploration.observables import Observables
 from alrare.exploration.smd import observe_pulls, pulls_table, summarize, write_pulls

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alrare.cli import main
+from alrare.cli.parser import main
 from alrare.errors import ModelError
 from alrare.model.ensemble import load_ensemble
 from alrare.model.torchani import HARTREE, build_model, convert, convert_to

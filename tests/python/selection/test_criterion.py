@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.cli import main
+from alrare.cli.parser import main
 from alrare.config import Select
 from alrare.errors import AlrareError
 from alrare.frames import is_labelled, labelled, read_frames, write_frames

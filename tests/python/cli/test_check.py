@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from alrare import __version__
-from alrare.check import Finding, as_json, as_text, check_installation, is_broken, plugin_info
+from alrare.cli.check import Finding, as_json, as_text, check_installation, is_broken, plugin_info
 
 HELP = """
 Large-scale Atomic/Molecular Massively Parallel Simulator - 22 Jul 2025 - Update 4

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import __version__, commands
-from .errors import AlrareError
+from .. import __version__
+from ..errors import AlrareError
+from . import commands
 
 Command = Callable[[argparse.Namespace], int]
 

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import alrare.commands
+import alrare.cli.commands
 import numpy as np
 import pytest
-from alrare.cli import main, parser
+from alrare.cli.parser import main, parser
+from alrare.cli.template import template
 from alrare.config import load_config
 from alrare.frames import labelled, read_frames, write_frames
-from alrare.template import template
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
@@ -192,7 +192,7 @@ def test_status_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_light_commands_do_not_load_torch() -> None:
     code = (
-        "import sys, alrare.cli as cli; cli.main(['schema']);"
+        "import sys, alrare.cli.parser as cli; cli.main(['schema']);"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ase', 'matplotlib')))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -200,7 +200,7 @@ def test_the_light_commands_do_not_load_torch() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    code = "import sys; from alrare.cli import main; sys.exit(main(['template']))"
+    code = "import sys; from alrare.cli.parser import main; sys.exit(main(['template']))"
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.cli import main
+from alrare.cli.parser import main
 from alrare.frames import labelled, write_frames
 from alrare.model.ensemble import load_ensemble
 from ase import Atoms

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .config import Config, Section
+from ..config import Config, Section
 
 REQUIRED = {"name": "hexane", "structure": Path("hexane.xyz")}
 """What the template writes for the keys that have no default."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .config import Model, Pull, Select, Train, load_config
-from .errors import AlrareError
-from .progress import open_progress
+from ..config import Model, Pull, Select, Train, load_config
+from ..errors import AlrareError
+from ..progress import open_progress
 
 if TYPE_CHECKING:
-    from .exploration.observables import Observables
+    from ..exploration.observables import Observables
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -23,7 +23,7 @@ Table = TypeVar("Table", bound=BaseModel)
 def run(options: argparse.Namespace) -> int:
     """Run or resume a campaign."""
     config = load_config(options.config)
-    from .campaign.loop import run_campaign
+    from ..campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
     run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 def reference(options: argparse.Namespace) -> int:
     """Make a campaign's reference."""
     config = load_config(options.config)
-    from .campaign.loop import run_reference_alone
+    from ..campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
     run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
@@ -42,7 +42,7 @@ def reference(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print where a campaign stands."""
-    from .campaign import report
+    from ..campaign import report
 
     if options.json:
         print(json.dumps(report.read_results(options.run), indent=1))
@@ -53,7 +53,7 @@ def status(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write report.html."""
-    from .campaign.report import write_report
+    from ..campaign.report import write_report
 
     print(write_report(options.run))
     return 0
@@ -63,15 +63,15 @@ def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
     import numpy as np
 
-    from .frames import check_labels, read_frames
-    from .model.ensemble import model_path
-    from .training.dataset import (
+    from ..frames import check_labels, read_frames
+    from ..model.ensemble import model_path
+    from ..training.dataset import (
         common_method,
         distinct_frames,
         random_split,
         split_off_isolated_atoms,
     )
-    from .training.ensemble import train_ensemble
+    from ..training.ensemble import train_ensemble
 
     given = [frame for path in options.data for frame in read_frames(path)]
     check_labels(given)
@@ -110,7 +110,7 @@ def train(options: argparse.Namespace) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """Write the model files of a TorchANI model."""
-    from .model.torchani import build_model, convert_to
+    from ..model.torchani import build_model, convert_to
 
     for path in convert_to(
         build_model(options.model), options.output.absolute(), best_member=options.best_member - 1
@@ -123,9 +123,9 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from .frames import read_frames
-    from .model.accuracy import frame_errors
-    from .model.ensemble import model_path
+    from ..frames import read_frames
+    from ..model.accuracy import frame_errors
+    from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
     errors = frame_errors(model, read_frames(options.data), driver=options.driver)
@@ -143,11 +143,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def label(options: argparse.Namespace) -> int:
     """Label frames; what was labelled before is taken from the store."""
-    from .frames import read_frames, write_frames
-    from .labelling.batch import label as label_frames
-    from .labelling.batch import require_labels
-    from .labelling.calculators import describe_failures
-    from .labelling.store import LabelStore
+    from ..frames import read_frames, write_frames
+    from ..labelling.batch import label as label_frames
+    from ..labelling.batch import require_labels
+    from ..labelling.calculators import describe_failures
+    from ..labelling.store import LabelStore
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
@@ -178,9 +178,9 @@ def label(options: argparse.Namespace) -> int:
 
 def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
-    from .frames import read_frames, write_frames
-    from .model.ensemble import model_path
-    from .selection.criterion import select_frames
+    from ..frames import read_frames, write_frames
+    from ..model.ensemble import model_path
+    from ..selection.criterion import select_frames
 
     shared = tuple(key for key in Select.model_fields if hasattr(options, key))
     settings = _table(Select, options, shared)
@@ -217,8 +217,8 @@ def select(options: argparse.Namespace) -> int:
 
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule, once for each seed; print and write what the pulls show."""
-    from .exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
-    from .structure import read_structure
+    from ..exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
+    from ..structure import read_structure
 
     keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
     if options.seeds is not None:
@@ -252,8 +252,8 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from .labelling.calculators import method_of
-    from .structure import elements_of, load_structure
+    from ..labelling.calculators import method_of
+    from ..structure import elements_of, load_structure
 
     config = load_config(options.config)
     atoms = load_structure(config)
@@ -304,7 +304,7 @@ def schema(_: argparse.Namespace) -> int:
 def _pull_with_model(
     options: argparse.Namespace, structure: Any, pull: Pull
 ) -> "dict[int, Observables]":
-    from .exploration.smd import pull_with_model
+    from ..exploration.smd import pull_with_model
 
     return pull_with_model(
         model=options.source,
@@ -324,7 +324,7 @@ def _pull_with_model(
 def _pull_with_labeller(
     options: argparse.Namespace, structure: Any, pull: Pull
 ) -> "dict[int, Observables]":
-    from .exploration.smd import pull_with_labeller
+    from ..exploration.smd import pull_with_labeller
 
     return pull_with_labeller(
         labeller=load_config(options.source).labeller,

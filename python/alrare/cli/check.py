@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import __version__, plugin
-from .errors import LabelError
-from .exploration.lammps_run import find_program
-from .labelling.dftb.run import PROGRAM, program_version
+from .. import __version__, plugin
+from ..errors import LabelError
+from ..exploration.lammps_run import find_program
+from ..labelling.dftb.run import PROGRAM, program_version
 
 BACKEND_FILE = "libalrare_torch.so"
 STYLES = ("pair style plugin nnp_ensemble", "fix style plugin al_select")
