@@ -1,8 +1,8 @@
 r"""Atomic environment vectors (AEV) of ANI-2x and their analytic derivatives.
 
 Every term and its derivative is written once, as a plain torch function that ``torch.jit.script``
-compiles: the exported model (`alrare.model.torchscript`) and the evaluation in Python (`alrare.model.ensemble`)
-share them. The cache of training descriptors (`alrare.training.descriptor_cache`) has them from `alrare._core`.
+compiles for the exported model (`alrare.model.torchscript`). The native engine has its own
+(`alrare._core`); descriptors for training and every evaluation in Python come from there.
 
 An edge *e* points from a center *i* to a neighbor *j*, :math:`d = |r_j - r_i| < r_c`; a triple is
 a pair of edges of one center, both shorter than the angular cutoff. With the cosine cutoff
