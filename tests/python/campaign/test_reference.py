@@ -213,7 +213,7 @@ from pathlib import Path
 from alrare.config import Labeller, Pull
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress
-from alrare.campaign.reference import run_pulls
+from alrare.exploration.labeller_pulls import run_pulls
 
 if __name__ == "__main__":
     folder, labeller, structure = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
