@@ -21,7 +21,7 @@ from typing import Any
 
 from alrare.campaign.context.loop import run_campaign, run_reference_alone
 from alrare.campaign.reference import RELAXED_FILE
-from alrare.campaign.report import read_results
+from alrare.campaign.results import read_results
 from alrare.cli.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.errors import AlrareError, UnstableModelError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alrare.campaign.report import read_results
+from alrare.campaign.results import read_results
 from alrare.exploration.labeller_md import TRAJECTORY_FILE
 from alrare.frames import label_of, read_frames
 from alrare.model.accuracy import compare

@@ -7,7 +7,7 @@ the model's own pulls around the break are labelled and compared, forces above a
 the data: the activation energy is decided there, where 5 meV of the barrier move it by 0.1 eV.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import find_break
+from ..exploration.observables import Observables, find_break
+from ..files import read_json, write_json
+from ..labelling.store import LabelStore
 from ..model.accuracy import Driver, compare
+from .context import Campaign
+from .run_folder import timed
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,61 @@ class PathErrors:
     def is_below(self, *, energy: float, force: float) -> bool:
         """Whether both errors are below their limits (eV, eV/Å); NaN is not."""
         return self.energy_mae < energy and self.force_mae < force
+
+
+def label_around_break(
+    campaign: Campaign,
+    iteration: int,
+    folder: Path,
+    model: Path,
+    start: Atoms,
+    paths: Mapping[int, Sequence[Atoms]],
+    seen: Mapping[int, Observables],
+) -> tuple[list[str], PathErrors | None]:
+    """Label configurations of the model's own path around the break.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    iteration : int
+    folder : Path
+        Of the iteration; what was done there is read from `around_break.json`.
+    model : Path
+        ensemble.safetensors.
+    start : Atoms
+        The relaxed structure, labelled.
+    paths : mapping from seed to sequence of Atoms
+        Configurations of the model's pulls.
+    seen : mapping from seed to Observables
+        Of the same pulls.
+
+    Returns
+    -------
+    list of str
+        Keys of the labels.
+    PathErrors or None
+        Of the driving potential there; None where none were asked for, or no label was to be had.
+    """
+    select, record = campaign.config.select, folder / "around_break.json"
+    if not select.around_break:
+        return [], None
+    if not record.is_file():
+        with timed(folder, "label around the break"):
+            frames = path_frames(
+                [paths[seed] for seed in sorted(paths)],
+                [seen[seed].peak_step for seed in sorted(paths)],
+                n_frames=select.around_break,
+                before=select.before,
+                after=select.after,
+            )
+            keys = campaign.label(frames, f"around the break {iteration}")
+            with LabelStore(campaign.store_path) as store:
+                labels = store.frames(keys)
+            driver = campaign.config.driver
+            errors = path_errors(model, start, labels, driver=driver) if labels else None
+            write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
+    content = read_json(record)
+    return content.pop("keys"), PathErrors(**content) if content else None
 
 
 def path_frames(

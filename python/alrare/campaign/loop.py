@@ -26,19 +26,14 @@ from ..progress import Progress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
 from ..training.ensemble import train_ensemble
+from .around_break import label_around_break
 from .context import Campaign
 from .convergence import changes, is_settled
 from .evaluate import evaluate
-from .new_labels import label_around_break, label_candidates
+from .new_labels import label_candidates
 from .reference import Reference, run_reference
-from .report import (
-    convergence_line,
-    iteration_record,
-    iteration_table,
-    read_results,
-    write_plots,
-    write_results,
-)
+from .report import convergence_line, iteration_table, write_plots
+from .results import iteration_record, read_results, write_results
 from .run_folder import locked, timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 

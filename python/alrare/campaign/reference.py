@@ -24,7 +24,7 @@ from ..exploration.labeller_pulls import (
     task_result,
 )
 from ..frames import frame_key, label_of, read_frames, write_frames
-from ..labelling.calculators import Method, method_of
+from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
 from ..processes import worker_pool
 from ..progress import Progress

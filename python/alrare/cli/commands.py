@@ -42,10 +42,10 @@ def reference(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print where a campaign stands."""
-    from ..campaign import report
+    from ..campaign import report, results
 
     if options.json:
-        print(json.dumps(report.read_results(options.run), indent=1))
+        print(json.dumps(results.read_results(options.run), indent=1))
     else:
         print(report.status(options.run))
     return 0
@@ -146,7 +146,7 @@ def label(options: argparse.Namespace) -> int:
     from ..frames import read_frames, write_frames
     from ..labelling.batch import label as label_frames
     from ..labelling.batch import require_labels
-    from ..labelling.calculators import describe_failures
+    from ..labelling.failures import describe_failures
     from ..labelling.store import LabelStore
 
     config = load_config(options.config)
@@ -252,7 +252,7 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from ..labelling.calculators import method_of
+    from ..labelling.method import method_of
     from ..structure import elements_of, load_structure
 
     config = load_config(options.config)

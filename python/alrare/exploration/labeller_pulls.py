@@ -19,7 +19,7 @@ from ..config import InitialData, Labeller, Pull
 from ..errors import AlrareError, SimulationError
 from ..files import read_json, write_json
 from ..frames import frame_key
-from ..labelling.calculators import method_of
+from ..labelling.method import method_of
 from ..processes import worker_pool
 from ..progress import Progress
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done

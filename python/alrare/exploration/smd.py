@@ -66,7 +66,7 @@ def pull_with_model(
     folder : Path
         ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
     lmp, ranks, workers, device, progress
-        As in `simulate.simulate_pulls`.
+        As in `model_pulls.simulate_pulls`.
 
     Returns
     -------

@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.campaign.report import (
-    convergence_line,
-    iteration_record,
-    iteration_table,
-    read_results,
-    status,
-    write_report,
-    write_results,
-)
+from alrare.campaign.report import convergence_line, iteration_table, status, write_report
+from alrare.campaign.results import iteration_record, read_results, write_results
 from alrare.errors import AlrareError
 
 HEADER = (

@@ -1,6 +1,6 @@
 """DFTB+ kept alive: its library in a process of its own, or the program behind its socket.
 
-An engine is a fast way to what `dftbplus.run_once` computes, and nothing else. It serves one
+An engine is a fast way to what `run.run_once` computes, and nothing else. It serves one
 sequence of elements at a time; it is believed after its first label has repeated the one of a
 process by itself; and when it is lost, for whatever reason, a process by itself decides what
 becomes of the label. No failure is ever classified here.
