@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alrare.campaign.context.loop import run_campaign, run_reference_alone
+from alrare.campaign.loop import run_campaign, run_reference_alone
 from alrare.campaign.reference import RELAXED_FILE
 from alrare.campaign.results import read_results
 from alrare.cli.commands import read_seeds
