@@ -5,7 +5,6 @@ there under its final name is finished and is never run again.
 """
 
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -19,8 +18,8 @@ from typing import Any, Literal
 from ase import Atoms
 
 from ..config import Pull, Select
-from ..errors import AlrareError, SimulationError, UnstableModelError
-from ..files import file_hash, read_json, write_json, write_text
+from ..errors import AlrareError, BlownUpError, UnstableModelError
+from ..files import file_hash, publish, read_json, write_json, write_text
 from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, Stage
@@ -43,11 +42,6 @@ COLUMNS = {
     "unphysical/1": "f_select[7]",
 }
 """Counts of the fix that the work file of a model's pull shows, after the uncertainties."""
-_BLOWN_UP = re.compile(
-    r"blew up|unstable|lost atoms|not a number|non-numeric|not finite|non-finite|\bnan\b"
-    r"|halt condition|neighbor bins|neighbor list overflow|out of range",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -224,7 +218,7 @@ class _Running:
         self._stage = stage
         self._lock = threading.Lock()
         self._steps: dict[int, int] = {}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._stopped = False
 
     def show(self, seed: int, done: int) -> None:
@@ -232,7 +226,7 @@ class _Running:
             self._steps[seed] = done
             self._stage.update(sum(self._steps.values()))
 
-    def started(self, process: subprocess.Popen[str]) -> None:
+    def started(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._processes.append(process)
             stopped = self._stopped
@@ -262,9 +256,7 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
                 on_step=lambda done: running.show(seed, done),
                 on_start=running.started,
             )
-        except SimulationError as error:
-            if not _BLOWN_UP.search(str(error)):
-                raise
+        except BlownUpError as error:
             reason = str(error).replace(str(partial), str(folder))
         result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
         _finish(partial, folder, {"finished": not reason, "reason": reason, **result})
@@ -328,16 +320,7 @@ def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = _last_row(partial / WORK_FILE)
     selection = None if row is None else _selection(row).to_json()
     write_json(partial / RESULT_FILE, {**content, "selection": selection})
-    try:
-        for path in partial.iterdir():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-        partial.rename(folder)
-    except OSError as error:
-        raise AlrareError(
-            f"{folder}: could not be written ({error.strerror or error}); free space or fix the"
-            " permissions, then run the same command again: nothing finished is lost"
-        ) from error
+    publish(partial, folder)
 
 
 def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResult:
