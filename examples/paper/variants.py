@@ -38,7 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper-selection": {
         "select": {
             "strategy": "paper",
-            "max_per_pull": 50,
+            "max_per_run": 50,
             "max_per_iteration": 50,
             "around_break": 0,
             "after_break": 100_000,

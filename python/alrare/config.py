@@ -214,11 +214,11 @@ class Select(Section):
     """Smallest size that `relative` multiplies, eV (force: eV/Å)."""
     energy_gap: Annotated[float, Field(ge=0)] = 0.0434
     """Smallest energy difference to every chosen configuration, eV (1 kcal/mol)."""
-    distance_gap: Annotated[float, Field(ge=0)] = 0.01
+    cv_gap: Annotated[float, Field(ge=0)] = 0.01
     """Smallest spring-distance difference to every chosen configuration, Å."""
     gap_steps: Annotated[int, Field(ge=0)] = 0
     """So many MD steps after the last chosen one both gaps are met; 0: never (paper)."""
-    max_per_pull: Count = 50
+    max_per_run: Count = 50
     """Candidates one pull may write."""
     max_per_iteration: Count = 50
     """Candidates labelled in an iteration, from all its pulls."""

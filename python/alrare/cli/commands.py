@@ -185,9 +185,9 @@ def select(options: argparse.Namespace) -> int:
     shared = tuple(key for key in Select.model_fields if hasattr(options, key))
     settings = _table(Select, options, shared)
     frames = read_frames(options.trajectory)
-    if options.distance_gap and not (options.atoms or all("cv" in f.info for f in frames)):
+    if options.cv_gap and not (options.atoms or all("cv" in f.info for f in frames)):
         raise AlrareError(
-            f"--distance-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
+            f"--cv-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
             " hold no 'cv'"
         )
     result = select_frames(

@@ -229,10 +229,10 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument(
         "--atoms", type=int, nargs=2, metavar=("I", "J"), help="whose distance is the cv, from 1"
     )
-    one.add_argument("--distance-gap", type=float, metavar="X", help="of the cv, likewise")
+    one.add_argument("--cv-gap", type=float, metavar="X", help="of the cv, likewise")
     one.add_argument("--gap-steps", type=int, metavar="N", help="steps that make up for both gaps")
     one.add_argument(
-        "--max", "--max-per-pull", type=int, metavar="N", dest="max_per_pull", help="to select"
+        "--max", "--max-per-run", type=int, metavar="N", dest="max_per_run", help="to select"
     )
     one.add_argument("--upper", type=float, metavar="X", help="unphysical above, eV (force: eV/Å)")
     one.add_argument("--min-distance", type=float, metavar="X", help="unphysical below, Å")

@@ -23,6 +23,7 @@ from ..files import file_hash, publish, read_json, write_json, write_text
 from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, Stage
+from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
 from .lammps_input import (
     DATA_FILE,
     INPUT_FILE,
@@ -33,15 +34,7 @@ from .lammps_input import (
 )
 from .lammps_run import end_process, lammps_command, run_lammps
 
-CANDIDATES_FILE = "candidates.extxyz"
 RESULT_FILE = "result.json"
-COLUMNS = {
-    "selected/1": "f_select",
-    "above/1": "f_select[5]",
-    "too_similar/1": "f_select[6]",
-    "unphysical/1": "f_select[7]",
-}
-"""Counts of the fix that the work file of a model's pull shows, after the uncertainties."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +197,7 @@ class _Task:
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
-            "select": _select_command(self.select),
+            "select": fix_command(self.select),
             "timestep": self.timestep,
             "driver": self.driver,
         }
@@ -278,42 +271,11 @@ compute uq all pair nnp_ensemble
         pull=task.pull,
         seed=seed,
         timestep=task.timestep,
-        watch=_select_command(task.select),
-        columns=_columns(task.select),
+        watch=fix_command(task.select),
+        columns=fix_columns(task.select),
         path_of=task.elements,
     )
     write_text(folder / INPUT_FILE, text)
-
-
-def _columns(select: Select) -> dict[str, str]:
-    """Return the columns of the work file beside the work."""
-    shown = {"energy_std/eV": "c_uq[1]"}
-    if select.uncertainty == "force":
-        shown["force_std/(eV/angstrom)"] = "c_uq[2]"
-        return shown | {"threshold/(eV/angstrom)": "f_select[2]"} | COLUMNS
-    return shown | {"threshold/eV": "f_select[2]"} | COLUMNS
-
-
-def _select_command(select: Select) -> str:
-    if select.threshold is not None:
-        threshold = f"value {select.threshold:.10g}"
-    elif select.relative is not None:
-        threshold = f"relative {select.relative:.10g} {select.relative_floor:.10g}"
-    else:
-        threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
-    command = (
-        f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
-        f" cv v_d {select.distance_gap:.10g} energy {select.energy_gap:.10g}"
-        f" max {select.max_per_pull}"
-    )
-    if select.upper is not None:
-        command += f" upper {select.upper:.10g}"
-    command += f" min_distance {select.min_distance:.10g}"
-    if select.uncertainty == "force":
-        command += " uncertainty force"
-    if select.gap_steps:
-        command += f" gap_steps {select.gap_steps}"
-    return command
 
 
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
