@@ -315,7 +315,7 @@ class Config(Section):
     """Seed of everything random outside the pulls: splits, weights, noise."""
     timestep: Positive = 0.5
     """MD time step in fs."""
-    driver: Literal["best", "mean"] = "best"
+    forces: Literal["best", "mean"] = "best"
     """Whose forces drive the pull: the best member (paper) or the mean of the ensemble."""
     reference: Path | None = None
     """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""

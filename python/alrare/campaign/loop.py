@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
@@ -16,7 +15,7 @@ from ..config import Config
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
-from ..exploration.observables import Observables, observe, read_path
+from ..exploration.observables import Observables, observe, read_trajectory
 from ..exploration.work import activation_energy, mean_of, read_work
 from ..files import read_json, write_json
 from ..frames import label_of, read_frames
@@ -28,7 +27,7 @@ from ..tables import with_sem
 from ..training.ensemble import train_ensemble
 from .around_break import label_around_break
 from .context import Campaign
-from .convergence import changes, is_settled
+from .convergence import Convergence, judge
 from .evaluate import evaluate
 from .new_labels import label_candidates
 from .reference import Reference, run_reference
@@ -151,7 +150,6 @@ def _iterate(
 ) -> _Step:
     """Do one iteration, and return the data of the next."""
     folder = campaign.folder / f"iter_{iteration:03d}"
-    last = iteration == campaign.config.iterations
     if not (folder / "dataset.json").is_file():
         write_json(folder / "dataset.json", data.to_json())
     with timed(folder, "train"):
@@ -159,44 +157,36 @@ def _iterate(
     with timed(folder, "simulate"):
         pulls = _simulate(campaign, folder, reference)
     with timed(folder, "observe"):
-        paths = {pull.seed: read_path(pull.path) for pull in pulls if pull.work is not None}
-        seen = _observe({p.seed: p.work for p in pulls if p.work is not None}, paths)
-    energies = {seed: pull.activation_energy for seed, pull in seen.items()}
+        curves = {pull.seed: pull.work for pull in pulls if pull.work is not None}
+        trajectories = {p.seed: read_trajectory(p.trajectory) for p in pulls if p.seed in curves}
+        observables = _observe(curves, trajectories)
+    energies = {seed: pull.activation_energy for seed, pull in observables.items()}
     candidates = {pull.seed: pull.candidates for pull in pulls}
     around, errors = label_around_break(
-        campaign, iteration, folder, model, reference.structure, paths, seen
+        campaign, iteration, folder, model, reference.structure, trajectories, observables
     )
-    stop = campaign.config.stop
-    settled = all(pull.finished for pull in pulls) and is_settled(
-        [*history, energies], tolerance=stop.tolerance, iterations=stop.iterations
+    judged = judge(
+        [*history, energies],
+        finished=all(pull.finished for pull in pulls),
+        around_break=errors,
+        stop=campaign.config.stop,
     )
-    converged = (
-        settled
-        and errors is not None
-        and errors.is_below(energy=stop.energy_error, force=stop.force_error)
-    )
+    ends = judged.converged or iteration == campaign.config.iterations
     chosen, copies = list[str](), list[str]()
-    if not (last or converged):
+    if not ends:
         with timed(folder, "label"):
-            chosen, copies = label_candidates(campaign, iteration, folder, candidates, seen)
+            chosen, copies = label_candidates(campaign, iteration, folder, candidates, observables)
     if not (folder / "metrics.json").is_file():
         with timed(folder, "evaluate"):
-            _evaluate(campaign, folder, model, reference, seen, [*chosen, *around])
-    change = (changes([*history, energies]) or [None])[-1]
-    convergence = {
-        "change": None if change is None else change.to_json(),
-        "settled": settled,
-        "around_break": None if errors is None else errors.to_json(),
-        "converged": converged,
-    }
-    _report(campaign, iteration, folder, data, pulls, len(chosen), convergence)
-    if last or converged:
-        return _Step(data, energies, converged)
+            _evaluate(campaign, folder, model, reference, observables, [*chosen, *around])
+    _report(campaign, iteration, folder, data, pulls, len(chosen), judged)
+    if ends:
+        return _Step(data, energies, judged.converged)
     best_member = load_ensemble(model).metadata.best_member
     new = [*chosen, *copies, *around]
     lowest, _ = label_of(reference.structure)
     grown = grown_data(campaign, data, new, best_member, iteration + 1, lowest)
-    return _Step(grown, energies, converged)
+    return _Step(grown, energies, judged.converged)
 
 
 def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path) -> Path:
@@ -230,7 +220,7 @@ def _simulate(campaign: Campaign, folder: Path, reference: Reference) -> list[Pu
         pull=config.pull,
         select=config.select,
         timestep=config.timestep,
-        driver=config.driver,
+        forces=config.forces,
         folder=folder,
         lmp=config.run.lmp,
         ranks=config.run.mpi_ranks,
@@ -245,23 +235,23 @@ def _evaluate(
     folder: Path,
     model: Path,
     reference: Reference,
-    seen: Mapping[int, Observables],
+    observables: Mapping[int, Observables],
     labels: Sequence[str],
 ) -> None:
     with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
-        unseen = {
+        test_pulls = {
             seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
         }
         with LabelStore(campaign.store_path) as store:
             new = store.frames(labels)
         evaluation = evaluate(
             model=model,
-            driver=campaign.config.driver,
-            unseen=list(unseen.values()),
+            forces=campaign.config.forces,
+            test_pulls=list(test_pulls.values()),
             new=new,
-            pulls=seen,
+            pulls=observables,
             reference=_observe(
-                {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, unseen
+                {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, test_pulls
             ),
         )
     write_json(folder / "metrics.json", evaluation.to_json())
@@ -274,7 +264,7 @@ def _report(
     data: TrainingData,
     pulls: Sequence[PullResult],
     n_chosen: int,
-    convergence: Mapping[str, Any],
+    convergence: Convergence,
 ) -> None:
     """Put the iteration into results.json, the plots and the table, unless it is there."""
     results = read_results(campaign.folder)
@@ -287,7 +277,7 @@ def _report(
         evaluation=read_json(folder / "metrics.json"),
         selection=[pull.selection.to_json() for pull in pulls],
         n_chosen=n_chosen,
-        convergence=convergence,
+        convergence=convergence.to_json(),
         seconds=read_json(folder / "seconds.json"),
     )
     results["iterations"].append(record)
@@ -297,9 +287,11 @@ def _report(
 
 
 def _observe(
-    curves: Mapping[int, Path], paths: Mapping[int, Sequence[Atoms]]
+    curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
 ) -> dict[int, Observables]:
-    return {seed: observe(read_work(path), paths[seed]) for seed, path in sorted(curves.items())}
+    return {
+        seed: observe(read_work(path), trajectories[seed]) for seed, path in sorted(curves.items())
+    }
 
 
 @contextmanager

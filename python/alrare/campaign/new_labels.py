@@ -18,7 +18,7 @@ def label_candidates(
     iteration: int,
     folder: Path,
     candidates: Mapping[int, Path],
-    seen: Mapping[int, Observables],
+    observables: Mapping[int, Observables],
 ) -> tuple[list[str], list[str]]:
     """Label what the iteration's budget takes of the candidates, and noisy copies.
 
@@ -28,7 +28,7 @@ def label_candidates(
     iteration : int
     folder : Path
         Of the iteration; what was done there is read from `labels.json`.
-    seen : mapping from seed to Observables
+    observables : mapping from seed to Observables
         Of the model's pulls.
     candidates : mapping from seed to Path
         What fix al_select wrote in each pull.
@@ -40,7 +40,7 @@ def label_candidates(
     """
     record = folder / "labels.json"
     if not record.is_file():
-        frames = _select(campaign, iteration, folder, candidates, seen)
+        frames = _select(campaign, iteration, folder, candidates, observables)
         keys = campaign.label(frames, f"iteration {iteration}")
         if not frames:
             campaign.progress.message(
@@ -61,7 +61,7 @@ def _select(
     iteration: int,
     folder: Path,
     candidates: Mapping[int, Path],
-    seen: Mapping[int, Observables],
+    observables: Mapping[int, Observables],
 ) -> list[Atoms]:
     """Return what is to be labelled, from disk when it was decided already."""
     chosen_path = folder / "selected.extxyz"
@@ -70,7 +70,7 @@ def _select(
     select, augment = campaign.config.select, campaign.config.augment
     chosen = choose(
         list(candidates.values()),
-        last_steps=[_last_step(seen.get(seed), select.after_break) for seed in candidates],
+        last_steps=[_last_step(observables.get(seed), select.after_break) for seed in candidates],
         maximum=select.max_per_iteration,
         strategy=select.strategy,
     )

@@ -143,8 +143,8 @@ _HEADINGS = (
     "spread / error (meV)",
     "E_a (eV)",
     "error (eV)",
-    "peak error (meV)",
-    "unseen MAE (meV)",
+    "barrier error (meV)",
+    "test MAE (meV)",
     "time (s)",
 )
 
@@ -162,8 +162,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{_millis(new.get('energy_std'), 0)} / {_millis(new.get('energy_error'), 0)}",
         with_sem(row.get("activation_energy"), row.get("activation_energy_sem")),
         with_sem(row.get("error"), row.get("error_sem"), sign="+"),
-        _millis(row.get("peak_error"), 1),
-        _millis(row.get("energy_mae_unseen"), 1),
+        _millis(row.get("barrier_error"), 1),
+        _millis(row.get("energy_mae_test"), 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
     ]
 
@@ -209,8 +209,8 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <h1>{name}</h1>
 <p>{reference}. E_a: maximum of the work of a pull, mean over the seeds ± standard error.
 Error: model minus labeller over the same seeds. Spread / error: rms disagreement of the members on
-the iteration's new labels, and the rms error of their mean. Peak error: of the barrier on the
-labeller's own pulls. Unseen: relative energies of those pulls, which no ensemble was trained on.
+the iteration's new labels, and the rms error of their mean. Barrier error: on the
+labeller's own pulls. Test: relative energies of those pulls, which no ensemble was trained on.
 {convergence}</p>
 <table>
 <thead><tr>{head}</tr></thead>

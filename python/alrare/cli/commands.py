@@ -128,7 +128,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, read_frames(options.data), driver=options.driver)
+    errors = frame_errors(model, read_frames(options.data), forces=options.forces)
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -311,7 +311,7 @@ def _pull_with_model(
         structure=structure,
         pull=pull,
         timestep=options.timestep,
-        driver=options.driver,
+        forces=options.forces,
         folder=options.output.absolute(),
         lmp=options.lmp,
         ranks=options.np,

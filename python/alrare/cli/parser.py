@@ -181,7 +181,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
     one.add_argument(
-        "--driver", choices=("best", "mean"), default="best", help="whose energies and forces"
+        "--forces", choices=("best", "mean"), default="best", help="whose energies and forces"
     )
     _json_option(one, "print one JSON object")
 
@@ -279,7 +279,7 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
     one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
-    one.add_argument("--driver", choices=("best", "mean"), default="best", help="whose forces")
+    one.add_argument("--forces", choices=("best", "mean"), default="best", help="whose forces")
     one.add_argument("--np", type=int, default=1, metavar="N", help="MPI ranks of each pull")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     one.add_argument("--lmp", default="lmp", help="the LAMMPS program")

@@ -21,7 +21,7 @@ from ..labelling.method import method_of
 from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
-from .lammps_input import PATH_STRIDE, md_input, pull_input
+from .lammps_input import TRAJECTORY_STRIDE, md_input, pull_input
 
 _SETTINGS_FILE = "settings.json"
 
@@ -152,7 +152,9 @@ def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
         periodic=bool(system.structure.pbc.any()),
     )
     steps = pull.relax_steps + pull.steps
-    return system.run(f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, PATH_STRIDE, pull)
+    return system.run(
+        f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, TRAJECTORY_STRIDE, pull
+    )
 
 
 def data_run(folder: Path, system: System, initial: InitialData) -> Run:

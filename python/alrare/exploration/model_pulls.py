@@ -26,8 +26,8 @@ from ..progress import Progress, Stage
 from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
 from .lammps_input import (
     DATA_FILE,
+    DUMP_FILE,
     INPUT_FILE,
-    PATH_FILE,
     WORK_FILE,
     pull_input,
     write_data_file,
@@ -38,7 +38,7 @@ RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectionCounts:
     """What fix al_select said at the last step of a pull."""
 
     threshold: float | None = None
@@ -67,11 +67,11 @@ class PullResult:
     """Holds in.smd and everything LAMMPS wrote."""
     work: Path | None
     """The work curve; None if the structure blew up before the pull began."""
-    path: Path
-    """Dump of its configurations (`observables.read_path`); absent where `work` is None."""
+    trajectory: Path
+    """Dump of its configurations (`observables.read_trajectory`); absent where `work` is None."""
     candidates: Path
     """Extended XYZ; absent or empty without candidates."""
-    selection: Selection
+    selection: SelectionCounts
     """Counts of the fix."""
     finished: bool
     """Whether all steps were done."""
@@ -98,7 +98,7 @@ def simulate_pulls(
     pull: Pull,
     select: Select,
     timestep: float,
-    driver: Literal["best", "mean"],
+    forces: Literal["best", "mean"],
     folder: Path,
     lmp: str,
     ranks: int,
@@ -120,7 +120,7 @@ def simulate_pulls(
         The spring, and what deserves a label; ``pull.seeds`` are the seeds.
     timestep : float, fs
         MD time step.
-    driver : {"best", "mean"}
+    forces : {"best", "mean"}
         Whose forces move the atoms.
     folder : Path
         ``folder/pull_SEED`` is made for each seed.
@@ -149,7 +149,7 @@ def simulate_pulls(
     per_pull = pull.relax_steps + pull.steps
     task = _Task(
         model=model, structure=structure, elements=elements, pull=pull, select=select,
-        timestep=timestep, driver=driver, command=tuple(lammps_command(lmp, ranks)), device=device,
+        timestep=timestep, forces=forces, command=tuple(lammps_command(lmp, ranks)), device=device,
     )  # fmt: skip
     with progress.stage(f"pulls by the model ({folder.name})", per_pull * len(pull.seeds)) as stage:
         running = _Running(stage, per_pull)
@@ -187,7 +187,7 @@ class _Task:
     pull: Pull
     select: Select
     timestep: float
-    driver: str
+    forces: str
     command: tuple[str, ...]
     device: str
 
@@ -199,7 +199,7 @@ class _Task:
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
             "select": fix_command(self.select),
             "timestep": self.timestep,
-            "driver": self.driver,
+            "forces": self.forces,
         }
 
 
@@ -262,7 +262,7 @@ def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
     model = os.path.relpath(task.model, folder)
     force_std = " force_std yes" if task.select.uncertainty == "force" else ""
     potential = f"""\
-pair_style nnp_ensemble device {task.device} forces {task.driver}{force_std}
+pair_style nnp_ensemble device {task.device} forces {task.forces}{force_std}
 pair_coeff * * "{model}" {" ".join(task.elements)}
 compute uq all pair nnp_ensemble
 """
@@ -273,14 +273,14 @@ compute uq all pair nnp_ensemble
         timestep=task.timestep,
         watch=fix_command(task.select),
         columns=fix_columns(task.select),
-        path_of=task.elements,
+        dump_elements=task.elements,
     )
     write_text(folder / INPUT_FILE, text)
 
 
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = _last_row(partial / WORK_FILE)
-    selection = None if row is None else _selection(row).to_json()
+    selection = None if row is None else _counts(row).to_json()
     write_json(partial / RESULT_FILE, {**content, "selection": selection})
     publish(partial, folder)
 
@@ -297,9 +297,9 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
             seed=seed,
             folder=folder,
             work=folder / WORK_FILE if content["selection"] else None,
-            path=folder / PATH_FILE,
+            trajectory=folder / DUMP_FILE,
             candidates=folder / CANDIDATES_FILE,
-            selection=Selection(**(content["selection"] or {})),
+            selection=SelectionCounts(**(content["selection"] or {})),
             finished=content["finished"],
             reason=content["reason"],
             seconds=content["seconds"],
@@ -311,8 +311,8 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
         ) from error
 
 
-def _selection(row: dict[str, float]) -> Selection:
-    return Selection(
+def _counts(row: dict[str, float]) -> SelectionCounts:
+    return SelectionCounts(
         threshold=row["threshold"] if row["threshold"] > 0.0 else None,
         selected=int(row["selected"]),
         above=int(row["above"]),

@@ -73,7 +73,7 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
         "pull": Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2)),
         "select": Select(screening_steps=10, upper=1.5),
         "timestep": 0.5,
-        "driver": "best",
+        "forces": "best",
         "folder": model.parent / "iter_000",
         "lmp": lmp,
         "ranks": 1,
