@@ -1,4 +1,4 @@
-"""Print what pyproject.toml asks for, one requirement a line: `dependencies`, or an extra by its name.
+"""Print what pyproject.toml asks for, one requirement a line: `dependencies` or an extra by name.
 
 Called by make, which installs each set when a target first needs it.
 """
