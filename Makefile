@@ -1,7 +1,7 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
 # make check  formatting, lint, types, layers
-# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behaviour sanitizers
+# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 PYTHON ?= python3

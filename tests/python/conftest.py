@@ -9,7 +9,7 @@ from alrare.config import Labeller
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Its behaviour is chosen by where the first atom is, so that one batch can hold every kind.
+# Its behavior is chosen by where the first atom is, so that one batch can hold every kind.
 FAKE_LABELLER = """
 import os
 import signal
