@@ -22,7 +22,6 @@ from typing import Any
 from alrare.campaign.loop import run_campaign, run_reference_alone
 from alrare.campaign.reference import RELAXED_FILE
 from alrare.campaign.results import read_results
-from alrare.cli.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.errors import AlrareError, UnstableModelError
 from alrare.exploration.lammps_input import WORK_FILE
@@ -150,10 +149,7 @@ class Study:
                 timestep=settings.timestep,
                 forces=settings.forces,
                 folder=folder,
-                lmp=settings.run.lmp,
-                ranks=settings.run.mpi_ranks,
-                workers=settings.run.workers,
-                device=settings.run.device,
+                run=settings.run,
                 progress=self.progress,
             )
         except UnstableModelError as error:
@@ -258,9 +254,7 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
         default="fast",
         help="training: fast (default), or the paper's 300 epochs, which take hours",
     )
-    parser.add_argument(
-        "--seeds", type=read_range, metavar="1-3", help="pulls, one a seed: 1-3, 1,5"
-    )
+    parser.add_argument("--seeds", metavar="1-3", help="pulls, one a seed: 1-3, 1,5")
     parser.add_argument("--iterations", type=int, metavar="N", help="of each campaign (10)")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/paper"), metavar="DIR", help="(runs/paper)"
@@ -271,14 +265,6 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time (one a core)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
-
-
-def read_range(text: str) -> list[int]:
-    """Read `1-3` or `1,5` for argparse."""
-    try:
-        return read_seeds(text)
-    except AlrareError as error:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1-3 or 1,5 or alike") from error
 
 
 def open_study(options: argparse.Namespace) -> Study:

@@ -30,7 +30,7 @@ from figures import drawing, show_table
 
 TAKES = {"fast": "15 minutes", "paper": "2 hours"}
 IN_A_ROW = 3
-OURS = merged(base_content("../hexane/al.toml"), {"iterations": 10, "stop": {"iterations": 0}})
+OURS = merged(base_content("../hexane/al.toml"), {"iterations": 10, "stop": {"small_changes": 0}})
 """The campaign of `make demo`, but all its iterations."""
 HEADINGS = (
     "iteration",

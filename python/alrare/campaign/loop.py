@@ -81,7 +81,7 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
 def _outcome(converged: bool, config: Config) -> str:
     if converged:
         return "converged"
-    if config.stop.iterations == 0:
+    if config.stop.small_changes == 0:
         return f"{config.iterations} iterations done"
     return (
         f"NOT converged in {config.iterations} iterations (`iterations` may be raised in al.toml;"
@@ -222,10 +222,7 @@ def _simulate(campaign: Campaign, folder: Path, reference: Reference) -> list[Pu
         timestep=config.timestep,
         forces=config.forces,
         folder=folder,
-        lmp=config.run.lmp,
-        ranks=config.run.mpi_ranks,
-        workers=campaign.workers,
-        device=config.run.device,
+        run=config.run,
         progress=campaign.progress,
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from ..config import Labeller, Pull, Select
+from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
 from ..files import write_json
 from ..frames import read_frames
@@ -44,10 +44,7 @@ def pull_with_model(
     timestep: float,
     forces: Literal["best", "mean"],
     folder: Path,
-    lmp: str,
-    ranks: int,
-    workers: int,
-    device: str,
+    run: Run,
     progress: Progress,
 ) -> dict[int, Observables]:
     """Pull with an ensemble, once a seed.
@@ -65,7 +62,7 @@ def pull_with_model(
         Whose forces move the atoms.
     folder : Path
         ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
-    lmp, ranks, workers, device, progress
+    run, progress
         As in `model_pulls.simulate_pulls`.
 
     Returns
@@ -79,18 +76,15 @@ def pull_with_model(
         If the model does not fit the molecule, or LAMMPS fails.
     """
     results = simulate_pulls(
-        model=model_path(model, model_file(Path(), device).suffix),
+        model=model_path(model, model_file(Path(), run.device).suffix),
         structure=structure,
         elements=load_ensemble(model_path(model, ".safetensors")).metadata.elements,
         pull=pull,
-        select=Select(),
+        select=None,
         timestep=timestep,
         forces=forces,
         folder=folder,
-        lmp=lmp,
-        ranks=ranks,
-        workers=workers,
-        device=device,
+        run=run,
         progress=progress,
     )
     return observe_pulls(folder, [result.seed for result in results if result.work is not None])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alrare.campaign.run_folder import write_config
@@ -9,8 +10,9 @@ from alrare.config import Config, parse_config
 from alrare.errors import ConfigError
 
 
-def _config(**changes: object) -> Config:
-    content = {"name": "x", "structure": "x.xyz", **changes}
+def _config(**changes: Any) -> Config:
+    pull = {"atoms": [1, 2], **changes.pop("pull", {})}
+    content = {"name": "x", "structure": "x.xyz", "pull": pull, **changes}
     return parse_config(content, folder=Path("/"), source="al.toml")
 
 

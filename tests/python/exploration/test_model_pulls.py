@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.config import Pull, Select
+from alrare.config import Pull, Run, Select
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
 from alrare.exploration.work import read_work
@@ -71,14 +71,11 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
         "structure": molecule("C2H6"),
         "elements": ["H", "C"],
         "pull": Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2)),
-        "select": Select(screening_steps=10, upper=1.5),
+        "select": Select(screening_steps=10, upper=1.5, max_per_run=50),
         "timestep": 0.5,
         "forces": "best",
         "folder": model.parent / "iter_000",
-        "lmp": lmp,
-        "ranks": 1,
-        "workers": 2,
-        "device": "cpu",
+        "run": Run(lmp=lmp, workers=2, device="cpu"),
         "progress": SilentProgress(),
     }
     return simulate_pulls(**(settings | changes))
@@ -274,7 +271,7 @@ def test_ctrl_c_ends_the_runs_at_once_and_keeps_no_half_pull(tmp_path: Path, mod
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_simulate import _simulate
+from test_model_pulls import _simulate
 from pathlib import Path
 try:
     _simulate(Path({str(model)!r}), {lmp!r})
