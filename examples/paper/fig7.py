@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alrare.campaign.reference import relaxed_structure
+from alrare.campaign import relaxed_structure
 from alrare.config import Pull, read_numbers
-from alrare.labelling.method import method_of
+from alrare.labelling import method_of
 from alrare.structure import elements_of
 from ase import Atoms
 from campaigns import Study, option_parser, run_figure

@@ -7,7 +7,7 @@ from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
 
 
-def summary(config: Config) -> str:
+def campaign_summary(config: Config) -> str:
     """Check the structure and the labeller of a campaign; say what it would do, in a few lines.
 
     Raises

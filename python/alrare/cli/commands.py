@@ -53,21 +53,21 @@ RUN_KEYS = ("mpi_ranks", "device", "lmp", "workers")
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume a campaign."""
-    config = load_config(options.config)
+    load_config(options.config)  # a mistake in it should not wait for torch
     from ..campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
-    run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_campaign(options.config, runs=options.runs, progress=progress)
     return 0
 
 
 def reference(options: argparse.Namespace) -> int:
     """Make a campaign's reference."""
-    config = load_config(options.config)
+    load_config(options.config)
     from ..campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
-    run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_reference_alone(options.config, runs=options.runs, progress=progress)
     return 0
 
 
@@ -149,21 +149,19 @@ def label(options: argparse.Namespace) -> int:
     from ..labelling.batch import label as label_frames
     from ..labelling.batch import require_labels
     from ..labelling.failures import describe_failures
-    from ..labelling.store import LabelStore
+    from ..labelling.store import STORE_FILE, LabelStore
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
-    store_path = folder / "labels.sqlite"
     done = label_frames(
         read_frames(options.input),
         labeller=config.labeller,
-        store_path=store_path,
         folder=folder,
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         origin=options.input.name,
     )
-    with LabelStore(store_path) as store:
+    with LabelStore(folder / STORE_FILE) as store:
         write_frames(options.output, store.frames(done.keys))
     print(
         f"{options.output}: {len(done.keys)} labelled ({done.computed} computed now, {done.reused}"
@@ -273,10 +271,10 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from ..campaign.summary import summary
+    from ..campaign.summary import campaign_summary
 
     config = load_config(options.config)
-    print(f"{options.config}: valid\n{summary(config)}")
+    print(f"{options.config}: valid\n{campaign_summary(config)}")
     return 0
 
 

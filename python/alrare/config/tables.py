@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..units import KCAL_PER_MOL
 from .types import (
     Count,
     CountOrAll,
@@ -246,7 +247,7 @@ class Select(Section):
     largest force on an atom), or times `relative_floor` where that is larger."""
     relative_floor: Annotated[Positive | None, SetBy("threshold"), Field(examples=[1.0])] = None
     """Smallest energy (force: force) that `relative` multiplies, eV (force: eV/Å)."""
-    energy_gap: NotNegative = 0.0434
+    energy_gap: NotNegative = KCAL_PER_MOL
     """Smallest energy difference to every selected configuration, eV (1 kcal/mol)."""
     cv_gap: NotNegative = 0.01
     """Smallest difference of the collective variable, the distance of the pulled atoms, to every
@@ -314,7 +315,7 @@ class Stop(Section):
 
     small_changes: CountOrZero = 2
     """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
-    tolerance: Positive = 0.0434
+    tolerance: Positive = KCAL_PER_MOL
     """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
     energy_error: Positive = 0.02
     """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
