@@ -85,7 +85,9 @@ def explain(
         table = f"[{loc.pop(0)}]" if loc and source and loc[0] in names else ""
         where = ", ".join(part for part in (source, table) if part)
         suffix = f" ({where})" if where else ""
-        message = _sentence(entry, _key(loc, name_key), bool(table))
+        message = _sentence(
+            entry, _key(loc, name_key), in_table=bool(table), equals=" = " if source else " "
+        )
         yield f"{message}{suffix}"
 
 
@@ -100,7 +102,7 @@ def _key(loc: Sequence[int | str], name_key: Callable[[str], str]) -> str:
     return text
 
 
-def _sentence(entry: Any, key: str, in_table: bool) -> str:
+def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
     if entry["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it, or see `alrare template` for the keys that exist"
     if entry["type"] == "missing":
@@ -113,7 +115,7 @@ def _sentence(entry: Any, key: str, in_table: bool) -> str:
     value = repr(entry["input"])
     if not key or isinstance(entry["input"], dict) or len(value) > _LONGEST_VALUE:
         return f"{key}: {_small(message)}" if key else message
-    return f"{key} = {value}: {_small(message)}"
+    return f"{key}{equals}{value}: {_small(message)}"
 
 
 def _small(message: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.cli.parser import main, parser
-from alrare.config import load_config
 from alrare.frames import labelled, read_frames, write_frames
 from ase import Atoms
 from ase.build import molecule
@@ -98,13 +97,12 @@ def test_ctrl_c_says_how_to_go_on(
 def test_run_passes_what_it_was_given(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
 
-    def record(given: object, **more: object) -> None:
-        seen.update(more, config=given)
+    def record(path: object, **more: object) -> None:
+        seen.update(more, path=path)
 
     monkeypatch.setattr("alrare.campaign.loop.run_campaign", record)
     assert main(["run", str(config), "--quiet"]) == 0
-    assert seen["runs"] == Path("runs") and seen["config_path"] == config
-    assert seen["config"] == load_config(config)
+    assert seen["runs"] == Path("runs") and seen["path"] == config
 
 
 def test_labels_are_made_once(
@@ -148,8 +146,8 @@ def test_errors_of_a_model_are_a_table_or_json(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seeds", "1-x"], "--seeds = '1-x': expected numbers such as [1, 2, 5] or \"1-8\""),
-        (["--relax-steps", "-5"], "--relax-steps = -5: input should be greater than or equal to 0"),
+        (["--seeds", "1-x"], "--seeds '1-x': expected numbers such as [1, 2, 5] or \"1-8\""),
+        (["--relax-steps", "-5"], "--relax-steps -5: input should be greater than or equal to 0"),
         (["--atoms", "1", "9"], "expected two of the 8 atoms"),
         (["--atoms", "2", "2"], "the two pulled atoms must differ"),
     ],

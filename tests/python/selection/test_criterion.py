@@ -150,7 +150,7 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sigma", "-1"], "--sigma -1.0: input should be greater than 0"),
+        (["--sigma", "-1"], "--sigma -1: input should be greater than 0"),
         (["--max", "0"], "--max-per-run 0: input should be greater"),
         (["--relative", "0.1"], "alrare: relative and relative_floor go together"),
         (["--cv-gap", "0.1"], "--cv-gap: which distance? Give --atoms I J"),

@@ -237,7 +237,7 @@ def test_the_method_holds_version_input_and_parameters(stand_in, tmp_path):
         {"scc_tolerance": 1e-6},
         {"third_order": "onsite"},
         {"hubbard_derivatives": {"C": -0.15}},
-        {"damping": 4.2},
+        {"damping_exponent": 4.2},
         {"hamiltonian": "Dispersion = DftD4 {}"},
     ):
         other = labeller.model_copy(update=change)
