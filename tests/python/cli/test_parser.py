@@ -152,7 +152,7 @@ def test_labels_are_made_once(
 def test_errors_of_a_model_are_a_table_or_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from alrare.model.ensemble import random_ensemble
+    from ani_reference import random_ensemble
 
     ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
     ensemble.save(tmp_path / "ensemble.safetensors")

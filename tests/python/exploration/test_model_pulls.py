@@ -18,8 +18,8 @@ from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
 from alrare.exploration.work import read_work
 from alrare.frames import read_frames
-from alrare.model.ensemble import random_ensemble
 from alrare.progress import SilentProgress
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
@@ -310,7 +310,6 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
 
 def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
     from alrare.cli.check import check_installation
-    from alrare.model.ensemble import random_ensemble
     from alrare.selection.budget import choose
 
     found = {finding.name: finding for finding in check_installation()}
