@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from alrare.config import Labeller, Model, Train
 from alrare.frames import labelled, read_frames, write_frames
-from alrare.labelling.calculators import method_of
+from alrare.labelling.method import method_of
 from alrare.progress import open_progress
 from alrare.training.dataset import random_split
 from alrare.training.ensemble import train_ensemble

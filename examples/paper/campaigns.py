@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alrare.campaign.context.loop import run_campaign, run_reference_alone
+from alrare.campaign.loop import run_campaign, run_reference_alone
 from alrare.campaign.reference import RELAXED_FILE
-from alrare.campaign.report import read_results
+from alrare.campaign.results import read_results
 from alrare.cli.commands import read_seeds
 from alrare.config import Config, Pull, load_config, parse_config
 from alrare.errors import AlrareError, UnstableModelError
@@ -49,13 +49,13 @@ class Pulled:
 
     folder: Path
     """Holds `pull_SEED`."""
-    seen: dict[int, Observables]
+    observables: dict[int, Observables]
     """By seed."""
 
     @property
     def curves(self) -> list[WorkCurve]:
         """The work curves, in the order of the seeds."""
-        return [read_work(self.folder / f"pull_{seed}" / WORK_FILE) for seed in self.seen]
+        return [read_work(self.folder / f"pull_{seed}" / WORK_FILE) for seed in self.observables]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Study:
     def pull_with_labeller(self, name: str, structure: Atoms, pull: Pull) -> Pulled:
         """Pull a molecule with the labeller; the name makes a folder."""
         folder = self.root / "labeller" / name
-        seen = pull_with_labeller(
+        observables = pull_with_labeller(
             labeller=self.settings.labeller,
             structure=structure,
             pull=pull,
@@ -132,7 +132,7 @@ class Study:
             workers=self.settings.run.workers,
             progress=self.progress,
         )
-        return Pulled(folder, seen)
+        return Pulled(folder, observables)
 
     def pull_with_model(self, model: Path, name: str, structure: Atoms, pull: Pull) -> Pulled:
         """Pull a molecule with a model (a file or its folder); the name makes a folder.
@@ -143,12 +143,12 @@ class Study:
         identity = file_hash(model_path(model, ".safetensors"))[:12]
         folder = self.folder / "models" / identity / name
         try:
-            seen = pull_with_model(
+            observables = pull_with_model(
                 model=model,
                 structure=structure,
                 pull=pull,
                 timestep=settings.timestep,
-                driver=settings.driver,
+                forces=settings.forces,
                 folder=folder,
                 lmp=settings.run.lmp,
                 ranks=settings.run.mpi_ranks,
@@ -158,8 +158,8 @@ class Study:
             )
         except UnstableModelError as error:
             self.progress.message(f"{name}: a result of its own: {error}")
-            seen = {}
-        return Pulled(folder, seen)
+            observables = {}
+        return Pulled(folder, observables)
 
     def _write(self, path: Path, changes: Content) -> Path:
         """Write the al.toml of a campaign, named as the file is."""

@@ -21,7 +21,7 @@ from alrare.exploration.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerM
 from alrare.exploration.lammps_input import pull_input
 from alrare.exploration.plots import plot_work
 from alrare.frames import read_frames
-from alrare.labelling.calculators import method_of
+from alrare.labelling.method import method_of
 from alrare.processes import worker_pool
 from alrare.structure import elements_of
 from alrare.training.dataset import random_split

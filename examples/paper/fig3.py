@@ -4,8 +4,8 @@
 
 Work curves (a), error of the activation energy (b), errors of the driving member on the data it
 trains on and validates with (c), and on the labeller's pulls, which no model sees (d). Paper: the
-error falls below 0.0434 eV (1 kcal/mol), best 0.007 eV, but fluctuates; unseen frames come to
-about 1 kcal/mol after iteration 3.
+error falls below 0.0434 eV (1 kcal/mol), best 0.007 eV, but fluctuates; frames of the test pulls
+come to about 1 kcal/mol after iteration 3.
 """
 
 import argparse
@@ -38,7 +38,7 @@ HEADINGS = (
     "error (eV)",
     "train MAE (meV)",
     "validation MAE (meV)",
-    "unseen MAE (meV)",
+    "test MAE (meV)",
 )
 
 
@@ -54,15 +54,15 @@ def draw(study: Study, options: argparse.Namespace) -> None:
     run = study.learn("random", 3)
     rows = [{**row, **training_errors(run, row)} for row in iterations_of(run)]
     with drawing(study.folder / "fig3", width=9.0, height=7.0) as figure:
-        (work, error), (seen, unseen) = figure.subplots(2, 2)
+        (work, error), (fitted, test) = figure.subplots(2, 2)
         draw_work(
             work,
             reference=reference_pulls(run).curves,
             iterations={row["iteration"]: iteration_pulls(run, row).curves for row in rows},
         )
         draw_abs_errors(error, {"activation energy": rows}, colors=[RED])
-        _draw_mae(seen, rows, {"train": BLUE, "validation": GREEN})
-        _draw_mae(unseen, rows, {"energy_mae_unseen": RED})
+        _draw_mae(fitted, rows, {"train": BLUE, "validation": GREEN})
+        _draw_mae(test, rows, {"energy_mae_test": RED})
     show_table(
         study,
         "fig3",
@@ -74,7 +74,7 @@ def draw(study: Study, options: argparse.Namespace) -> None:
                 with_sem(row["activation_energy"], row["activation_energy_sem"]),
                 with_sem(row["error"], row["error_sem"], "+"),
                 *(number(row[key], factor=1000, digits=1) for key in ("train", "validation")),
-                number(row["energy_mae_unseen"], factor=1000, digits=1),
+                number(row["energy_mae_test"], factor=1000, digits=1),
             ]
             for row in rows
         ],
@@ -92,7 +92,7 @@ def _draw_mae(axes: Axes, rows: Sequence[dict[str, Any]], colors: dict[str, str]
             "o-",
             color=color,
             markersize=4,
-            label={"energy_mae_unseen": "unseen frames of the labeller's pulls"}.get(key, key),
+            label={"energy_mae_test": "the labeller's own pulls"}.get(key, key),
         )
     axes.axhline(KCAL_PER_MOL * 1000, color="0.6", linestyle=":", label="1 kcal/mol")
     axes.set_yscale("log")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alrare.campaign.report import read_results
+from alrare.campaign.results import read_results
 from alrare.exploration.labeller_md import TRAJECTORY_FILE
 from alrare.frames import label_of, read_frames
 from alrare.model.accuracy import compare
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 def relative_energies(model: Path, frames: Sequence[Atoms], study: Study) -> tuple[Floats, Floats]:
     """Return the (N,) energies of frames by labeller and driving member, eV above their means."""
     labels = np.array([label_of(frame)[0] for frame in frames])
-    error = compare(model, frames, driver=study.settings.driver).energy
+    error = compare(model, frames, forces=study.settings.forces).energy
     return labels - labels.mean(), labels + error - (labels + error).mean()
 
 
@@ -59,13 +59,13 @@ def draw(study: Study, options: argparse.Namespace) -> None:
             [str(both[0]["iteration"]), *(cell for row in both for cell in _cells(row))]
             for both in zip(*rows.values(), strict=False)
         ],
-        f"MAE: relative energy of the {len(frames)} unseen frames.",
+        f"MAE: relative energy of the {len(frames)} frames of the test pulls.",
     )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:
     energy = with_sem(row["activation_energy"], row["activation_energy_sem"])
-    return energy, number(row["energy_mae_unseen"], factor=1000, digits=1)
+    return energy, number(row["energy_mae_test"], factor=1000, digits=1)
 
 
 def _draw_energies(axes: Axes, run: Path, rows: Sequence[dict[str, Any]], title: str) -> None:

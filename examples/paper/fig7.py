@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alrare.campaign.reference import relaxed_structure
 from alrare.config import Pull
-from alrare.labelling.calculators import method_of
+from alrare.labelling.method import method_of
 from alrare.structure import elements_of
 from ase import Atoms
 from campaigns import Study, option_parser, read_range, run_figure

@@ -48,10 +48,10 @@ COMPARED = ("labeller (eV)", "model (eV)", "error (eV)", "break (eV)", "same bon
 
 def compared(model: Pulled, labeller: Pulled) -> list[str]:
     """Return a row of the activation energy by the labeller and by a model, seed by seed."""
-    summary = summarize(model.seen, labeller.seen)
-    shared = len(model.seen.keys() & labeller.seen.keys())
+    summary = summarize(model.observables, labeller.observables)
+    shared = len(model.observables.keys() & labeller.observables.keys())
     return [
-        mean_with_sem(summarize(labeller.seen)["mean"]["activation_energy"]),
+        mean_with_sem(summarize(labeller.observables)["mean"]["activation_energy"]),
         mean_with_sem(summary["mean"]["activation_energy"]),
         mean_with_sem(summary["difference"]["activation_energy"], "+"),
         mean_with_sem(summary["difference"]["work_at_break"], "+"),

@@ -80,9 +80,9 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         str(row["iteration"]),
         str(row["n_labels"]),
         with_sem(row["error"], row["error_sem"], "+"),
-        number(row["peak_error"], factor=1000, digits=1),
-        number(row["energy_mae_unseen"], factor=1000, digits=1),
-        number(row["force_mae_unseen"], factor=1000, digits=1),
+        number(row["barrier_error"], factor=1000, digits=1),
+        number(row["energy_mae_test"], factor=1000, digits=1),
+        number(row["force_mae_test"], factor=1000, digits=1),
         number(row["calibration"]["energy_ratio"], factor=1, digits=1),
     ]
 

@@ -2,10 +2,10 @@
 
     python examples/paper/variants.py [VARIANT ...] [--repeats 3] [--iterations 3]
 
-All start from the campaign of `make demo` (`ours.py`): 300 initial frames, 5 members, their mean as
-driver, labels spread over the pull and around its break. A repeat has other seeds for the initial
-data, the splits and the weights. Pulls have the same seeds everywhere, so that the labeller's are
-made once. Shown is the last iteration of each.
+All start from the campaign of `make demo` (`ours.py`): 300 initial frames, 5 members, their mean
+drives the pulls, labels spread over the pull and around its break. A repeat has other seeds for
+the initial data, the splits and the weights. Pulls have the same seeds everywhere, so that the
+labeller's are made once. Shown is the last iteration of each.
 """
 
 import argparse
@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
     "members-3": {"model": {"members": 3}},
     "members-7": {"model": {"members": 7}},
-    "best-drives": {"driver": "best"},
+    "best-drives": {"forces": "best"},
     "force-weight-0.1": {"train": {"force_weight": 0.1}},
     "frames-2000": {"initial": {"steps": 2000, "stride": 1}},
     "half-budget": {
@@ -38,7 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper-selection": {
         "select": {
             "strategy": "paper",
-            "max_per_pull": 50,
+            "max_per_run": 50,
             "max_per_iteration": 50,
             "around_break": 0,
             "after_break": 100_000,

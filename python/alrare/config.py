@@ -214,11 +214,11 @@ class Select(Section):
     """Smallest size that `relative` multiplies, eV (force: eV/Å)."""
     energy_gap: Annotated[float, Field(ge=0)] = 0.0434
     """Smallest energy difference to every chosen configuration, eV (1 kcal/mol)."""
-    distance_gap: Annotated[float, Field(ge=0)] = 0.01
+    cv_gap: Annotated[float, Field(ge=0)] = 0.01
     """Smallest spring-distance difference to every chosen configuration, Å."""
     gap_steps: Annotated[int, Field(ge=0)] = 0
     """So many MD steps after the last chosen one both gaps are met; 0: never (paper)."""
-    max_per_pull: Count = 50
+    max_per_run: Count = 50
     """Candidates one pull may write."""
     max_per_iteration: Count = 50
     """Candidates labelled in an iteration, from all its pulls."""
@@ -315,7 +315,7 @@ class Config(Section):
     """Seed of everything random outside the pulls: splits, weights, noise."""
     timestep: Positive = 0.5
     """MD time step in fs."""
-    driver: Literal["best", "mean"] = "best"
+    forces: Literal["best", "mean"] = "best"
     """Whose forces drive the pull: the best member (paper) or the mean of the ensemble."""
     reference: Path | None = None
     """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import AlrareError
+from .errors import AlrareError, disk_error
 
 
 @contextmanager
@@ -42,10 +42,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         partial.replace(target)
         _sync(target.parent)
     except OSError as error:
-        raise AlrareError(
-            f"{target}: could not be written ({error.strerror or error}); free space or fix the"
-            " permissions, then run the same command again: nothing finished is lost"
-        ) from error
+        raise disk_error(target, error) from error
     finally:
         with suppress(OSError):  # an error above is the one to tell
             partial.unlink(missing_ok=True)
@@ -76,6 +73,30 @@ def file_hash(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """Make a finished folder appear under its name, whole or not at all.
+
+    Parameters
+    ----------
+    partial : Path
+        The folder under its temporary name, beside the final one.
+    folder : Path
+        Its final name; not there yet.
+
+    Raises
+    ------
+    AlrareError
+        If the disk refuses.
+    """
+    try:
+        for path in [*partial.iterdir(), partial]:
+            _sync(path)
+        partial.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 def _sync(path: Path) -> None:

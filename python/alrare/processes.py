@@ -1,15 +1,21 @@
-"""Tasks in processes of their own, one thread each, that never outlive the driver."""
+"""Programs and tasks in processes of their own, one thread each, that never outlive the driver."""
 
 import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
+
+from .errors import ProcessLostError
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -69,6 +75,72 @@ def worker_pool(workers: int) -> WorkerPool:
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(os.getpid(),),
+    )
+
+
+def result_of(task: Future[Any], what: str) -> Any:
+    """Return the result of a task of a `WorkerPool`, or raise its exception.
+
+    Raises
+    ------
+    ProcessLostError
+        If its process ended without an answer; the message begins with `what`.
+    """
+    try:
+        return task.result()
+    except BrokenProcessPool as error:
+        raise ProcessLostError(
+            f"{what}: its process ended without a result (killed, or out of memory); run the same"
+            " command again to go on, with fewer workers if it repeats ([run] workers): what had"
+            " finished is kept"
+        ) from error
+
+
+def start(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    leads_group: bool = False,
+    end_signal: int = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Start a program that computes with one thread and ends with the driver.
+
+    Parameters
+    ----------
+    command : sequence of str
+    folder : Path
+        Its current folder.
+    stdout, stderr
+        As for `subprocess.Popen`; its standard input is empty.
+    environment : mapping, optional
+        Added to the driver's environment and `ONE_THREAD`.
+    pass_fds : sequence of int
+        File descriptors that it inherits.
+    leads_group : bool
+        Make it the leader of a process group of its own: Ctrl-C then reaches the driver alone,
+        and `os.killpg` ends the program with everything it started.
+    end_signal : int
+        What it gets when the thread that started it ends.
+
+    Raises
+    ------
+    OSError
+        If there is no such program, or it may not be run.
+    """
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **ONE_THREAD, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        start_new_session=leads_group,
+        preexec_fn=partial(die_with_parent, end_signal),
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from .errors import AlrareError
+from .errors import disk_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,10 +112,7 @@ class LineProgress:
                 raise
             except OSError as error:
                 name = getattr(self._stream, "name", "output")
-                raise AlrareError(
-                    f"{name}: could not be written ({error.strerror or error}); free space or fix"
-                    " the permissions, then run the same command again: nothing finished is lost"
-                ) from error
+                raise disk_error(name, error) from error
 
 
 class _LineStage:
@@ -294,10 +291,7 @@ def with_log(progress: Progress, path: Path) -> Iterator[Progress]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     except OSError as error:
-        raise AlrareError(
-            f"{path}: could not be written ({error.strerror or error}); free space or fix the"
-            " permissions, then run the same command again"
-        ) from error
+        raise disk_error(path, error) from error
     with stream:
         yield Tee(progress, LineProgress(stream))
 

@@ -422,7 +422,7 @@ def test_alrare_select_picks_from_the_dump_what_the_run_did(
     )
     model = models[3].with_suffix(".safetensors")
     arguments = ["select", str(tmp_path / "all.extxyz"), str(model), "--atoms", "1", "6"]
-    arguments += ["-o", str(tmp_path / "again.extxyz"), "--distance-gap", "0.002", "-q", "--json"]
+    arguments += ["-o", str(tmp_path / "again.extxyz"), "--cv-gap", "0.002", "-q", "--json"]
     arguments += ["--energy-gap", "0.001", "--min-distance", "0.1", *SELECT_OPTIONS[kind].split()]
     assert main(arguments) == 0
     told = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Whether the model's own path around the break may be believed: the guard before a stop.
+"""Whether the model's own trajectory around the break may be believed: the guard before a stop.
 
 An ensemble can agree on a path that is wrong: a bond that rests at 2.2 Å for a thousand steps,
 with a small spread, an energy that is nearly right, forces that are not, and an activation energy
@@ -7,7 +7,7 @@ the model's own pulls around the break are labelled and compared, forces above a
 the data: the activation energy is decided there, where 5 meV of the barrier move it by 0.1 eV.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import find_break
-from ..model.accuracy import Driver, compare
+from ..exploration.observables import Observables, find_break
+from ..files import read_json, write_json
+from ..labelling.store import LabelStore
+from ..model.accuracy import Forces, compare
+from .context import Campaign
+from .run_folder import timed
 
 
 @dataclass(frozen=True)
-class PathErrors:
-    """Errors of the driving potential on its own path around the break."""
+class BreakErrors:
+    """Errors of the driving potential on its own trajectory around the break."""
 
     n_frames: int
     """Frames compared."""
@@ -39,7 +43,62 @@ class PathErrors:
         return self.energy_mae < energy and self.force_mae < force
 
 
-def path_frames(
+def label_around_break(
+    campaign: Campaign,
+    iteration: int,
+    folder: Path,
+    model: Path,
+    start: Atoms,
+    trajectories: Mapping[int, Sequence[Atoms]],
+    observables: Mapping[int, Observables],
+) -> tuple[list[str], BreakErrors | None]:
+    """Label configurations of the model's own trajectory around the break.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    iteration : int
+    folder : Path
+        Of the iteration; what was done there is read from `around_break.json`.
+    model : Path
+        ensemble.safetensors.
+    start : Atoms
+        The relaxed structure, labelled.
+    trajectories : mapping from seed to sequence of Atoms
+        Configurations of the model's pulls.
+    observables : mapping from seed to Observables
+        Of the same pulls.
+
+    Returns
+    -------
+    list of str
+        Keys of the labels.
+    BreakErrors or None
+        Of the driving potential there; None where none were asked for, or no label was to be had.
+    """
+    select, record = campaign.config.select, folder / "around_break.json"
+    if not select.around_break:
+        return [], None
+    if not record.is_file():
+        with timed(folder, "label around the break"):
+            frames = frames_around_break(
+                [trajectories[seed] for seed in sorted(trajectories)],
+                [observables[seed].peak_step for seed in sorted(trajectories)],
+                n_frames=select.around_break,
+                before=select.before,
+                after=select.after,
+            )
+            keys = campaign.label(frames, f"around the break {iteration}")
+            with LabelStore(campaign.store_path) as store:
+                labels = store.frames(keys)
+            forces = campaign.config.forces
+            errors = errors_around_break(model, start, labels, forces=forces) if labels else None
+            write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
+    content = read_json(record)
+    return content.pop("keys"), BreakErrors(**content) if content else None
+
+
+def frames_around_break(
     pulls: Sequence[Sequence[Atoms]],
     highest: Sequence[int],
     *,
@@ -74,10 +133,10 @@ def path_frames(
     return frames
 
 
-def path_errors(
-    model: Path, start: Atoms, frames: Sequence[Atoms], *, driver: Driver
-) -> PathErrors:
-    """Compare the driving potential with labels on its own path.
+def errors_around_break(
+    model: Path, start: Atoms, frames: Sequence[Atoms], *, forces: Forces
+) -> BreakErrors:
+    """Compare the driving potential with labels on its own trajectory.
 
     Parameters
     ----------
@@ -86,8 +145,8 @@ def path_errors(
     start : Atoms
         The relaxed structure, labelled: energies are taken from it.
     frames : sequence of Atoms
-        Of `path_frames`, labelled; at least one.
-    driver : {"best", "mean"}
+        Of `frames_around_break`, labelled; at least one.
+    forces : {"best", "mean"}
         Whose energy and forces are judged.
 
     Raises
@@ -95,10 +154,10 @@ def path_errors(
     AlrareError
         If a frame carries no label.
     """
-    compared = compare(model, [start, *frames], driver=driver)
-    forces = np.concatenate([force.ravel() for force in compared.forces[1:]])
-    return PathErrors(
+    compared = compare(model, [start, *frames], forces=forces)
+    components = np.concatenate([force.ravel() for force in compared.forces[1:]])
+    return BreakErrors(
         n_frames=len(frames),
         energy_mae=float(np.abs(compared.energy[1:] - compared.energy[0]).mean()),
-        force_mae=float(np.abs(forces).mean()),
+        force_mae=float(np.abs(components).mean()),
     )

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from ..config import Config
 from ..labelling.batch import label, require_labels
-from ..labelling.calculators import method_of
+from ..labelling.method import method_of
 from ..processes import worker_count
 from ..progress import Progress
 

@@ -1,11 +1,13 @@
-"""When the activation energy has settled, told from the model's pulls alone."""
+"""The rule that decides when a campaign stops, told from the model's pulls and labels alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from ..config import Stop
 from ..exploration.work import mean_of
+from .around_break import BreakErrors
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,52 @@ class Change:
     def is_small(self, tolerance: float) -> bool:
         """Whether the change and its standard error are both below the tolerance (eV)."""
         return abs(self.mean) < tolerance and (self.sem is None or self.sem < tolerance)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Whether a campaign may stop after an iteration, and why or why not."""
+
+    change: Change | None
+    """To the iteration before; None at first."""
+    settled: bool
+    """Whether the last changes were all small and every pull ran to its end."""
+    around_break: BreakErrors | None
+    """Errors on the labels around the break; None without such labels."""
+    converged: bool
+    """Settled, and those errors are below their limits: the campaign stops."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers, for results.json."""
+        return asdict(self)
+
+
+def judge(
+    history: Sequence[Mapping[int, float]],
+    *,
+    finished: bool,
+    around_break: BreakErrors | None,
+    stop: Stop,
+) -> Convergence:
+    """Decide whether a campaign stops: settled, and confirmed by labels around the break.
+
+    Parameters
+    ----------
+    history : sequence of mappings from seed to float, eV
+        Activation energies of the iterations so far, in order.
+    finished : bool
+        Whether every pull of the last iteration ran to its end.
+    around_break : BreakErrors or None
+        Of the last iteration's model on its own trajectories.
+    stop : Stop
+        The `[stop]` table.
+    """
+    settled = finished and is_settled(history, tolerance=stop.tolerance, iterations=stop.iterations)
+    confirmed = around_break is not None and around_break.is_below(
+        energy=stop.energy_error, force=stop.force_error
+    )
+    change = (changes(history) or [None])[-1]
+    return Convergence(change, settled, around_break, settled and confirmed)
 
 
 def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:

@@ -1,4 +1,4 @@
-"""How good the ensemble of an iteration is: on unseen pulls, and in the activation energy."""
+"""How good the ensemble of an iteration is: on the test pulls, and in the activation energy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from ase import Atoms
 from ..exploration.observables import Observables, find_break
 from ..exploration.work import mean_of
 from ..frames import label_of
-from ..model.accuracy import Calibration, Comparison, Driver, FrameErrors, compare
+from ..model.accuracy import Calibration, Comparison, Forces, FrameErrors, compare
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Evaluation:
     """Mean of model minus labeller over the seeds both have, eV."""
     error_sem: float | None
     """Standard error of that mean, eV; None for fewer than two seeds."""
-    peak_error: float | None
+    barrier_error: float | None
     """Mean absolute error of the potential energy at the highest point before the break of each
     of the labeller's pulls, relative to that pull's first frame, eV."""
-    unseen: FrameErrors
+    test: FrameErrors
     """On all frames of the labeller's pulls, which are never trained on."""
-    unseen_intact: FrameErrors
+    test_intact: FrameErrors
     """On those before the first bond breaks."""
-    unseen_broken: FrameErrors
+    test_broken: FrameErrors
     """On those after."""
     calibration: Calibration
     """On the iteration's new labels, before they are trained on."""
@@ -57,16 +57,16 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers: the keys of an iteration in results.json, and the details."""
         content = asdict(self)
-        content["energy_mae_unseen"] = self.unseen.energy_mae
-        content["force_mae_unseen"] = self.unseen.force_mae
+        content["energy_mae_test"] = self.test.energy_mae
+        content["force_mae_test"] = self.test.force_mae
         return content
 
 
 def evaluate(
     *,
     model: Path,
-    driver: Driver,
-    unseen: Sequence[Sequence[Atoms]],
+    forces: Forces,
+    test_pulls: Sequence[Sequence[Atoms]],
     new: Sequence[Atoms],
     pulls: Mapping[int, Observables],
     reference: Mapping[int, Observables],
@@ -77,9 +77,9 @@ def evaluate(
     ----------
     model : Path
         ensemble.safetensors.
-    driver : {"best", "mean"}
+    forces : {"best", "mean"}
         Whose energy and forces are judged: those that drive the pulls.
-    unseen : sequence of sequences of Atoms
+    test_pulls : sequence of sequences of Atoms
         The labelled frames of each reference pull, in order of step.
     new : sequence of Atoms
         Labelled configurations of the model's own pulls that it was not trained on.
@@ -91,18 +91,18 @@ def evaluate(
     AlrareError
         If a file is missing or damaged.
     """
-    frames = [frame for pull in unseen for frame in pull]
-    compared = compare(model, frames, driver=driver)
+    frames = [frame for pull in test_pulls for frame in pull]
+    compared = compare(model, frames, forces=forces)
     intact: list[int] = []
     broken: list[int] = []
     peaks: list[float] = []
     begin = 0
-    for pull in unseen:
+    for pull in test_pulls:
         first = find_break(pull)
         end = begin + (len(pull) if first is None else first.index)
         intact += range(begin, end)
         broken += range(end, begin + len(pull))
-        peaks += [_peak_error(compared, frames, begin, end)] if end > begin else []
+        peaks += [_barrier_error(compared, frames, begin, end)] if end > begin else []
         begin += len(pull)
     work = {seed: pulls[seed].activation_energy for seed in sorted(pulls)}
     shared = [seed for seed in work if seed in reference]
@@ -116,16 +116,16 @@ def evaluate(
         n_pulls=len(work),
         error=error,
         error_sem=error_sem,
-        peak_error=float(np.abs(peaks).mean()) if peaks and np.isfinite(peaks).all() else None,
-        unseen=compared.errors(),
-        unseen_intact=compared.part(intact).errors(),
-        unseen_broken=compared.part(broken).errors(),
-        calibration=compare(model, new, driver=driver).calibration(),
+        barrier_error=float(np.abs(peaks).mean()) if peaks and np.isfinite(peaks).all() else None,
+        test=compared.errors(),
+        test_intact=compared.part(intact).errors(),
+        test_broken=compared.part(broken).errors(),
+        calibration=compare(model, new, forces=forces).calibration(),
         pulls=tuple(PullComparison(seed, pulls[seed], reference.get(seed)) for seed in work),
     )
 
 
-def _peak_error(compared: Comparison, frames: Sequence[Atoms], begin: int, end: int) -> float:
+def _barrier_error(compared: Comparison, frames: Sequence[Atoms], begin: int, end: int) -> float:
     """Error of the barrier on one pull: at its highest frame, relative to its first."""
     highest = max(range(begin, end), key=lambda row: label_of(frames[row])[0])
     return float(compared.energy[highest] - compared.energy[begin])

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
@@ -16,7 +15,7 @@ from ..config import Config
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
-from ..exploration.observables import Observables, observe, read_path
+from ..exploration.observables import Observables, observe, read_trajectory
 from ..exploration.work import activation_energy, mean_of, read_work
 from ..files import read_json, write_json
 from ..frames import label_of, read_frames
@@ -26,19 +25,14 @@ from ..progress import Progress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
 from ..training.ensemble import train_ensemble
+from .around_break import label_around_break
 from .context import Campaign
-from .convergence import changes, is_settled
+from .convergence import Convergence, judge
 from .evaluate import evaluate
-from .new_labels import label_around_break, label_candidates
+from .new_labels import label_candidates
 from .reference import Reference, run_reference
-from .report import (
-    convergence_line,
-    iteration_record,
-    iteration_table,
-    read_results,
-    write_plots,
-    write_results,
-)
+from .report import convergence_line, iteration_table, write_plots
+from .results import iteration_record, read_results, write_results
 from .run_folder import locked, timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
@@ -68,11 +62,11 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
         With one sentence to act on; what is finished stays and is not repeated.
     """
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
-        reference = campaign.reference()
+        reference = _reference(campaign)
         data = first_data(campaign, reference)
         history: list[dict[int, float]] = []
         for iteration in range(config.iterations + 1):
-            step = campaign.iterate(iteration, data, reference, history)
+            step = _iterate(campaign, iteration, data, reference, history)
             data, history = step.data, [*history, step.activation_energies]
             if step.converged:
                 break
@@ -100,7 +94,7 @@ def run_reference_alone(
 ) -> Path:
     """Make only the reference of a campaign; see `run_campaign`."""
     with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
-        campaign.reference()
+        _reference(campaign)
         return campaign.folder
 
 
@@ -114,205 +108,199 @@ class _Step:
     converged: bool
 
 
-@dataclass(frozen=True)
-class _Loop(Campaign):
-    """A campaign's stages in their order."""
-
-    def reference(self) -> Reference:
-        config = self.config
-        reference = run_reference(
-            structure=self.structure,
-            elements=self.elements,
-            labeller=config.labeller,
-            initial=config.initial,
-            pull=config.pull,
-            timestep=config.timestep,
-            folder=self.folder / "reference",
-            store_path=self.store_path,
-            workers=self.workers,
-            progress=self.progress,
-            known=None if config.reference is None else config.reference / "reference",
-        )
-        if not read_results(self.folder)["reference"]:
-            pulls = [activation_energy(read_work(p / WORK_FILE)) for p in reference.pulls.values()]
-            energy = mean_of(pulls)
-            content = {
-                "activation_energy": energy.mean,
-                "activation_energy_sem": energy.sem,
-                "n_pulls": energy.n,
-                "seeds": list(reference.pulls),
-                "values": list(energy.values),
-            }
-            write_results(self.folder, reference=content, iterations=[])
-            self.progress.message(
-                f"activation energy of the labeller: {with_sem(energy.mean, energy.sem)} eV"
-                f" ({energy.n} pulls)"
-            )
-        return reference
-
-    def iterate(
-        self,
-        iteration: int,
-        data: TrainingData,
-        reference: Reference,
-        history: Sequence[Mapping[int, float]],
-    ) -> _Step:
-        """Do one iteration, and return the data of the next."""
-        folder = self.folder / f"iter_{iteration:03d}"
-        last = iteration == self.config.iterations
-        if not (folder / "dataset.json").is_file():
-            write_json(folder / "dataset.json", data.to_json())
-        with timed(folder, "train"):
-            model = self._train(iteration, data, folder)
-        with timed(folder, "simulate"):
-            pulls = self._simulate(folder, reference)
-        with timed(folder, "observe"):
-            paths = {pull.seed: read_path(pull.path) for pull in pulls if pull.work is not None}
-            seen = _observe({p.seed: p.work for p in pulls if p.work is not None}, paths)
-        energies = {seed: pull.activation_energy for seed, pull in seen.items()}
-        candidates = {pull.seed: pull.candidates for pull in pulls}
-        around, errors = label_around_break(
-            self, iteration, folder, model, reference.structure, paths, seen
-        )
-        stop = self.config.stop
-        settled = all(pull.finished for pull in pulls) and is_settled(
-            [*history, energies], tolerance=stop.tolerance, iterations=stop.iterations
-        )
-        converged = (
-            settled
-            and errors is not None
-            and errors.is_below(energy=stop.energy_error, force=stop.force_error)
-        )
-        chosen, copies = list[str](), list[str]()
-        if not (last or converged):
-            with timed(folder, "label"):
-                chosen, copies = label_candidates(self, iteration, folder, candidates, seen)
-        if not (folder / "metrics.json").is_file():
-            with timed(folder, "evaluate"):
-                self._evaluate(folder, model, reference, seen, [*chosen, *around])
-        change = (changes([*history, energies]) or [None])[-1]
-        convergence = {
-            "change": None if change is None else change.to_json(),
-            "settled": settled,
-            "around_break": None if errors is None else errors.to_json(),
-            "converged": converged,
+def _reference(campaign: Campaign) -> Reference:
+    config = campaign.config
+    reference = run_reference(
+        structure=campaign.structure,
+        elements=campaign.elements,
+        labeller=config.labeller,
+        initial=config.initial,
+        pull=config.pull,
+        timestep=config.timestep,
+        folder=campaign.folder / "reference",
+        store_path=campaign.store_path,
+        workers=campaign.workers,
+        progress=campaign.progress,
+        known=None if config.reference is None else config.reference / "reference",
+    )
+    if not read_results(campaign.folder)["reference"]:
+        pulls = [activation_energy(read_work(p / WORK_FILE)) for p in reference.pulls.values()]
+        energy = mean_of(pulls)
+        content = {
+            "activation_energy": energy.mean,
+            "activation_energy_sem": energy.sem,
+            "n_pulls": energy.n,
+            "seeds": list(reference.pulls),
+            "values": list(energy.values),
         }
-        self._report(iteration, folder, data, pulls, len(chosen), convergence)
-        if last or converged:
-            return _Step(data, energies, converged)
-        best_member = load_ensemble(model).metadata.best_member
-        new = [*chosen, *copies, *around]
-        lowest, _ = label_of(reference.structure)
-        grown = grown_data(self, data, new, best_member, iteration + 1, lowest)
-        return _Step(grown, energies, converged)
-
-    def _train(self, iteration: int, data: TrainingData, folder: Path) -> Path:
-        if (folder / "training.json").is_file():  # written last
-            return folder / "ensemble.safetensors"
-        with LabelStore(self.store_path) as store:
-            frames = store.frames(data.keys)
-        warm = self.config.train.start == "previous" and iteration > 0
-        previous = self.folder / f"iter_{iteration - 1:03d}" / "ensemble.safetensors"
-        return train_ensemble(
-            frames,
-            splits=data.splits,
-            model=self.config.model,
-            settings=self.config.train,
-            seed=int(self.rng(iteration, "weights").integers(2**31)),
-            folder=folder,
-            cache=self.folder / "descriptors",
-            method=self.method,
-            workers=self.workers,
-            progress=self.progress,
-            start=previous if warm else None,
+        write_results(campaign.folder, reference=content, iterations=[])
+        campaign.progress.message(
+            f"activation energy of the labeller: {with_sem(energy.mean, energy.sem)} eV"
+            f" ({energy.n} pulls)"
         )
+    return reference
 
-    def _simulate(self, folder: Path, reference: Reference) -> list[PullResult]:
-        config = self.config
-        return simulate_pulls(
-            model=model_file(folder, self.config.run.device),
-            structure=reference.structure,
-            elements=self.elements,
-            pull=config.pull,
-            select=config.select,
-            timestep=config.timestep,
-            driver=config.driver,
-            folder=folder,
-            lmp=config.run.lmp,
-            ranks=config.run.mpi_ranks,
-            workers=self.workers,
-            device=config.run.device,
-            progress=self.progress,
+
+def _iterate(
+    campaign: Campaign,
+    iteration: int,
+    data: TrainingData,
+    reference: Reference,
+    history: Sequence[Mapping[int, float]],
+) -> _Step:
+    """Do one iteration, and return the data of the next."""
+    folder = campaign.folder / f"iter_{iteration:03d}"
+    if not (folder / "dataset.json").is_file():
+        write_json(folder / "dataset.json", data.to_json())
+    with timed(folder, "train"):
+        model = _train(campaign, iteration, data, folder)
+    with timed(folder, "simulate"):
+        pulls = _simulate(campaign, folder, reference)
+    with timed(folder, "observe"):
+        curves = {pull.seed: pull.work for pull in pulls if pull.work is not None}
+        trajectories = {p.seed: read_trajectory(p.trajectory) for p in pulls if p.seed in curves}
+        observables = _observe(curves, trajectories)
+    energies = {seed: pull.activation_energy for seed, pull in observables.items()}
+    candidates = {pull.seed: pull.candidates for pull in pulls}
+    around, errors = label_around_break(
+        campaign, iteration, folder, model, reference.structure, trajectories, observables
+    )
+    judged = judge(
+        [*history, energies],
+        finished=all(pull.finished for pull in pulls),
+        around_break=errors,
+        stop=campaign.config.stop,
+    )
+    ends = judged.converged or iteration == campaign.config.iterations
+    chosen, copies = list[str](), list[str]()
+    if not ends:
+        with timed(folder, "label"):
+            chosen, copies = label_candidates(campaign, iteration, folder, candidates, observables)
+    if not (folder / "metrics.json").is_file():
+        with timed(folder, "evaluate"):
+            _evaluate(campaign, folder, model, reference, observables, [*chosen, *around])
+    _report(campaign, iteration, folder, data, pulls, len(chosen), judged)
+    if ends:
+        return _Step(data, energies, judged.converged)
+    best_member = load_ensemble(model).metadata.best_member
+    new = [*chosen, *copies, *around]
+    lowest, _ = label_of(reference.structure)
+    grown = grown_data(campaign, data, new, best_member, iteration + 1, lowest)
+    return _Step(grown, energies, judged.converged)
+
+
+def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path) -> Path:
+    if (folder / "training.json").is_file():  # written last
+        return folder / "ensemble.safetensors"
+    with LabelStore(campaign.store_path) as store:
+        frames = store.frames(data.keys)
+    warm = campaign.config.train.start == "previous" and iteration > 0
+    previous = campaign.folder / f"iter_{iteration - 1:03d}" / "ensemble.safetensors"
+    return train_ensemble(
+        frames,
+        splits=data.splits,
+        model=campaign.config.model,
+        settings=campaign.config.train,
+        seed=int(campaign.rng(iteration, "weights").integers(2**31)),
+        folder=folder,
+        cache=campaign.folder / "descriptors",
+        method=campaign.method,
+        workers=campaign.workers,
+        progress=campaign.progress,
+        start=previous if warm else None,
+    )
+
+
+def _simulate(campaign: Campaign, folder: Path, reference: Reference) -> list[PullResult]:
+    config = campaign.config
+    return simulate_pulls(
+        model=model_file(folder, campaign.config.run.device),
+        structure=reference.structure,
+        elements=campaign.elements,
+        pull=config.pull,
+        select=config.select,
+        timestep=config.timestep,
+        forces=config.forces,
+        folder=folder,
+        lmp=config.run.lmp,
+        ranks=config.run.mpi_ranks,
+        workers=campaign.workers,
+        device=config.run.device,
+        progress=campaign.progress,
+    )
+
+
+def _evaluate(
+    campaign: Campaign,
+    folder: Path,
+    model: Path,
+    reference: Reference,
+    observables: Mapping[int, Observables],
+    labels: Sequence[str],
+) -> None:
+    with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
+        test_pulls = {
+            seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
+        }
+        with LabelStore(campaign.store_path) as store:
+            new = store.frames(labels)
+        evaluation = evaluate(
+            model=model,
+            forces=campaign.config.forces,
+            test_pulls=list(test_pulls.values()),
+            new=new,
+            pulls=observables,
+            reference=_observe(
+                {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, test_pulls
+            ),
         )
+    write_json(folder / "metrics.json", evaluation.to_json())
 
-    def _evaluate(
-        self,
-        folder: Path,
-        model: Path,
-        reference: Reference,
-        seen: Mapping[int, Observables],
-        labels: Sequence[str],
-    ) -> None:
-        with self.progress.stage(f"evaluate ({folder.name})", total=None):
-            unseen = {
-                seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
-            }
-            with LabelStore(self.store_path) as store:
-                new = store.frames(labels)
-            evaluation = evaluate(
-                model=model,
-                driver=self.config.driver,
-                unseen=list(unseen.values()),
-                new=new,
-                pulls=seen,
-                reference=_observe(
-                    {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, unseen
-                ),
-            )
-        write_json(folder / "metrics.json", evaluation.to_json())
 
-    def _report(
-        self,
-        iteration: int,
-        folder: Path,
-        data: TrainingData,
-        pulls: Sequence[PullResult],
-        n_chosen: int,
-        convergence: Mapping[str, Any],
-    ) -> None:
-        """Put the iteration into results.json, the plots and the table, unless it is there."""
-        results = read_results(self.folder)
-        if len(results["iterations"]) > iteration:
-            return
-        record = iteration_record(
-            iteration=iteration,
-            n_labels=len(data.keys),
-            n_left_out=data.left_out,
-            evaluation=read_json(folder / "metrics.json"),
-            selection=[pull.selection.to_json() for pull in pulls],
-            n_chosen=n_chosen,
-            convergence=convergence,
-            seconds=read_json(folder / "seconds.json"),
-        )
-        results["iterations"].append(record)
-        write_results(self.folder, reference=results["reference"], iterations=results["iterations"])
-        write_plots(self.folder)
-        self.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
+def _report(
+    campaign: Campaign,
+    iteration: int,
+    folder: Path,
+    data: TrainingData,
+    pulls: Sequence[PullResult],
+    n_chosen: int,
+    convergence: Convergence,
+) -> None:
+    """Put the iteration into results.json, the plots and the table, unless it is there."""
+    results = read_results(campaign.folder)
+    if len(results["iterations"]) > iteration:
+        return
+    record = iteration_record(
+        iteration=iteration,
+        n_labels=len(data.keys),
+        n_left_out=data.left_out,
+        evaluation=read_json(folder / "metrics.json"),
+        selection=[pull.selection.to_json() for pull in pulls],
+        n_chosen=n_chosen,
+        convergence=convergence.to_json(),
+        seconds=read_json(folder / "seconds.json"),
+    )
+    results["iterations"].append(record)
+    write_results(campaign.folder, reference=results["reference"], iterations=results["iterations"])
+    write_plots(campaign.folder)
+    campaign.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
 
 
 def _observe(
-    curves: Mapping[int, Path], paths: Mapping[int, Sequence[Atoms]]
+    curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
 ) -> dict[int, Observables]:
-    return {seed: observe(read_work(path), paths[seed]) for seed, path in sorted(curves.items())}
+    return {
+        seed: observe(read_work(path), trajectories[seed]) for seed, path in sorted(curves.items())
+    }
 
 
 @contextmanager
 def _open_campaign(
     config: Config, *, config_path: Path, runs: Path, progress: Progress
-) -> Iterator[_Loop]:
+) -> Iterator[Campaign]:
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
     with locked(folder), with_log(progress, folder / "log.txt") as logged:
-        yield _Loop(config, folder, structure, elements, logged)
+        yield Campaign(config, folder, structure, elements, logged)

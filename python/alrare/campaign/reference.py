@@ -21,12 +21,11 @@ from ..exploration.labeller_pulls import (
     other_settings,
     pull_run,
     run_all,
-    task_result,
 )
 from ..frames import frame_key, label_of, read_frames, write_frames
-from ..labelling.calculators import Method, method_of
+from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
-from ..processes import worker_pool
+from ..processes import result_of, worker_pool
 from ..progress import Progress
 
 ORIGIN = "initial"
@@ -141,7 +140,7 @@ def relaxed_structure(
         with progress.stage("relax", total=None), worker_pool(1) as pool:
             scratch = folder / ".relax"
             task = pool.submit(relax, structure, labeller, scratch)
-            relaxed = task_result(task, "the structure's relaxation")
+            relaxed = result_of(task, "the structure's relaxation")
             relaxed.info["start"] = frame_key(structure, method)
             write_frames(target, [relaxed])
             shutil.rmtree(scratch, ignore_errors=True)

@@ -42,10 +42,10 @@ def reference(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print where a campaign stands."""
-    from ..campaign import report
+    from ..campaign import report, results
 
     if options.json:
-        print(json.dumps(report.read_results(options.run), indent=1))
+        print(json.dumps(results.read_results(options.run), indent=1))
     else:
         print(report.status(options.run))
     return 0
@@ -128,7 +128,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, read_frames(options.data), driver=options.driver)
+    errors = frame_errors(model, read_frames(options.data), forces=options.forces)
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -146,7 +146,7 @@ def label(options: argparse.Namespace) -> int:
     from ..frames import read_frames, write_frames
     from ..labelling.batch import label as label_frames
     from ..labelling.batch import require_labels
-    from ..labelling.calculators import describe_failures
+    from ..labelling.failures import describe_failures
     from ..labelling.store import LabelStore
 
     config = load_config(options.config)
@@ -185,9 +185,9 @@ def select(options: argparse.Namespace) -> int:
     shared = tuple(key for key in Select.model_fields if hasattr(options, key))
     settings = _table(Select, options, shared)
     frames = read_frames(options.trajectory)
-    if options.distance_gap and not (options.atoms or all("cv" in f.info for f in frames)):
+    if options.cv_gap and not (options.atoms or all("cv" in f.info for f in frames)):
         raise AlrareError(
-            f"--distance-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
+            f"--cv-gap: which distance? Give --atoms I J; the frames of {options.trajectory}"
             " hold no 'cv'"
         )
     result = select_frames(
@@ -252,7 +252,7 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from ..labelling.calculators import method_of
+    from ..labelling.method import method_of
     from ..structure import elements_of, load_structure
 
     config = load_config(options.config)
@@ -311,7 +311,7 @@ def _pull_with_model(
         structure=structure,
         pull=pull,
         timestep=options.timestep,
-        driver=options.driver,
+        forces=options.forces,
         folder=options.output.absolute(),
         lmp=options.lmp,
         ranks=options.np,

@@ -181,7 +181,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
     one.add_argument(
-        "--driver", choices=("best", "mean"), default="best", help="whose energies and forces"
+        "--forces", choices=("best", "mean"), default="best", help="whose energies and forces"
     )
     _json_option(one, "print one JSON object")
 
@@ -229,10 +229,10 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument(
         "--atoms", type=int, nargs=2, metavar=("I", "J"), help="whose distance is the cv, from 1"
     )
-    one.add_argument("--distance-gap", type=float, metavar="X", help="of the cv, likewise")
+    one.add_argument("--cv-gap", type=float, metavar="X", help="of the cv, likewise")
     one.add_argument("--gap-steps", type=int, metavar="N", help="steps that make up for both gaps")
     one.add_argument(
-        "--max", "--max-per-pull", type=int, metavar="N", dest="max_per_pull", help="to select"
+        "--max", "--max-per-run", type=int, metavar="N", dest="max_per_run", help="to select"
     )
     one.add_argument("--upper", type=float, metavar="X", help="unphysical above, eV (force: eV/Å)")
     one.add_argument("--min-distance", type=float, metavar="X", help="unphysical below, Å")
@@ -279,7 +279,7 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
     one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
-    one.add_argument("--driver", choices=("best", "mean"), default="best", help="whose forces")
+    one.add_argument("--forces", choices=("best", "mean"), default="best", help="whose forces")
     one.add_argument("--np", type=int, default=1, metavar="N", help="MPI ranks of each pull")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     one.add_argument("--lmp", default="lmp", help="the LAMMPS program")

@@ -81,24 +81,24 @@ def run_md(task: LabellerMD) -> None:
     worker = LabelWorker(task.labeller, task.folder / "labeller")
     try:
         with Journal(task.folder / JOURNAL_FILE, len(task.structure)) as journal:
-            driver = _Driver(task, worker, journal)
-            _run_lammps(task, driver)
+            callback = _Callback(task, worker, journal)
+            _run_lammps(task, callback)
     finally:
         worker.end()
-    write_frames(task.folder / TRAJECTORY_FILE, driver.frames)
+    write_frames(task.folder / TRAJECTORY_FILE, callback.frames)
 
 
-def _run_lammps(task: LabellerMD, driver: "_Driver") -> None:
+def _run_lammps(task: LabellerMD, callback: "_Callback") -> None:
     lammps = _open_lammps()
     try:
         for line in task.text.splitlines():
-            driver.recording |= line.startswith("reset_timestep")
+            callback.recording |= line.startswith("reset_timestep")
             lammps.command(line)
             if line.startswith("fix labeller "):
-                lammps.set_fix_external_callback("labeller", driver.forces, lammps)
-            if driver.failure is not None:
+                lammps.set_fix_external_callback("labeller", callback.forces, lammps)
+            if callback.failure is not None:
                 raise SimulationError(
-                    f"the labeller failed after {max(driver.steps, 0)} steps: {driver.failure};"
+                    f"the labeller failed after {max(callback.steps, 0)} steps: {callback.failure};"
                     " where a bond breaks, a higher electronic_temperature ([labeller]) converges"
                     " more easily; or pull with another seed"
                 )
@@ -165,7 +165,7 @@ def steps_done(folder: Path) -> int:
         return 0
 
 
-class _Driver:
+class _Callback:
     """What `fix external` calls once a step."""
 
     def __init__(self, task: LabellerMD, worker: LabelWorker, journal: Journal) -> None:

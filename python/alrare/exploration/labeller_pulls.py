@@ -4,11 +4,9 @@ A run works in a folder of a temporary name, which is renamed when the run has e
 there under its final name is finished and is never run again; what was cut goes on.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ from typing import Any
 from ase import Atoms
 
 from ..config import InitialData, Labeller, Pull
-from ..errors import AlrareError, SimulationError
-from ..files import read_json, write_json
+from ..errors import AlrareError
+from ..files import publish, read_json, write_json
 from ..frames import frame_key
-from ..labelling.calculators import method_of
-from ..processes import worker_pool
+from ..labelling.method import method_of
+from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
-from .lammps_input import PATH_STRIDE, md_input, pull_input
+from .lammps_input import TRAJECTORY_STRIDE, md_input, pull_input
 
 _SETTINGS_FILE = "settings.json"
 
@@ -98,10 +96,7 @@ class Run:
         shutil.rmtree(self.md.folder / "labeller", ignore_errors=True)
         (self.md.folder / PROGRESS_FILE).unlink(missing_ok=True)
         (self.md.folder / JOURNAL_FILE).unlink(missing_ok=True)
-        for entry in [*self.md.folder.iterdir(), self.md.folder]:
-            _sync(entry)
-        self.md.folder.rename(self.folder)
-        _sync(self.folder.parent)
+        publish(self.md.folder, self.folder)
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,9 @@ def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
         periodic=bool(system.structure.pbc.any()),
     )
     steps = pull.relax_steps + pull.steps
-    return system.run(f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, PATH_STRIDE, pull)
+    return system.run(
+        f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, TRAJECTORY_STRIDE, pull
+    )
 
 
 def data_run(folder: Path, system: System, initial: InitialData) -> Run:
@@ -209,30 +206,11 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
             done, _ = wait(tasks, timeout=0.5, return_when=FIRST_EXCEPTION)
             for task in done:
                 run = tasks.pop(task)
-                task_result(task, f"reference {run.name}")
+                result_of(task, f"reference {run.name}")
                 run.publish()
                 finished += run.steps
             under_way = sum(min(steps_done(run.md.folder), run.steps) for run in tasks.values())
             stage.update(finished + under_way)
-
-
-def task_result(task: Future[Any], what: str) -> Any:
-    """Return the result of a task in a process of its own, named `what` in errors."""
-    try:
-        return task.result()
-    except BrokenProcessPool as error:
-        raise SimulationError(
-            f"{what}: its process ended (killed, or out of memory); run the same command again to"
-            " go on"
-        ) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def other_settings(path: Path) -> AlrareError:

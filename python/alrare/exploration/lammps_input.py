@@ -28,9 +28,9 @@ INPUT_FILE = "in.smd"
 """Name of the input itself: `lmp -in in.smd` in its folder repeats the run."""
 WORK_FILE = "work.dat"
 """Name of the work curve that a pull writes."""
-PATH_FILE = "path.lammpstrj"
-"""Name of the dump of a model's pull: its configurations, which `observables.read_path` reads."""
-PATH_STRIDE = 10
+DUMP_FILE = "trajectory.lammpstrj"
+"""Name of the trajectory of a model's pull, which `observables.read_trajectory` reads."""
+TRAJECTORY_STRIDE = 10
 """Every tenth configuration of a pull is kept, the model's and the labeller's alike."""
 
 _MARGIN = 10.0  # Å around a molecule; its box never shrinks below this, and grows with the atoms
@@ -100,7 +100,7 @@ def pull_input(
     timestep: float,
     watch: str = "",
     columns: Mapping[str, str] | None = None,
-    path_of: Sequence[str] = (),
+    dump_elements: Sequence[str] = (),
     periodic: bool = False,
     thermo_every: int = 100,
 ) -> str:
@@ -126,9 +126,10 @@ def pull_input(
     columns : mapping of str to str
         Further columns of the work file: `{"energy_std/eV": "c_uq[1]"}`. A compute named here
         must be defined in `potential`.
-    path_of : sequence of str
-        Element of each atom type: the pull then writes its configurations, every `PATH_STRIDE`-th
-        step from 0, to `path.lammpstrj`. Without elements it does not.
+    dump_elements : sequence of str
+        Element of each atom type: the pull then writes its configurations, every
+        `TRAJECTORY_STRIDE`-th step from 0, to `trajectory.lammpstrj`. Without elements it does
+        not.
     periodic : bool
         Whether the structure repeats; a molecule's box follows it, and no atom can be lost.
     thermo_every : int
@@ -165,7 +166,7 @@ def pull_input(
         *watch.strip().splitlines(),
         f'fix work all print 1 "{" ".join(shown.values())}" file {WORK_FILE} screen no'
         f' title "# {" ".join(shown)}"',
-        *_path(path_of),
+        *_dump(dump_elements),
         *_thermo(thermo_every, "v_d v_work"),
         f"run {pull.steps}",
     ]
@@ -243,12 +244,12 @@ def _thermostat(kind: str, temperature: float, damping: float, seed: int) -> lis
     return ["fix move all nve", f"fix bath all temp/berendsen {span}"]
 
 
-def _path(elements: Sequence[str]) -> list[str]:
+def _dump(elements: Sequence[str]) -> list[str]:
     if not elements:
         return []
     return [
-        f"dump path all custom {PATH_STRIDE} {PATH_FILE} id element xu yu zu",
-        f"dump_modify path element {' '.join(elements)} sort id format float %.10g",
+        f"dump trajectory all custom {TRAJECTORY_STRIDE} {DUMP_FILE} id element xu yu zu",
+        f"dump_modify trajectory element {' '.join(elements)} sort id format float %.10g",
     ]
 
 

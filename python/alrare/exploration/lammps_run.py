@@ -1,6 +1,7 @@
 """Running LAMMPS as a program of its own, with live progress."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,16 +10,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import SimulationError
-from ..processes import ONE_THREAD, die_with_parent
+from ..errors import BlownUpError, SimulationError
+from ..processes import start
 from .lammps_input import INPUT_FILE
 
-_BLOWN_UP = (
-    "structure_blew_up",  # the fix that `lammps_input` sets for this
-    "Domain too large",
-    "Non-numeric",
-    "Lost atoms",
+_BLOWN_UP = re.compile(
+    # the fix that `lammps_input` sets for this, LAMMPS's own errors, the pair style's
+    r"structure_blew_up|halt condition|Domain too large|Lost atoms|Non-numeric|unstable"
+    r"|blew up|not a number|not finite|non-finite|\bnan\b|neighbor bins"
+    r"|neighbor list overflow|out of range",
+    re.IGNORECASE,
 )
+"""What LAMMPS says when a structure has blown up: the one place that reads it."""
 _LAST_LINES = 12  # of the log, shown when a run fails
 
 
@@ -43,7 +46,7 @@ def run_lammps(
     *,
     folder: Path,
     on_step: Callable[[int], None] = lambda done: None,
-    on_start: Callable[[subprocess.Popen[str]], None] = lambda process: None,
+    on_start: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
 ) -> None:
     """Run `in.smd` in its folder to its end; `log.lammps` stays there.
 
@@ -62,22 +65,20 @@ def run_lammps(
 
     Raises
     ------
+    BlownUpError
+        If LAMMPS ended because the structure blew up.
     SimulationError
-        If LAMMPS is missing, or ends with an error; the message holds LAMMPS's own.
+        If LAMMPS is missing, or ends with another error; the message holds LAMMPS's own.
     """
     words = [*command, "-in", INPUT_FILE, "-log", "log.lammps", "-nocite"]
     try:
-        process = subprocess.Popen(
+        process = start(
             words,
-            cwd=folder,
-            env={**os.environ, **ONE_THREAD},
-            stdin=subprocess.DEVNULL,
+            folder=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C reaches the driver alone, which ends the run below
-            preexec_fn=_end_with_driver,
+            leads_group=True,
+            end_signal=signal.SIGTERM,  # mpiexec ends its ranks when it is asked to end
         )
     except FileNotFoundError as error:
         raise SimulationError(
@@ -91,7 +92,8 @@ def run_lammps(
     assert process.stdout is not None
     try:
         on_start(process)
-        for line in process.stdout:
+        for raw in process.stdout:
+            line = raw.decode(errors="replace")
             last.append(line.rstrip())
             done = steps.read(line)
             if done is not None:
@@ -101,7 +103,7 @@ def run_lammps(
         end_process(process)
         process.stdout.close()
     if status != 0:
-        raise SimulationError(_explain(status, words, folder, list(last)))
+        raise _error(status, words, folder, list(last))
 
 
 class _StepCounter:
@@ -125,21 +127,19 @@ class _StepCounter:
         return None
 
 
-def _explain(status: int, words: list[str], folder: Path, last: list[str]) -> str:
+def _error(status: int, words: list[str], folder: Path, last: list[str]) -> SimulationError:
     errors = [line for line in last if line.startswith("ERROR")]
     reason = errors[0] if errors else "\n".join(last[-4:]) or f"exit status {status}"
-    if any(sign in reason for sign in _BLOWN_UP):
+    kind = SimulationError
+    if _BLOWN_UP.search(reason):
+        kind = BlownUpError
         reason = f"the structure blew up or is no longer a number ({reason})"
     elif "Unrecognized pair style" in reason or "Unrecognized fix style" in reason:
         reason += "; this LAMMPS does not load the alrare plugin: `alrare check` says why"
-    return f"{words[0]} failed in {folder}: {reason} (whole log: {folder / 'log.lammps'})"
+    return kind(f"{words[0]} failed in {folder}: {reason} (whole log: {folder / 'log.lammps'})")
 
 
-def _end_with_driver() -> None:
-    die_with_parent(signal.SIGTERM)  # mpiexec ends its ranks when it is asked to end
-
-
-def end_process(process: subprocess.Popen[str]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """End a run and everything it started; nothing happens when it has ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:

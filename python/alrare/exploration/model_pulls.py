@@ -5,7 +5,6 @@ there under its final name is finished and is never run again.
 """
 
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -19,39 +18,27 @@ from typing import Any, Literal
 from ase import Atoms
 
 from ..config import Pull, Select
-from ..errors import AlrareError, SimulationError, UnstableModelError
-from ..files import file_hash, read_json, write_json, write_text
+from ..errors import AlrareError, BlownUpError, UnstableModelError
+from ..files import file_hash, publish, read_json, write_json, write_text
 from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, Stage
+from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
 from .lammps_input import (
     DATA_FILE,
+    DUMP_FILE,
     INPUT_FILE,
-    PATH_FILE,
     WORK_FILE,
     pull_input,
     write_data_file,
 )
 from .lammps_run import end_process, lammps_command, run_lammps
 
-CANDIDATES_FILE = "candidates.extxyz"
 RESULT_FILE = "result.json"
-COLUMNS = {
-    "selected/1": "f_select",
-    "above/1": "f_select[5]",
-    "too_similar/1": "f_select[6]",
-    "unphysical/1": "f_select[7]",
-}
-"""Counts of the fix that the work file of a model's pull shows, after the uncertainties."""
-_BLOWN_UP = re.compile(
-    r"blew up|unstable|lost atoms|not a number|non-numeric|not finite|non-finite|\bnan\b"
-    r"|halt condition|neighbor bins|neighbor list overflow|out of range",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectionCounts:
     """What fix al_select said at the last step of a pull."""
 
     threshold: float | None = None
@@ -80,11 +67,11 @@ class PullResult:
     """Holds in.smd and everything LAMMPS wrote."""
     work: Path | None
     """The work curve; None if the structure blew up before the pull began."""
-    path: Path
-    """Dump of its configurations (`observables.read_path`); absent where `work` is None."""
+    trajectory: Path
+    """Dump of its configurations (`observables.read_trajectory`); absent where `work` is None."""
     candidates: Path
     """Extended XYZ; absent or empty without candidates."""
-    selection: Selection
+    selection: SelectionCounts
     """Counts of the fix."""
     finished: bool
     """Whether all steps were done."""
@@ -111,7 +98,7 @@ def simulate_pulls(
     pull: Pull,
     select: Select,
     timestep: float,
-    driver: Literal["best", "mean"],
+    forces: Literal["best", "mean"],
     folder: Path,
     lmp: str,
     ranks: int,
@@ -133,7 +120,7 @@ def simulate_pulls(
         The spring, and what deserves a label; ``pull.seeds`` are the seeds.
     timestep : float, fs
         MD time step.
-    driver : {"best", "mean"}
+    forces : {"best", "mean"}
         Whose forces move the atoms.
     folder : Path
         ``folder/pull_SEED`` is made for each seed.
@@ -162,7 +149,7 @@ def simulate_pulls(
     per_pull = pull.relax_steps + pull.steps
     task = _Task(
         model=model, structure=structure, elements=elements, pull=pull, select=select,
-        timestep=timestep, driver=driver, command=tuple(lammps_command(lmp, ranks)), device=device,
+        timestep=timestep, forces=forces, command=tuple(lammps_command(lmp, ranks)), device=device,
     )  # fmt: skip
     with progress.stage(f"pulls by the model ({folder.name})", per_pull * len(pull.seeds)) as stage:
         running = _Running(stage, per_pull)
@@ -200,7 +187,7 @@ class _Task:
     pull: Pull
     select: Select
     timestep: float
-    driver: str
+    forces: str
     command: tuple[str, ...]
     device: str
 
@@ -210,9 +197,9 @@ class _Task:
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
-            "select": _select_command(self.select),
+            "select": fix_command(self.select),
             "timestep": self.timestep,
-            "driver": self.driver,
+            "forces": self.forces,
         }
 
 
@@ -224,7 +211,7 @@ class _Running:
         self._stage = stage
         self._lock = threading.Lock()
         self._steps: dict[int, int] = {}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._stopped = False
 
     def show(self, seed: int, done: int) -> None:
@@ -232,7 +219,7 @@ class _Running:
             self._steps[seed] = done
             self._stage.update(sum(self._steps.values()))
 
-    def started(self, process: subprocess.Popen[str]) -> None:
+    def started(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._processes.append(process)
             stopped = self._stopped
@@ -262,9 +249,7 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
                 on_step=lambda done: running.show(seed, done),
                 on_start=running.started,
             )
-        except SimulationError as error:
-            if not _BLOWN_UP.search(str(error)):
-                raise
+        except BlownUpError as error:
             reason = str(error).replace(str(partial), str(folder))
         result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
         _finish(partial, folder, {"finished": not reason, "reason": reason, **result})
@@ -277,7 +262,7 @@ def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
     model = os.path.relpath(task.model, folder)
     force_std = " force_std yes" if task.select.uncertainty == "force" else ""
     potential = f"""\
-pair_style nnp_ensemble device {task.device} forces {task.driver}{force_std}
+pair_style nnp_ensemble device {task.device} forces {task.forces}{force_std}
 pair_coeff * * "{model}" {" ".join(task.elements)}
 compute uq all pair nnp_ensemble
 """
@@ -286,58 +271,18 @@ compute uq all pair nnp_ensemble
         pull=task.pull,
         seed=seed,
         timestep=task.timestep,
-        watch=_select_command(task.select),
-        columns=_columns(task.select),
-        path_of=task.elements,
+        watch=fix_command(task.select),
+        columns=fix_columns(task.select),
+        dump_elements=task.elements,
     )
     write_text(folder / INPUT_FILE, text)
 
 
-def _columns(select: Select) -> dict[str, str]:
-    """Return the columns of the work file beside the work."""
-    shown = {"energy_std/eV": "c_uq[1]"}
-    if select.uncertainty == "force":
-        shown["force_std/(eV/angstrom)"] = "c_uq[2]"
-        return shown | {"threshold/(eV/angstrom)": "f_select[2]"} | COLUMNS
-    return shown | {"threshold/eV": "f_select[2]"} | COLUMNS
-
-
-def _select_command(select: Select) -> str:
-    if select.threshold is not None:
-        threshold = f"value {select.threshold:.10g}"
-    elif select.relative is not None:
-        threshold = f"relative {select.relative:.10g} {select.relative_floor:.10g}"
-    else:
-        threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
-    command = (
-        f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
-        f" cv v_d {select.distance_gap:.10g} energy {select.energy_gap:.10g}"
-        f" max {select.max_per_pull}"
-    )
-    if select.upper is not None:
-        command += f" upper {select.upper:.10g}"
-    command += f" min_distance {select.min_distance:.10g}"
-    if select.uncertainty == "force":
-        command += " uncertainty force"
-    if select.gap_steps:
-        command += f" gap_steps {select.gap_steps}"
-    return command
-
-
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = _last_row(partial / WORK_FILE)
-    selection = None if row is None else _selection(row).to_json()
+    selection = None if row is None else _counts(row).to_json()
     write_json(partial / RESULT_FILE, {**content, "selection": selection})
-    try:
-        for path in partial.iterdir():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-        partial.rename(folder)
-    except OSError as error:
-        raise AlrareError(
-            f"{folder}: could not be written ({error.strerror or error}); free space or fix the"
-            " permissions, then run the same command again: nothing finished is lost"
-        ) from error
+    publish(partial, folder)
 
 
 def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResult:
@@ -352,9 +297,9 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
             seed=seed,
             folder=folder,
             work=folder / WORK_FILE if content["selection"] else None,
-            path=folder / PATH_FILE,
+            trajectory=folder / DUMP_FILE,
             candidates=folder / CANDIDATES_FILE,
-            selection=Selection(**(content["selection"] or {})),
+            selection=SelectionCounts(**(content["selection"] or {})),
             finished=content["finished"],
             reason=content["reason"],
             seconds=content["seconds"],
@@ -366,8 +311,8 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
         ) from error
 
 
-def _selection(row: dict[str, float]) -> Selection:
-    return Selection(
+def _counts(row: dict[str, float]) -> SelectionCounts:
+    return SelectionCounts(
         threshold=row["threshold"] if row["threshold"] > 0.0 else None,
         selected=int(row["selected"]),
         above=int(row["above"]),

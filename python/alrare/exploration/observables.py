@@ -119,13 +119,13 @@ def _lengths(
     return lengths
 
 
-def read_path(path: Path) -> list[Atoms]:
+def read_trajectory(path: Path) -> list[Atoms]:
     """Read the configurations of a model's pull.
 
     Parameters
     ----------
     path : Path
-        `path.lammpstrj` of a pull; a last frame that was cut is left out.
+        `trajectory.lammpstrj` of a pull; a last frame that was cut is left out.
 
     Returns
     -------

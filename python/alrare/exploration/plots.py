@@ -123,8 +123,8 @@ def _draw_energy(
 
 
 def _draw_error(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    x_unseen, unseen, _ = _column(rows, "energy_mae_unseen", None)
-    axes.plot(x_unseen, unseen, "s--", color="#2c6fbb", markersize=4, label="unseen frames, MAE")
+    x_test, test, _ = _column(rows, "energy_mae_test", None)
+    axes.plot(x_test, test, "s--", color="#2c6fbb", markersize=4, label="test pulls, MAE")
     draw_abs_errors(axes, {"activation energy, |error|": rows}, colors=["#c0392b"])
 
 

@@ -6,7 +6,7 @@ thermostat, feel the same noise: their differences are taken seed by seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ase import Atoms
 
@@ -20,13 +20,13 @@ from ..structure import elements_of
 from ..tables import mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
-from .lammps_input import PATH_FILE, WORK_FILE
+from .lammps_input import DUMP_FILE, WORK_FILE
 from .model_pulls import model_file, simulate_pulls
-from .observables import Observables, observe, read_path
+from .observables import Observables, observe, read_trajectory
 from .plots import plot_work
 from .work import mean_of, read_work
 
-RESULT_FILE = "pulls.json"
+PULLS_FILE = "pulls.json"
 _SHOWN = {
     "activation_energy": "E_a (eV)",
     "work_at_break": "W at break (eV)",
@@ -42,7 +42,7 @@ def pull_with_model(
     structure: Atoms,
     pull: Pull,
     timestep: float,
-    driver: str,
+    forces: Literal["best", "mean"],
     folder: Path,
     lmp: str,
     ranks: int,
@@ -61,12 +61,12 @@ def pull_with_model(
     pull : Pull
         The spring, the thermostat, the seeds.
     timestep : float, fs
-    driver : {"best", "mean"}
+    forces : {"best", "mean"}
         Whose forces move the atoms.
     folder : Path
         ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
     lmp, ranks, workers, device, progress
-        As in `simulate.simulate_pulls`.
+        As in `model_pulls.simulate_pulls`.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def pull_with_model(
         pull=pull,
         select=Select(),
         timestep=timestep,
-        driver="mean" if driver == "mean" else "best",
+        forces=forces,
         folder=folder,
         lmp=lmp,
         ranks=ranks,
@@ -143,13 +143,14 @@ def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int,
         )
     wanted = sorted(found) if seeds is None else seeds
     return {
-        seed: observe(read_work(found[seed] / WORK_FILE), _path(found[seed])) for seed in wanted
+        seed: observe(read_work(found[seed] / WORK_FILE), _trajectory(found[seed]))
+        for seed in wanted
     }
 
 
 def write_pulls(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write pulls.json and draw the work curves of all pulls in a folder."""
-    write_json(folder / RESULT_FILE, summary)
+    write_json(folder / PULLS_FILE, summary)
     curves = [read_work(path) for path in sorted(folder.glob(f"pull_*/{WORK_FILE}"))]
     plot_work(folder / "work_curves", reference=(), iterations={0: curves}, names={0: "pulls"})
 
@@ -205,9 +206,9 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     return table_text(table, width=width)
 
 
-def _path(folder: Path) -> list[Atoms]:
-    dump = folder / PATH_FILE
-    return read_path(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
+def _trajectory(folder: Path) -> list[Atoms]:
+    dump = folder / DUMP_FILE
+    return read_trajectory(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:

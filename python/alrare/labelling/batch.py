@@ -15,8 +15,8 @@ from ..files import write_text
 from ..frames import frame_key, write_frames
 from ..processes import worker_count
 from ..progress import Progress
-from .calculators import describe_failures, method_of
-from .failures import ATTEMPTS, LabelFailure
+from .failures import ATTEMPTS, LabelFailure, describe_failures
+from .method import method_of
 from .store import LabelStore, Row
 from .worker import Label, LabelWorker, keep_failed
 

@@ -1,11 +1,6 @@
-"""Labellers: what computes an energy and forces, by which method, and whether to believe it."""
+"""What computes an energy and forces, and whether to believe it."""
 
-import hashlib
 import importlib
-import importlib.metadata
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +12,7 @@ from numpy.typing import NDArray
 from ..config import Labeller
 from ..frames import closest_pair
 from .dftb.engines import DftbPlus
-from .dftb.method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
-from .dftb.run import program_version
 from .failures import LabelFailure
-
-
-@dataclass(frozen=True)
-class Method:
-    """What was computed: labels of two methods never meet in one data set."""
-
-    description: dict[str, Any]
-    """Program, version, settings and parameter checksums; JSON."""
-    hash: str
-    """sha256 of the description as canonical JSON, in hexadecimal."""
-
-
-def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
-    """Return the method of a labeller for structures of some elements.
-
-    Parameters
-    ----------
-    labeller : Labeller
-        The `[labeller]` table.
-    elements : sequence of str
-        Elements of the structures; they decide which parameter files count.
-
-    Raises
-    ------
-    LabelError
-        If the program or a parameter file is missing; the message names it.
-    """
-    description: dict[str, Any] = {"program": labeller.program}
-    if labeller.program == "tblite":
-        description |= {
-            "version": importlib.metadata.version("tblite"),
-            "method": labeller.method,
-            "electronic_temperature": labeller.electronic_temperature,
-        }
-    elif labeller.program == "dftb+":
-        assert labeller.slater_koster is not None
-        block = hamiltonian(labeller, elements, folder="", periodic=True)
-        description |= {
-            "version": program_version(),
-            "method": labeller.method,
-            "electronic_temperature": labeller.electronic_temperature,
-            "parser_version": PARSER_VERSION,
-            "input": block.splitlines(),
-            "mixers": mixers(labeller),
-            "parameters": parameter_hashes(labeller.slater_koster, sorted(elements)),
-        }
-    else:
-        assert labeller.calculator is not None
-        description |= {
-            "version": _version_of(labeller.calculator),
-            "calculator": labeller.calculator,
-            "arguments": labeller.arguments,
-        }
-    canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), default=str)
-    return Method(
-        description=json.loads(canonical), hash=hashlib.sha256(canonical.encode()).hexdigest()
-    )
 
 
 def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
@@ -181,18 +117,3 @@ def _energy(calculator: Calculator, frame: Atoms) -> Any:
     if "free_energy" in calculator.results:
         return calculator.results["free_energy"]
     return calculator.get_property("energy", frame)
-
-
-def _version_of(calculator: str) -> str:
-    package = calculator.partition(".")[0]
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def describe_failures(kinds: Sequence[str]) -> str:
-    """Return a count of each kind, most frequent first: `3 not_converged, 1 timed_out`."""
-    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count} {kind}" for kind, count in ordered)

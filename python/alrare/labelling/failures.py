@@ -1,6 +1,7 @@
 """How a label fails: the few kinds that everything about labels agrees on."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 from ..errors import LabelError
 
@@ -8,11 +9,9 @@ Kind = Literal["not_converged", "unphysical", "crashed", "timed_out", "rejected"
 """not_converged: the self-consistency did not; unphysical: NaN, or atoms on top of each other;
 crashed: the program or its process died; timed_out; rejected: input or parameters refused."""
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
 ATTEMPTS: dict[str, int] = {"crashed": 4, "timed_out": 2}
-"""How often a label is tried in all while it fails for a reason that may pass; the configuration
-itself is at fault in the other kinds, or the settings are."""
+"""Maximum number of attempts for failures that may pass by themselves; the other kinds are
+permanent, since the configuration or the settings are at fault."""
 
 
 class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between processes)
@@ -33,3 +32,10 @@ class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between
 
     def __reduce__(self) -> tuple[type["LabelFailure"], tuple[Kind, str]]:
         return type(self), (self.kind, self.text)
+
+
+def describe_failures(kinds: Sequence[str]) -> str:
+    """Return a count of each kind, most frequent first: `3 not_converged, 1 timed_out`."""
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {kind}" for kind, count in ordered)

@@ -149,7 +149,7 @@ class LabelStore:
         self._put(key, kind, reason, atoms, seconds, origin, (None, None, method))
 
     def put_method(self, method: str, description: Mapping[str, Any]) -> None:
-        """Commit what a method's hash stands for (`labellers.Method`)."""
+        """Commit what a method's hash stands for (`labelling.method.Method`)."""
         with self._explained() as database:
             database.execute(
                 "INSERT OR IGNORE INTO methods VALUES (?, ?)",

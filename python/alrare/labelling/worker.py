@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..config import Labeller
 from ..errors import AlrareError
-from ..processes import ONE_THREAD, die_with_parent
+from ..processes import start
 from .failures import LabelFailure
 
 _START = 120.0  # s that importing and making the calculator may take
@@ -107,16 +107,14 @@ class LabelWorker:
         ours, theirs = socket.socketpair()
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         with (self.folder / "worker.log").open("wb") as log, theirs:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
-                cwd=self.folder,
-                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
+                folder=self.folder,
                 stdout=log,
                 stderr=log,
+                environment={"PYTHONPATH": path},
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a group of its own; Ctrl-C reaches the driver alone
-                preexec_fn=die_with_parent,
+                leads_group=True,
             )
         self._connection = Connection(ours.detach())
         answer = self._ask(self._labeller, _START)

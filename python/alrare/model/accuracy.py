@@ -14,7 +14,7 @@ from .calculator import EnsembleCalculator
 from .ensemble import energy_std, load_ensemble
 
 Floats = NDArray[np.float64]
-Driver = Literal["best", "mean"]
+Forces = Literal["best", "mean"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Comparison:
     """An ensemble beside the labels of N frames."""
 
     energy: Floats
-    """(N,) eV: driver minus label."""
+    """(N,) eV: driving potential minus label."""
     forces: list[Floats]
-    """N arrays (n, 3), eV/Å: driver minus label."""
+    """N arrays (n, 3), eV/Å: driving potential minus label."""
     energy_of_mean: Floats
     """(N,) eV: mean of the members minus label."""
     forces_of_mean: list[Floats]
@@ -93,7 +93,7 @@ class Comparison:
         )
 
     def errors(self) -> FrameErrors:
-        """Summarize the errors of the driver."""
+        """Summarize the errors of the driving potential."""
         if not self.forces:
             return FrameErrors(0, None, None, None)
         relative = self.energy - self.energy.mean()
@@ -127,7 +127,7 @@ class Comparison:
         )
 
 
-def compare(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Comparison:
+def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparison:
     """Evaluate an ensemble on labelled frames.
 
     Parameters
@@ -136,7 +136,7 @@ def compare(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Comparis
         ensemble.safetensors.
     frames : sequence of Atoms
         Each with a calculator that holds its energy (eV) and forces (eV/Å).
-    driver : {"best", "mean"}
+    forces : {"best", "mean"}
         Whose energy and forces move the atoms.
 
     Raises
@@ -149,27 +149,28 @@ def compare(model: Path, frames: Sequence[Atoms], *, driver: Driver) -> Comparis
     check_labels(frames)
     best = load_ensemble(model).metadata.best_member
     calculator = EnsembleCalculator(model)
-    said = [_members(calculator, frame) for frame in frames]
-    energies, forces = zip(*(label_of(frame) for frame in frames), strict=True)
-    members = np.stack([energy for energy, _ in said], axis=1)
-    energy_of_mean = members.mean(axis=0) - np.array(energies)
-    forces_of_mean = [of.mean(axis=0) - true for (_, of), true in zip(said, forces, strict=True)]
-    is_mean = driver == "mean"
+    of_frames = [_members(calculator, frame) for frame in frames]
+    labels = [label_of(frame) for frame in frames]
+    energy = np.array([energy for energy, _ in labels])
+    member_energies = np.stack([energies for energies, _ in of_frames], axis=1)
+    member_forces = [members for _, members in of_frames]
+    pairs = [(m, force) for m, (_, force) in zip(member_forces, labels, strict=True)]
+    energy_of_mean = member_energies.mean(axis=0) - energy
+    forces_of_mean = [members.mean(axis=0) - force for members, force in pairs]
+    by_mean = forces == "mean"
     return Comparison(
-        energy=energy_of_mean if is_mean else members[best] - np.array(energies),
-        forces=forces_of_mean
-        if is_mean
-        else [of[best] - true for (_, of), true in zip(said, forces, strict=True)],
+        energy=energy_of_mean if by_mean else member_energies[best] - energy,
+        forces=forces_of_mean if by_mean else [members[best] - force for members, force in pairs],
         energy_of_mean=energy_of_mean,
         forces_of_mean=forces_of_mean,
-        energy_std=energy_std(members),
-        force_std=[of.std(axis=0, ddof=1) for _, of in said],
+        energy_std=energy_std(member_energies),
+        force_std=[members.std(axis=0, ddof=1) for members in member_forces],
     )
 
 
-def frame_errors(model: Path, frames: Sequence[Atoms], *, driver: Driver = "best") -> FrameErrors:
+def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best") -> FrameErrors:
     """Compare an ensemble with labelled frames of one molecule; see `compare`."""
-    return compare(model, frames, driver=driver).errors()
+    return compare(model, frames, forces=forces).errors()
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

@@ -16,6 +16,7 @@ from ..errors import AlrareError
 from ..model.calculator import EnsembleCalculator
 from ..model.species import species_of
 from ..progress import Progress
+from .settings import open_selection
 
 VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")
 """What may become of a frame; docs/fix_al_select.md says what each means."""
@@ -55,10 +56,10 @@ def select_frames(
     model : Path
         `ensemble.safetensors`, evaluated by the native engine.
     select : Select
-        The criterion; `max_per_pull` is the cap, `strategy` and `max_per_iteration` are not used.
+        The criterion; `max_per_run` is the cap, `strategy` and `max_per_iteration` are not used.
     atoms : two ints, optional
         Counted from 1: their distance (Å) is the collective variable, whose gap is
-        ``select.distance_gap``. Without them it is ``info["cv"]`` where every frame has one;
+        ``select.cv_gap``. Without them it is ``info["cv"]`` where every frame has one;
         else there is no variable and that gap is not tested.
     progress : Progress
         Gets one stage that counts the frames.
@@ -74,7 +75,7 @@ def select_frames(
     by_force = select.uncertainty == "force"
     calculator = EnsembleCalculator(model, force_std=by_force)
     has_cv = atoms is not None or all("cv" in frame.info for frame in frames)
-    selection = _screen(select, has_cv=has_cv)
+    selection = open_selection(select, has_cv=has_cv)
     verdicts: Counter[str] = Counter()
     chosen = []
     with progress.stage("frames judged", len(frames)) as stage:
@@ -116,26 +117,6 @@ def _check_atoms(frames: Sequence[Atoms], atoms: tuple[int, int] | None) -> None
             f"atoms {atoms[0]} {atoms[1]}: expected two different atoms of each frame, from 1 to"
             f" {fewest}"
         )
-
-
-def _screen(select: Select, *, has_cv: bool) -> _core.Selection:
-    relative = None
-    if select.relative is not None and select.relative_floor is not None:
-        relative = (select.relative, select.relative_floor)
-    try:
-        return _core.Selection(
-            threshold=select.threshold,
-            relative=relative,
-            window=select.screening_steps,
-            sigma=select.sigma,
-            energy_gap=select.energy_gap,
-            cv_gap=select.distance_gap if has_cv else 0.0,
-            gap_steps=select.gap_steps,
-            max=select.max_per_pull,
-            upper=select.upper,
-        )
-    except RuntimeError as error:
-        raise AlrareError(f"selection: {error}") from error
 
 
 def _evaluate(calculator: EnsembleCalculator, frame: Atoms) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError
-from ..files import write_json
+from ..files import file_hash, write_json
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
-from ..processes import worker_pool
+from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .curves import write_csv, write_figure
 from .dataset import Dataset, Split, dataset_hash, make_dataset
@@ -27,7 +26,7 @@ from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
 
 TRAINING_VERSION = 4
-"""Raised when the same settings would give other weights."""
+"""Bump this when a change of the code alters the weights that equal settings give."""
 _POLL = 0.5
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that do not change the weights, beyond the splits and the start that they lead to."""
@@ -129,7 +128,7 @@ def _provenance(
         "n_frames": len(splits[0]),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
-        "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else "",
+        "start": file_hash(start) if start else "",
         "torch": str(torch.__version__),
         "alrare": __version__,
     }
@@ -226,19 +225,9 @@ def _train_members(
             stage.update(*heartbeats(tasks))
             for future in futures:
                 if future.done():
-                    _result(future)
+                    result_of(future, f"training ({tasks[0].folder.name})")
     for task in tasks:
         task.heartbeat.unlink(missing_ok=True)
-
-
-def _result(future: Future[None]) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool as error:
-        raise AlrareError(
-            "a training process was killed from outside (out of memory?); run the same command"
-            " again, with fewer workers if it repeats ([run] workers): finished members are kept"
-        ) from error
 
 
 def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:

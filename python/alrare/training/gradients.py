@@ -12,8 +12,8 @@ need :math:`g = dE/dh_0`, and the loss has adjoints :math:`\bar E` of E and :mat
 tangent pass :math:`\dot h_0 = \bar g`; the adjoint of :math:`\dot z_l` in it is dE/dz_l, which the
 force already needed. Cost: six matrix products a layer instead of the graph of a double backward.
 
-`alrare._core` does this on tiles of atoms (src/nnp/native/training_kernels.h); here it stands once
-more in plain torch, in any dtype, as the reference.
+`alrare._core` does this on tiles of atoms (src/nnp/native/kernels/training_kernels.h); here it
+stands once more in plain torch, in any dtype, as the reference.
 """
 
 import math

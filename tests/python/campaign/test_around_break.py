@@ -1,10 +1,10 @@
-"""The guard before a stop: frames of the model's own path around the break."""
+"""The guard before a stop: frames of the model's own trajectory around the break."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.campaign.around_break import PathErrors, path_errors, path_frames
+from alrare.campaign.around_break import BreakErrors, errors_around_break, frames_around_break
 from alrare.frames import labelled
 from alrare.model.ensemble import load_ensemble
 from ani_reference import evaluate, random_ensemble
@@ -31,7 +31,7 @@ def _steps(frames: list[Atoms]) -> list[int]:
 
 def test_frames_are_taken_around_the_break_of_each_pull() -> None:
     broke, held = _pull(100, 0.53), _pull(100, 0.1)  # the first breaks at about step 640
-    frames = path_frames([broke, held], [900, 500], n_frames=21, before=200, after=100)
+    frames = frames_around_break([broke, held], [900, 500], n_frames=21, before=200, after=100)
     first, second = _steps(frames[:10]), _steps(frames[10:])
     assert 430 < first[0] < 480 and 700 < first[-1] < 750
     assert 300 <= second[0] < 330 and 570 < second[-1] <= 600  # nothing broke: the largest work
@@ -41,16 +41,18 @@ def test_frames_are_taken_around_the_break_of_each_pull() -> None:
 @pytest.mark.parametrize("n_pulls", [1, 3, 16, 60])
 def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
     pulls = [_pull(100, 0.1)] * n_pulls
-    steps = sorted(_steps(path_frames(pulls, [500] * n_pulls, n_frames=48, before=480, after=479)))
+    steps = sorted(
+        _steps(frames_around_break(pulls, [500] * n_pulls, n_frames=48, before=480, after=479))
+    )
     assert len(steps) == 48
     assert steps[0] < 60 and steps[-1] > 920
     assert max(np.diff(steps)) <= 50  # even: 960 steps by 48
 
 
 def test_a_pull_without_configurations_is_passed_over() -> None:
-    frames = path_frames([[], _pull(20, 0.1)], [0, 100], n_frames=8, before=50, after=50)
+    frames = frames_around_break([[], _pull(20, 0.1)], [0, 100], n_frames=8, before=50, after=50)
     assert len(frames) == 8
-    assert path_frames([[]], [0], n_frames=8, before=50, after=50) == []
+    assert frames_around_break([[]], [0], n_frames=8, before=50, after=50) == []
 
 
 @pytest.fixture
@@ -61,20 +63,23 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path) -> None:
-    start, frames = _pull(2, 0.0)[0], path_frames([_pull(30, 0.5)], [150], n_frames=10, **WINDOW)
+    start, frames = (
+        _pull(2, 0.0)[0],
+        frames_around_break([_pull(30, 0.5)], [150], n_frames=10, **WINDOW),
+    )
     said = evaluate(load_ensemble(model), [start, *frames])
     labels = [
         labelled(frame, said.energies[1, row] + 7.0 - 0.25 * (row > 0), said.forces[row][1] - 0.125)
         for row, frame in enumerate([start, *frames])
     ]
-    errors = path_errors(model, labels[0], labels[1:], driver="best")
+    errors = errors_around_break(model, labels[0], labels[1:], forces="best")
     assert errors.n_frames == len(frames) == 10
     assert errors.energy_mae == pytest.approx(0.25)
     assert errors.force_mae == pytest.approx(0.125)
 
 
 def test_a_small_energy_error_does_not_excuse_wrong_forces() -> None:
-    false_stability = PathErrors(n_frames=48, energy_mae=0.03, force_mae=0.6)
+    false_stability = BreakErrors(n_frames=48, energy_mae=0.03, force_mae=0.6)
     assert not false_stability.is_below(energy=0.0434, force=0.1)
-    assert PathErrors(48, 0.03, 0.05).is_below(energy=0.0434, force=0.1)
-    assert not PathErrors(48, float("nan"), 0.05).is_below(energy=0.0434, force=0.1)
+    assert BreakErrors(48, 0.03, 0.05).is_below(energy=0.0434, force=0.1)
+    assert not BreakErrors(48, float("nan"), 0.05).is_below(energy=0.0434, force=0.1)

@@ -1,4 +1,4 @@
-"""How an ensemble is judged: unseen frames and the activation energy."""
+"""How an ensemble is judged: test pulls and the activation energy."""
 
 import json
 from pathlib import Path
@@ -61,8 +61,8 @@ def _observed(activation_energy: float) -> Observables:
 
 
 def _evaluate(model: Path, **given: Any) -> Evaluation:
-    nothing: dict[str, Any] = {"unseen": [], "new": [], "pulls": {}, "reference": {}}
-    return evaluate(model=model, driver="best", **(nothing | given))
+    nothing: dict[str, Any] = {"test_pulls": [], "new": [], "pulls": {}, "reference": {}}
+    return evaluate(model=model, forces="best", **(nothing | given))
 
 
 def test_a_common_offset_is_no_error(model: Path) -> None:
@@ -81,8 +81,8 @@ def test_the_error_is_that_of_the_relative_energy(model: Path) -> None:
 
 def test_the_mean_of_the_ensemble_is_judged_when_it_drives(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
-    best = frame_errors(model, frames, driver="best").energy_mae
-    mean = frame_errors(model, frames, driver="mean").energy_mae
+    best = frame_errors(model, frames, forces="best").energy_mae
+    mean = frame_errors(model, frames, forces="mean").energy_mae
     assert best is not None and mean is not None and mean > best + 1e-6
 
 
@@ -97,14 +97,14 @@ def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     assert first is not None
     shift = np.where(np.arange(50) < first.index, 0.0, np.arange(50) % 2)
     labels = _with_labels(model, pull, shift)
-    result = _evaluate(model, unseen=[labels, labels])
-    assert result.unseen_intact.n_frames == 2 * first.index
-    assert result.unseen_intact.energy_mae == pytest.approx(0.0, abs=1e-9)
-    assert result.unseen_broken.energy_mae == pytest.approx(0.5, abs=0.05)
+    result = _evaluate(model, test_pulls=[labels, labels])
+    assert result.test_intact.n_frames == 2 * first.index
+    assert result.test_intact.energy_mae == pytest.approx(0.0, abs=1e-9)
+    assert result.test_broken.energy_mae == pytest.approx(0.5, abs=0.05)
     assert result.activation_energy is None and result.error is None and result.n_pulls == 0
 
 
-def test_the_peak_error_is_that_of_the_highest_frame_against_the_first(model: Path) -> None:
+def test_the_barrier_error_is_that_of_the_highest_frame_against_the_first(model: Path) -> None:
     pull = _pull()
     labels = _with_labels(model, pull, np.zeros(6))
     energies = np.array([label_of(frame)[0] for frame in labels])
@@ -113,9 +113,9 @@ def test_the_peak_error_is_that_of_the_highest_frame_against_the_first(model: Pa
         labelled(frame, energy + up, label_of(frame)[1])
         for frame, energy, up in zip(labels, energies, lift, strict=True)
     ]
-    assert _evaluate(model, unseen=[lifted]).peak_error == pytest.approx(9.0, abs=1e-6)
-    assert _evaluate(model, unseen=[labels]).peak_error == pytest.approx(0.0, abs=1e-6)
-    assert _evaluate(model, unseen=[]).peak_error is None
+    assert _evaluate(model, test_pulls=[lifted]).barrier_error == pytest.approx(9.0, abs=1e-6)
+    assert _evaluate(model, test_pulls=[labels]).barrier_error == pytest.approx(0.0, abs=1e-6)
+    assert _evaluate(model, test_pulls=[]).barrier_error is None
 
 
 def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
@@ -134,9 +134,9 @@ def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
 
 def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
-    result = _evaluate(model, unseen=[frames], new=frames, pulls={1: _observed(6.4)})
+    result = _evaluate(model, test_pulls=[frames], new=frames, pulls={1: _observed(6.4)})
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert content["energy_mae_unseen"] == content["unseen"]["energy_mae"]
+    assert content["energy_mae_test"] == content["test"]["energy_mae"]
     assert content["activation_energy_sem"] is None
     assert content["calibration"]["n_frames"] == 6
     (pull,) = content["pulls"]

@@ -10,7 +10,7 @@ from alrare.config import InitialData, Labeller, Pull
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.exploration.labeller_pulls import run_pulls
-from alrare.exploration.lammps_input import PATH_STRIDE, pull_input, write_data_file
+from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
 from alrare.exploration.lammps_run import lammps_command, run_lammps
 from alrare.exploration.work import activation_energy, read_work
 from alrare.frames import label_of, read_frames, write_frames
@@ -83,7 +83,7 @@ def test_kept_frames_carry_the_labels_of_their_positions(ethane):
     _, result = ethane
     frames = read_frames(result.pulls[1] / "trajectory.extxyz")
     steps = [frame.info["step"] for frame in frames]
-    assert steps == list(range(PATH_STRIDE, 61, PATH_STRIDE))
+    assert steps == list(range(TRAJECTORY_STRIDE, 61, TRAJECTORY_STRIDE))
     curve = read_work(result.pulls[1] / "work.dat")
     np.testing.assert_allclose(
         [f.info["distance"] for f in frames], curve.distance[steps], atol=1e-7
@@ -213,7 +213,7 @@ from pathlib import Path
 from alrare.config import Labeller, Pull
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress
-from alrare.campaign.reference import run_pulls
+from alrare.exploration.labeller_pulls import run_pulls
 
 if __name__ == "__main__":
     folder, labeller, structure = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])

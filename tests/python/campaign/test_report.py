@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.campaign.report import (
-    convergence_line,
-    iteration_record,
-    iteration_table,
-    read_results,
-    status,
-    write_report,
-    write_results,
-)
+from alrare.campaign.report import convergence_line, iteration_table, status, write_report
+from alrare.campaign.results import iteration_record, read_results, write_results
 from alrare.errors import AlrareError
 
 HEADER = (
@@ -42,9 +35,9 @@ def _record(number: int, error: float) -> dict[str, Any]:
         "n_pulls": 2,
         "error": error,
         "error_sem": 0.02,
-        "energy_mae_unseen": abs(error) / 3,
-        "force_mae_unseen": 0.1,
-        "peak_error": 0.004,
+        "energy_mae_test": abs(error) / 3,
+        "force_mae_test": 0.1,
+        "barrier_error": 0.004,
         "calibration": {"energy_std": 0.02, "energy_error": 0.05},
     }
     pull = {"threshold": 0.012, "selected": 25, "above": 700, "too_similar": 675, "unphysical": 3}
@@ -84,7 +77,7 @@ def test_a_record_holds_the_keys_of_the_results_file(run: Path) -> None:
     assert row["iteration"] == 2 and row["n_labels"] == 600 and row["n_pulls"] == 2
     for key in ("activation_energy", "activation_energy_sem", "error", "error_sem"):
         assert isinstance(row[key], float)
-    assert row["energy_mae_unseen"] == pytest.approx(0.1)
+    assert row["energy_mae_test"] == pytest.approx(0.1)
     assert row["selection"] == {
         "thresholds": [0.012],
         "selected": 50,
@@ -106,7 +99,7 @@ def test_the_table_shows_each_iteration_on_one_line(run: Path) -> None:
 
 
 def test_unknown_values_are_shown_as_a_dash() -> None:
-    row = _record(0, 0.0) | {"error": None, "energy_mae_unseen": None, "calibration": None}
+    row = _record(0, 0.0) | {"error": None, "energy_mae_test": None, "calibration": None}
     row["selection"]["thresholds"] = []
     last = iteration_table({"reference": {}, "iterations": [row]}).splitlines()[-1]
     assert last.split().count("-") == 5

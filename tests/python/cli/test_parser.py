@@ -111,7 +111,7 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alrare.campaign.context.loop.run_campaign", interrupted)
+    monkeypatch.setattr("alrare.campaign.loop.run_campaign", interrupted)
     assert main(["run", str(config), "--runs", "my runs"]) == 130
     error = capsys.readouterr().err
     assert f"go on with: alrare run {config} --runs 'my runs'" in error
@@ -123,7 +123,7 @@ def test_run_passes_what_it_was_given(config: Path, monkeypatch: pytest.MonkeyPa
     def record(given: object, **more: object) -> None:
         seen.update(more, config=given)
 
-    monkeypatch.setattr("alrare.campaign.context.loop.run_campaign", record)
+    monkeypatch.setattr("alrare.campaign.loop.run_campaign", record)
     assert main(["run", str(config), "--quiet"]) == 0
     assert seen["runs"] == Path("runs") and seen["config_path"] == config
     assert seen["config"] == load_config(config)

@@ -73,7 +73,7 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
         "pull": Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2)),
         "select": Select(screening_steps=10, upper=1.5),
         "timestep": 0.5,
-        "driver": "best",
+        "forces": "best",
         "folder": model.parent / "iter_000",
         "lmp": lmp,
         "ranks": 1,
@@ -134,7 +134,7 @@ def test_forces_are_judged_where_the_pair_style_computes_their_spread(
     [
         (Select(relative=1e-4, relative_floor=1e-3, gap_steps=5), ["energy_std"]),
         (
-            Select(uncertainty="force", threshold=1e-9, energy_gap=0, distance_gap=0),
+            Select(uncertainty="force", threshold=1e-9, energy_gap=0, cv_gap=0),
             ["energy_std", "force_std"],
         ),
     ],
@@ -317,7 +317,7 @@ def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
         pytest.skip("lmp with the alrare plugin is not installed")
     ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
     ensemble.save(tmp_path / "ensemble.safetensors")
-    select = Select(threshold=1e-6, distance_gap=1e-4, energy_gap=1e-6, max_per_pull=5)
+    select = Select(threshold=1e-6, cv_gap=1e-4, energy_gap=1e-6, max_per_run=5)
     (result,) = _simulate(
         tmp_path / "ensemble.safetensors",
         "lmp",

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.errors import SimulationError
-from alrare.exploration.observables import find_break, observe, read_path
+from alrare.exploration.observables import find_break, observe, read_trajectory
 from alrare.exploration.work import WorkCurve
 from ase import Atoms
 from ase.build import molecule
@@ -83,11 +83,11 @@ def test_a_pull_that_broke_nothing_has_no_work_at_the_break() -> None:
 
 
 def test_a_dump_gives_its_frames_and_leaves_out_one_that_was_cut(tmp_path: Path) -> None:
-    path = tmp_path / "path.lammpstrj"
+    path = tmp_path / "trajectory.lammpstrj"
     whole = SNAPSHOT.format(step=0, height=1.1) + SNAPSHOT.format(step=10, height=1.25)
     for cut in (SNAPSHOT.format(step=20, height=1.5)[:-3], "ITEM: TIMESTEP\n20\n", "ITEM: TIM", ""):
         path.write_text(whole + cut)
-        frames = read_path(path)
+        frames = read_trajectory(path)
         assert [frame.info["step"] for frame in frames] == [0, 10]
         assert frames[1].get_chemical_symbols() == ["C", "H"]
         assert frames[1].positions[1].tolist() == [0.0, 0.0, 1.25]
@@ -96,7 +96,7 @@ def test_a_dump_gives_its_frames_and_leaves_out_one_that_was_cut(tmp_path: Path)
 
 def test_a_foreign_or_missing_dump_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match="no configurations of a pull"):
-        read_path(tmp_path / "path.lammpstrj")
-    (tmp_path / "path.lammpstrj").write_text(SNAPSHOT.format(step="x", height=1))
+        read_trajectory(tmp_path / "trajectory.lammpstrj")
+    (tmp_path / "trajectory.lammpstrj").write_text(SNAPSHOT.format(step="x", height=1))
     with pytest.raises(SimulationError, match="expected the dump of a pull"):
-        read_path(tmp_path / "path.lammpstrj")
+        read_trajectory(tmp_path / "trajectory.lammpstrj")

@@ -3,13 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
-from alrare.labelling.calculators import (
-    describe_failures,
-    evaluate_frame,
-    make_calculator,
-    method_of,
-)
-from alrare.labelling.failures import LabelFailure
+from alrare.labelling.calculators import evaluate_frame, make_calculator
+from alrare.labelling.failures import LabelFailure, describe_failures
+from alrare.labelling.method import method_of
 from alrare.labelling.worker import LabelWorker
 from ase import Atoms
 from ase.build import molecule

@@ -44,7 +44,7 @@ def test_the_calibration_is_that_of_the_mean_and_the_errors_those_of_the_driver(
     energies = calculator.results["member_energies"]
     forces = calculator.results["member_forces"]
     label = labelled(frame, energies[2], forces[2])
-    best, mean = (compare(path, [label], driver=driver) for driver in ("best", "mean"))
+    best, mean = (compare(path, [label], forces=driver) for driver in ("best", "mean"))
     assert best.energy[0] == pytest.approx(0.0, abs=1e-9)
     assert np.abs(best.forces[0]).max() == pytest.approx(0.0, abs=1e-9)
     assert mean.energy[0] == pytest.approx(energies.mean() - energies[2])

@@ -48,7 +48,7 @@ def choose(frames: list[Atoms], model: Path, **settings: object) -> FrameSelecti
 
 
 def test_the_selection_is_what_the_paper_describes(frames: list[Atoms], model: Path) -> None:
-    result = choose(frames, model, sigma=0.5, distance_gap=0.05, max_per_pull=6)
+    result = choose(frames, model, sigma=0.5, cv_gap=0.05, max_per_run=6)
     energies = evaluate(load_ensemble(model), frames).energies
     uq, distance = energies.std(axis=0, ddof=1), [f.get_distance(0, 1) for f in frames]
     threshold = uq[:10].mean() + 0.5 * uq[:10].std(ddof=1)
@@ -80,7 +80,7 @@ def test_a_candidate_carries_what_the_fix_writes_and_no_label(
 def test_frames_too_near_or_not_a_number_are_unphysical(frames: list[Atoms], model: Path) -> None:
     frames[3].positions[1] = frames[3].positions[0] + 0.01
     frames[5].positions[0, 0] = np.nan
-    result = choose(frames, model, threshold=1e-9, distance_gap=0.0)
+    result = choose(frames, model, threshold=1e-9, cv_gap=0.0)
     assert result.verdicts == {
         "screening": 0, "below": 0, "unphysical": 2, "too_similar": 0, "over_cap": 0, "selected": 38
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_the_nearest_periodic_image_counts(model: Path) -> None:
 
 
 def test_a_cv_in_the_file_is_used_when_no_atoms_are_named(frames: list[Atoms], model: Path) -> None:
-    settings = {"threshold": 1e-9, "distance_gap": 0.5, "atoms": None}
+    settings = {"threshold": 1e-9, "cv_gap": 0.5, "atoms": None}
     without = choose(frames, model, **settings)
     assert len(without.frames) == 40 and "cv" not in without.frames[0].info
     for number, frame in enumerate(frames):
@@ -112,7 +112,7 @@ def test_steps_are_those_of_the_file_or_the_numbers_of_the_frames(
         del frame.info["step"]
         if number < 2:
             frame.info["Timestep"] = 5000 + number
-    steps = [f.info["step"] for f in choose(frames, model, threshold=1e-9, distance_gap=0).frames]
+    steps = [f.info["step"] for f in choose(frames, model, threshold=1e-9, cv_gap=0).frames]
     assert steps[:4] == [5000, 5001, 2, 3]
 
 
@@ -137,7 +137,7 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
     write_frames(tmp_path / "pull.extxyz", frames)
     out = tmp_path / "c.extxyz"
     command = ["select", str(tmp_path / "pull.extxyz"), str(model.parent), "-q", "-o", str(out)]
-    command += ["--atoms", "1", "2", "--energy-gap", "0", "--distance-gap", "0", "--threshold"]
+    command += ["--atoms", "1", "2", "--energy-gap", "0", "--cv-gap", "0", "--threshold"]
     assert main([*command, "1e-9", "--max", "7"]) == 0
     text = capsys.readouterr().out
     assert "over cap               33" in text and "selected               7" in text
@@ -152,9 +152,9 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
     ("options", "message"),
     [
         (["--sigma", "-1"], "--sigma -1.0: input should be greater than 0"),
-        (["--max", "0"], "--max-per-pull 0: input should be greater"),
+        (["--max", "0"], "--max-per-run 0: input should be greater"),
         (["--relative", "0.1"], "alrare: relative and relative_floor go together"),
-        (["--distance-gap", "0.1"], "--distance-gap: which distance? Give --atoms I J"),
+        (["--cv-gap", "0.1"], "--cv-gap: which distance? Give --atoms I J"),
         (["--screening-steps", "1"], "selection: threshold adaptive n = 1: must be >= 2"),
     ],
 )

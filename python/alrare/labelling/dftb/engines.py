@@ -1,13 +1,12 @@
 """DFTB+ kept alive: its library in a process of its own, or the program behind its socket.
 
-An engine is a fast way to what `dftbplus.run_once` computes, and nothing else. It serves one
+An engine is a fast way to what `run.run_once` computes, and nothing else. It serves one
 sequence of elements at a time; it is believed after its first label has repeated the one of a
 process by itself; and when it is lost, for whatever reason, a process by itself decides what
 becomes of the label. No failure is ever classified here.
 """
 
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -26,7 +25,7 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 
 from ...config import Labeller
-from ...processes import ONE_THREAD, die_with_parent
+from ...processes import start
 from ..failures import LabelFailure
 from .run import BOHR, PROGRAM, run_once, write_input
 
@@ -303,15 +302,13 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     with (folder / "stderr").open("wb") as errors:
         try:
-            return subprocess.Popen(
+            return start(
                 command,
-                cwd=folder,
-                env={**os.environ, **ONE_THREAD, **_MALLOC},
-                stdin=subprocess.DEVNULL,
+                folder=folder,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
+                environment=_MALLOC,
                 pass_fds=descriptors,
-                preexec_fn=die_with_parent,
             )
         except OSError as error:
             raise EngineLost(str(error)) from error

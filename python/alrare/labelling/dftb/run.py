@@ -6,7 +6,6 @@ read too. The energy taken is the force-related (Mermin) one, whose gradient the
 own Dftb calculator reads the internal energy instead.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from ...config import Labeller
 from ...errors import LabelError
-from ...processes import ONE_THREAD, die_with_parent
+from ...processes import start
 from ..failures import Kind, LabelFailure
 from .method import PARSER_VERSION, hamiltonian, mixers
 
@@ -235,21 +234,16 @@ def _tag(text: str, name: str) -> NDArray[np.float64]:
 def _run(folder: Path, timeout: float) -> int:
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         try:
-            return subprocess.run(
-                [PROGRAM],
-                cwd=folder,
-                env={**os.environ, **ONE_THREAD},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                timeout=timeout,
-                check=False,
-                preexec_fn=die_with_parent,
-            ).returncode
-        except subprocess.TimeoutExpired as error:
-            raise LabelFailure("timed_out", f"DFTB+ did not end in {timeout:g} s") from error
+            process = start([PROGRAM], folder=folder, stdout=out, stderr=err)
         except OSError as error:
             raise LabelFailure("rejected", f"{PROGRAM}: {error.strerror}; {INSTALL}") from error
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LabelFailure("timed_out", f"DFTB+ did not end in {timeout:g} s") from error
+        finally:
+            process.kill()  # nothing happens when it has ended
+            process.wait()
 
 
 def program_version() -> str:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.errors import LabelError
-from alrare.labelling.calculators import evaluate_frame, make_calculator, method_of
+from alrare.labelling.calculators import evaluate_frame, make_calculator
 from alrare.labelling.dftb.run import geometry, program_version, read_label, run_once, write_input
 from alrare.labelling.failures import LabelFailure
+from alrare.labelling.method import method_of
 from alrare.labelling.worker import LabelWorker
 from ase import Atoms
 from ase.build import bulk, molecule

@@ -1,0 +1,103 @@
+"""results.json: what a campaign has found so far, one entry an iteration."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import AlrareError
+from ..files import read_json, write_json
+
+RESULTS = "results.json"
+
+
+def iteration_record(
+    *,
+    iteration: int,
+    n_labels: int,
+    n_left_out: int,
+    evaluation: Mapping[str, Any],
+    selection: Sequence[Mapping[str, Any]],
+    n_chosen: int,
+    convergence: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return one entry of the "iterations" in results.json.
+
+    Parameters
+    ----------
+    iteration : int
+        0 is the initial model.
+    n_labels : int
+        All labels in the data set that this iteration's ensemble was trained on.
+    n_left_out : int
+        Labels beside them that are not trained on (`[select] max_energy`, `max_force`).
+    evaluation : mapping
+        `evaluate.Evaluation.to_json()`.
+    selection : sequence of mappings
+        `simulate.Selection.to_json()` of each pull: threshold (eV or eV/Å), selected, above,
+        too_similar, unphysical.
+    n_chosen : int
+        Candidates taken from all pulls, before noisy copies.
+    convergence : mapping
+        change (eV, to the previous iteration over the same seeds, and its standard error; None at
+        first), settled, around_break (errors there; None without such labels), converged.
+    seconds : mapping from stage to float, s
+        Wall time.
+    """
+    counts = {
+        key: sum(int(pull[key] or 0) for pull in selection)
+        for key in ("selected", "above", "too_similar", "unphysical")
+    }
+    thresholds = [pull["threshold"] for pull in selection if pull["threshold"] is not None]
+    return {
+        "iteration": iteration,
+        "n_labels": n_labels,
+        "n_left_out": n_left_out,
+        **evaluation,
+        "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
+        "convergence": dict(convergence),
+        "seconds": dict(seconds),
+    }
+
+
+def write_results(
+    run: Path, *, reference: Mapping[str, Any], iterations: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write results.json of a run, whole or not at all.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    reference : mapping
+        activation_energy (eV), activation_energy_sem (eV or None), n_pulls, ...
+    iterations : sequence of mappings
+        Of `iteration_record`, in order.
+    """
+    write_json(run / RESULTS, {"reference": dict(reference), "iterations": list(iterations)})
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """Read results.json of a run; without one yet, return empty results.
+
+    Raises
+    ------
+    AlrareError
+        If `run` is no run folder or the file is damaged.
+    """
+    _check_run(run)
+    if not (run / RESULTS).is_file():
+        return {"reference": {}, "iterations": []}
+    content = read_json(run / RESULTS)
+    if not isinstance(content, dict) or not isinstance(content.get("iterations"), list):
+        raise AlrareError(
+            f"{run / RESULTS}: expected results written by alrare, got something else"
+        )
+    return content
+
+
+def _check_run(run: Path) -> None:
+    if not run.is_dir():
+        raise AlrareError(f"{run}: no such run folder; expected one made by `alrare run al.toml`")
+    if not ((run / "config.toml").is_file() or (run / RESULTS).is_file()):
+        raise AlrareError(f"{run}: not a run folder: neither config.toml nor {RESULTS} is in it")

@@ -1,0 +1,70 @@
+"""`[select]` of al.toml in its two other forms: the command `fix al_select`, and `_core.Selection`.
+
+The names are the same in all three, but for the fix's keywords `cv` (its value is `cv_gap`),
+`energy` (`energy_gap`) and `max` (`max_per_run`), and its `threshold`, whose values are
+`value threshold`, `relative relative relative_floor` or `adaptive screening_steps sigma`.
+"""
+
+from .. import _core
+from ..config import Select
+from ..errors import AlrareError
+
+CANDIDATES_FILE = "candidates.extxyz"
+"""What the fix writes, beside its input."""
+
+
+def fix_command(select: Select) -> str:
+    """Return the fix, named `select`, on the equal-style variable `v_d` of a pull."""
+    if select.threshold is not None:
+        threshold = f"value {select.threshold:.10g}"
+    elif select.relative is not None:
+        threshold = f"relative {select.relative:.10g} {select.relative_floor:.10g}"
+    else:
+        threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
+    command = (
+        f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
+        f" cv v_d {select.cv_gap:.10g} energy {select.energy_gap:.10g}"
+        f" max {select.max_per_run}"
+    )
+    if select.upper is not None:
+        command += f" upper {select.upper:.10g}"
+    command += f" min_distance {select.min_distance:.10g}"
+    if select.uncertainty == "force":
+        command += " uncertainty force"
+    if select.gap_steps:
+        command += f" gap_steps {select.gap_steps}"
+    return command
+
+
+def fix_columns(select: Select) -> dict[str, str]:
+    """Return what a run's table shows of the uncertainty and the fix: heading to LAMMPS value."""
+    force = select.uncertainty == "force"
+    shown = {"energy_std/eV": "c_uq[1]"} | ({"force_std/(eV/angstrom)": "c_uq[2]"} if force else {})
+    return shown | {
+        f"threshold/{'(eV/angstrom)' if force else 'eV'}": "f_select[2]",
+        "selected/1": "f_select",
+        "above/1": "f_select[5]",
+        "too_similar/1": "f_select[6]",
+        "unphysical/1": "f_select[7]",
+    }
+
+
+def open_selection(select: Select, *, has_cv: bool) -> _core.Selection:
+    """Return the criterion for frames outside LAMMPS; without a variable its gap is not tested."""
+    relative = None
+    if select.relative is not None and select.relative_floor is not None:
+        relative = (select.relative, select.relative_floor)
+    try:
+        return _core.Selection(
+            threshold=select.threshold,
+            relative=relative,
+            window=select.screening_steps,
+            sigma=select.sigma,
+            energy_gap=select.energy_gap,
+            cv_gap=select.cv_gap if has_cv else 0.0,
+            gap_steps=select.gap_steps,
+            max=select.max_per_run,
+            upper=select.upper,
+        )
+    except RuntimeError as error:
+        raise AlrareError(f"selection: {error}") from error
