@@ -10,9 +10,21 @@ MINIMAL = {"name": "hexane", "structure": "hexane.xyz"}
 
 
 def refused(content: dict[str, object]) -> str:
+    """Return why a configuration is refused: one clean sentence for each fault."""
     with pytest.raises(ConfigError) as caught:
         parse_config({**MINIMAL, **content}, folder=Path("/x"), source="al.toml")
+    for line in str(caught.value).splitlines():
+        check_sentence(line)
     return str(caught.value)
+
+
+def check_sentence(message: str) -> None:
+    """Assert that a message is one sentence to act on, and nothing of the library that found it."""
+    assert 10 < len(message) <= 300, message
+    assert message == message.strip() and "\n" not in message, message
+    assert "al.toml" in message, message
+    for word in ("Traceback", "ValidationError", "Value error", "pydantic", "errors for Config"):
+        assert word not in message, message
 
 
 def test_a_minimal_file_takes_the_papers_protocol() -> None:
@@ -66,6 +78,7 @@ def test_a_bad_value_is_named_with_its_table(
     content: dict[str, object], parts: tuple[str, ...]
 ) -> None:
     message = refused(content)
+    assert "\n" not in message  # one fault, one sentence
     assert all(part in message for part in parts), message
 
 

@@ -5,12 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import alrare.cli.commands
 import numpy as np
 import pytest
 from alrare.cli.parser import main, parser
 from alrare.cli.template import template
-from alrare.config import load_config
+from alrare.config import Config, load_config
 from alrare.frames import labelled, read_frames, write_frames
 from ase import Atoms
 from ase.build import molecule
@@ -40,12 +39,13 @@ def test_the_template_is_valid_and_holds_the_defaults(
 
 
 def test_the_template_explains_every_key() -> None:
-    text = template()
-    schema = alrare.config.Config.model_json_schema()
-    for table in schema["$defs"].values():
-        for key, entry in table["properties"].items():
-            assert f"{key} =" in text
-            assert entry["description"].split()[0] in text
+    text = " ".join(word for word in template().split() if word != "#")
+    schema = Config.model_json_schema()
+    plain = {key: entry for key, entry in schema["properties"].items() if "$ref" not in str(entry)}
+    assert {"name", "structure", "iterations"} <= set(plain)
+    for properties in (plain, *(table["properties"] for table in schema["$defs"].values())):
+        for key, entry in properties.items():
+            assert f"{' '.join(entry['description'].split())} {key} =" in text
 
 
 def test_the_schema_is_json_and_refuses_unknown_keys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,16 +117,24 @@ def test_ctrl_c_says_how_to_go_on(
     assert f"go on with: alrare run {config} --runs 'my runs'" in error
 
 
-def test_run_passes_what_it_was_given(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, object] = {}
-
-    def record(given: object, **more: object) -> None:
-        seen.update(more, config=given)
-
-    monkeypatch.setattr("alrare.campaign.loop.run_campaign", record)
-    assert main(["run", str(config), "--quiet"]) == 0
-    assert seen["runs"] == Path("runs") and seen["config_path"] == config
-    assert seen["config"] == load_config(config)
+def test_run_keeps_the_configuration_in_a_folder_of_its_name(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config.write_text(
+        config.read_text()
+        + '[labeller]\nprogram = "ase"\ncalculator = "no_such_module.Calculator"\n'
+    )
+    assert main(["run", str(config), "--quiet"]) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and "no_such_module" in error
+    run = tmp_path / "runs" / "ethane"
+    assert (run / "config.toml").read_text() == config.read_text()
+    resolved = json.loads((run / "config.resolved.json").read_text())
+    assert resolved == json.loads(load_config(config).model_dump_json())
 
 
 def test_labels_are_made_once(
