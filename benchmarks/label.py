@@ -120,7 +120,7 @@ def throughput(data: Path, folder: Path) -> None:
 
 def pull(data: Path, folder: Path) -> None:
     """Run the paper's pull with the labeller: 2000 steps of relaxation and 6500 of pulling."""
-    settings = Pull(seeds=(1,))
+    settings = Pull(atoms=(1, 6), seeds=(1,))
     steps = settings.relax_steps + settings.steps
     begin = time.perf_counter()
     run_pulls(

@@ -23,14 +23,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from alrare.exploration.plots import KCAL_PER_MOL, draw_abs_errors
+from alrare.exploration import draw_abs_errors
 from alrare.tables import number, with_sem
+from alrare.units import KCAL_PER_MOL
 from campaigns import Study, base_content, iterations_of, merged, option_parser, run_figure
 from figures import drawing, show_table
 
 TAKES = {"fast": "15 minutes", "paper": "2 hours"}
 IN_A_ROW = 3
-OURS = merged(base_content("../hexane/al.toml"), {"iterations": 10, "stop": {"iterations": 0}})
+OURS = merged(base_content("../hexane/al.toml"), {"iterations": 10, "stop": {"small_changes": 0}})
 """The campaign of `make demo`, but all its iterations."""
 HEADINGS = (
     "iteration",

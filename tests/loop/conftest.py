@@ -15,6 +15,7 @@ CONFIG = """
 name = "ethane"
 structure = "ethane.xyz"
 iterations = 1
+forces = "best"
 
 [labeller]
 program = "ase"
@@ -52,8 +53,7 @@ energy_gap = 0.01
 max_per_run = 6
 max_per_iteration = 6
 around_break = 6
-before = 100
-after = 50
+break_window = [100, 50]
 max_force = 1e3
 max_energy = 1e3
 

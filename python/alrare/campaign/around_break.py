@@ -85,8 +85,7 @@ def label_around_break(
                 [trajectories[seed] for seed in sorted(trajectories)],
                 [observables[seed].peak_step for seed in sorted(trajectories)],
                 n_frames=select.around_break,
-                before=select.before,
-                after=select.after,
+                window=select.break_window,
             )
             keys = campaign.label(frames, f"around the break {iteration}")
             with LabelStore(campaign.store_path) as store:
@@ -103,8 +102,7 @@ def frames_around_break(
     highest: Sequence[int],
     *,
     n_frames: int,
-    before: int,
-    after: int,
+    window: tuple[int, int],
 ) -> list[Atoms]:
     """Take frames around the break of each pull.
 
@@ -117,19 +115,20 @@ def frames_around_break(
     n_frames : int
         Frames to take in all: evenly from the pulls, evenly spaced in each, and the pulls shifted
         against each other so that few frames from each cover the window too.
-    before, after : int
-        MD steps of the window, from the break.
+    window : (int, int)
+        MD steps before and after the break from which frames are taken.
     """
     known = [(path, peak) for path, peak in zip(pulls, highest, strict=True) if path]
     frames = []
     for number, (path, peak) in enumerate(known):
         first = find_break(path)
         center = peak if first is None else int(path[first.index].info["step"])
-        window = [f for f in path if center - before <= int(f.info["step"]) <= center + after]
+        first_step, last_step = center - window[0], center + window[1]
+        inside = [f for f in path if first_step <= int(f.info["step"]) <= last_step]
         share = n_frames * (number + 1) // len(known) - n_frames * number // len(known)
         shift = (number + 0.5) / len(known)
         places = (np.arange(share) + shift) / max(share, 1)  # of the window, from 0 to 1
-        frames += [window[row] for row in np.unique((places * len(window)).astype(int)) if window]
+        frames += [inside[row] for row in np.unique((places * len(inside)).astype(int)) if inside]
     return frames
 
 

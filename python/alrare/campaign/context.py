@@ -11,6 +11,7 @@ from ase import Atoms
 from ..config import Config
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
+from ..labelling.store import STORE_FILE
 from ..processes import worker_count
 from ..progress import Progress
 
@@ -33,7 +34,7 @@ class Campaign:
     @property
     def store_path(self) -> Path:
         """The label store."""
-        return self.folder / "labels" / "labels.sqlite"
+        return self.folder / "labels" / STORE_FILE
 
     @cached_property
     def method(self) -> str:
@@ -63,7 +64,6 @@ class Campaign:
         done = label(
             frames,
             labeller=self.config.labeller,
-            store_path=self.store_path,
             folder=folder,
             workers=self.workers,
             progress=self.progress,

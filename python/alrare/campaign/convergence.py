@@ -66,7 +66,9 @@ def judge(
     stop : Stop
         The `[stop]` table.
     """
-    settled = finished and is_settled(history, tolerance=stop.tolerance, iterations=stop.iterations)
+    settled = finished and is_settled(
+        history, tolerance=stop.tolerance, small_changes=stop.small_changes
+    )
     confirmed = around_break is not None and around_break.is_below(
         energy=stop.energy_error, force=stop.force_error
     )
@@ -96,9 +98,9 @@ def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
 
 
 def is_settled(
-    history: Sequence[Mapping[int, float]], *, tolerance: float, iterations: int
+    history: Sequence[Mapping[int, float]], *, tolerance: float, small_changes: int
 ) -> bool:
-    """Whether the last `iterations` changes were all small.
+    """Whether the last `small_changes` changes were all small.
 
     Parameters
     ----------
@@ -106,10 +108,10 @@ def is_settled(
         As for `changes`.
     tolerance : float, eV
         Limit of each change and of its standard error.
-    iterations : int
+    small_changes : int
         Changes in a row; 0 never settles.
     """
-    last = changes(history)[-iterations:] if iterations else []
-    return 0 < iterations == len(last) and all(
+    last = changes(history)[-small_changes:] if small_changes else []
+    return 0 < small_changes == len(last) and all(
         change is not None and change.is_small(tolerance) for change in last
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import Config
+from ..config import Config, load_config
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
@@ -21,7 +21,7 @@ from ..files import read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
-from ..progress import Progress, with_log
+from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
 from ..training.ensemble import train_ensemble
@@ -37,19 +37,21 @@ from .run_folder import locked, timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
 
-def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Progress) -> Path:
+def run_campaign(
+    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+) -> Path:
     """Run a campaign to its end, or go on with one that was interrupted.
+
+    Call it under ``if __name__ == "__main__":``, since it starts processes.
 
     Parameters
     ----------
-    config : Config
-        From `config_path`.
     config_path : Path
         al.toml, copied into the run folder.
     runs : Path
-        The campaign's folder is ``runs / config.name``.
-    progress : Progress
-        Where to report; the same goes to log.txt in the run folder.
+        The campaign's folder is ``runs / name``.
+    progress : Progress, optional
+        Where to report, beside log.txt in the run folder; nowhere unless given.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
     AlrareError
         With one sentence to act on; what is finished stays and is not repeated.
     """
-    with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
+    with _open_campaign(config_path, runs, progress) as campaign:
+        config = campaign.config
         reference = _reference(campaign)
         data = first_data(campaign, reference)
         history: list[dict[int, float]] = []
@@ -81,7 +84,7 @@ def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Pro
 def _outcome(converged: bool, config: Config) -> str:
     if converged:
         return "converged"
-    if config.stop.iterations == 0:
+    if config.stop.small_changes == 0:
         return f"{config.iterations} iterations done"
     return (
         f"NOT converged in {config.iterations} iterations (`iterations` may be raised in al.toml;"
@@ -90,10 +93,10 @@ def _outcome(converged: bool, config: Config) -> str:
 
 
 def run_reference_alone(
-    config: Config, *, config_path: Path, runs: Path, progress: Progress
+    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
 ) -> Path:
     """Make only the reference of a campaign; see `run_campaign`."""
-    with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
+    with _open_campaign(config_path, runs, progress) as campaign:
         _reference(campaign)
         return campaign.folder
 
@@ -222,10 +225,7 @@ def _simulate(campaign: Campaign, folder: Path, reference: Reference) -> list[Pu
         timestep=config.timestep,
         forces=config.forces,
         folder=folder,
-        lmp=config.run.lmp,
-        ranks=config.run.mpi_ranks,
-        workers=campaign.workers,
-        device=config.run.device,
+        run=config.run,
         progress=campaign.progress,
     )
 
@@ -295,12 +295,11 @@ def _observe(
 
 
 @contextmanager
-def _open_campaign(
-    config: Config, *, config_path: Path, runs: Path, progress: Progress
-) -> Iterator[Campaign]:
+def _open_campaign(config_path: Path, runs: Path, progress: Progress | None) -> Iterator[Campaign]:
+    config = load_config(config_path)
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
-    with locked(folder), with_log(progress, folder / "log.txt") as logged:
+    with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
         yield Campaign(config, folder, structure, elements, logged)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from ase import Atoms
 
@@ -74,7 +75,7 @@ def _select(
         maximum=select.max_per_iteration,
         strategy=select.strategy,
     )
-    wanted = augment.iterations is None or iteration < augment.iterations
+    wanted = augment.first_iterations == "all" or iteration < augment.first_iterations
     copies = noisy_copies(
         chosen,
         copies=augment.copies if wanted else 0,
@@ -87,8 +88,8 @@ def _select(
     return []
 
 
-def _last_step(pull: Observables | None, after_break: int | None) -> int | None:
+def _last_step(pull: Observables | None, after_break: int | Literal["all"]) -> int | None:
     """Return the last MD step of a pull whose candidates are worth a label."""
-    if pull is None or pull.break_step is None or after_break is None:
+    if pull is None or pull.break_step is None or after_break == "all":
         return None
     return pull.break_step + after_break

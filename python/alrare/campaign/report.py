@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import AlrareError
 from ..exploration.work import WorkCurve, read_work
 from ..files import write_text
-from ..labelling.store import LabelStore
+from ..labelling.store import STORE_FILE, LabelStore
 from ..tables import number, table_text, with_sem
 from .results import read_results
 
@@ -59,7 +59,7 @@ def status(run: Path) -> str:
     """
     results = read_results(run)
     lines = [f"campaign  {run}"]
-    store = run / "labels" / "labels.sqlite"
+    store = run / "labels" / STORE_FILE
     if store.is_file():
         try:
             with LabelStore(store) as labels:

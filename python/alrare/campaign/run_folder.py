@@ -8,20 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, Section
+from ..config import Config, tables
 from ..errors import AlrareError, ConfigError
 from ..files import read_json, write_json, write_text
 
 MAY_CHANGE = (
     "iterations",
-    "run.",
-    "stop.",
+    "run",
+    "stop",
     "labeller.timeout",
     "labeller.engine",
     "labeller.max_failed",
     "reference",
 )
-"""Keys of al.toml that a campaign under way may change: they alter no finished result."""
+"""Keys and tables of al.toml that a campaign under way may change: no finished result depends on
+them."""
 
 
 def write_config(config: Config, config_path: Path, folder: Path) -> None:
@@ -46,18 +47,21 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [
         key
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
+        if before.get(key) != after.get(key) and not _may_change(key)
     ]
 
 
+def _may_change(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+
+
 def _defaults() -> dict[str, Any]:
-    """Return the default of every plain key of the tables."""
+    """Return the default of every plain key of the tables that has one."""
     return {
-        f"{name}.{key}": value
-        for name, field in Config.model_fields.items()
-        if isinstance(field.default, Section)
-        for key, value in json.loads(field.default.model_dump_json()).items()
-        if not isinstance(value, dict)
+        f"{name}.{key}": json.loads(json.dumps(field.default, default=str))
+        for name, table in tables().items()
+        for key, field in table.model_fields.items()
+        if not field.is_required() and not isinstance(field.default, dict)
     }
 
 

@@ -5,38 +5,69 @@ Stages are imported inside the commands: `alrare template` need not load torch.
 
 import argparse
 import json
-import math
-from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from ..config import Model, Pull, Select, Train, load_config
+from ..config import Model, Pull, Run, Select, Train, load_config
 from ..errors import AlrareError
 from ..progress import open_progress
+from .options import read_table
 
-if TYPE_CHECKING:
-    from ..exploration.observables import Observables
-
-Table = TypeVar("Table", bound=BaseModel)
+MODEL_KEYS = ("members", "hidden", "hidden_default")
+TRAIN_KEYS = (
+    "recipe",
+    "epochs",
+    "min_steps",
+    "batch_size",
+    "learning_rate",
+    "force_weight",
+    "train_fraction",
+    "tensorboard",
+)
+SELECT_KEYS = (
+    "uncertainty",
+    "threshold",
+    "sigma",
+    "screening_steps",
+    "relative",
+    "relative_floor",
+    "energy_gap",
+    "cv_gap",
+    "gap_steps",
+    "upper",
+    "min_distance",
+    "max_per_run",
+)
+PULL_KEYS = (
+    "atoms",
+    "spring",
+    "rate",
+    "relax_steps",
+    "steps",
+    "temperature",
+    "thermostat",
+    "damping_time",
+    "seeds",
+)
+RUN_KEYS = ("mpi_ranks", "device", "lmp", "workers")
+"""Keys of al.toml that are options of `train`, `select` and `smd`."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume a campaign."""
-    config = load_config(options.config)
+    load_config(options.config)  # a mistake in it should not wait for torch
     from ..campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
-    run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_campaign(options.config, runs=options.runs, progress=progress)
     return 0
 
 
 def reference(options: argparse.Namespace) -> int:
     """Make a campaign's reference."""
-    config = load_config(options.config)
+    load_config(options.config)
     from ..campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
-    run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_reference_alone(options.config, runs=options.runs, progress=progress)
     return 0
 
 
@@ -61,47 +92,18 @@ def report(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train an ensemble with a fresh random split for each member."""
-    import numpy as np
-
-    from ..frames import check_labels, read_frames
+    from ..frames import read_frames
     from ..model.ensemble import model_path
-    from ..training.dataset import (
-        common_method,
-        distinct_frames,
-        random_split,
-        split_off_isolated_atoms,
-    )
-    from ..training.ensemble import train_ensemble
+    from ..training.ensemble import train as train_on
 
-    given = [frame for path in options.data for frame in read_frames(path)]
-    check_labels(given)
-    many, isolated = split_off_isolated_atoms(given)
-    frames = distinct_frames(many)
-    progress = open_progress(quiet=options.quiet)
-    if len(frames) < len(many):
-        progress.message(
-            f"{len(many) - len(frames)} of {len(many)} frames repeat a configuration; each counts"
-            " once"
-        )
-    model = _table(Model, options, ("members",))
-    keys = ("recipe", "epochs", "batch_size", "learning_rate", "force_weight", "tensorboard")
-    settings = _table(Train, options, keys)
-    rng = np.random.default_rng(options.seed)
-    fraction = settings.train_fraction
-    path = train_ensemble(
-        frames,
-        splits=[
-            random_split(len(frames), train_fraction=fraction, rng=rng)
-            for _ in range(model.members)
-        ],
-        model=model,
-        settings=settings,
-        seed=options.seed,
+    path = train_on(
+        [frame for path in options.data for frame in read_frames(path)],
         folder=options.output.absolute(),
-        method=common_method(given),
+        model=read_table(Model, options, MODEL_KEYS),
+        settings=read_table(Train, options, TRAIN_KEYS),
+        seed=options.seed,
         workers=options.workers,
-        progress=progress,
-        isolated=isolated or None,
+        progress=open_progress(quiet=options.quiet),
         start=None if options.start is None else model_path(options.start, ".safetensors"),
     )
     print(path)
@@ -147,21 +149,19 @@ def label(options: argparse.Namespace) -> int:
     from ..labelling.batch import label as label_frames
     from ..labelling.batch import require_labels
     from ..labelling.failures import describe_failures
-    from ..labelling.store import LabelStore
+    from ..labelling.store import STORE_FILE, LabelStore
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
-    store_path = folder / "labels.sqlite"
     done = label_frames(
         read_frames(options.input),
         labeller=config.labeller,
-        store_path=store_path,
         folder=folder,
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         origin=options.input.name,
     )
-    with LabelStore(store_path) as store:
+    with LabelStore(folder / STORE_FILE) as store:
         write_frames(options.output, store.frames(done.keys))
     print(
         f"{options.output}: {len(done.keys)} labelled ({done.computed} computed now, {done.reused}"
@@ -182,8 +182,7 @@ def select(options: argparse.Namespace) -> int:
     from ..model.ensemble import model_path
     from ..selection.criterion import select_frames
 
-    shared = tuple(key for key in Select.model_fields if hasattr(options, key))
-    settings = _table(Select, options, shared)
+    settings = read_table(Select, options, SELECT_KEYS)
     frames = read_frames(options.trajectory)
     if options.cv_gap and not (options.atoms or all("cv" in f.info for f in frames)):
         raise AlrareError(
@@ -217,19 +216,39 @@ def select(options: argparse.Namespace) -> int:
 
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule, once for each seed; print and write what the pulls show."""
-    from ..exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
+    from ..exploration import smd as pulls
     from ..structure import read_structure
 
-    keys = ("atoms", "rate", "spring", "steps", "relax_steps", "temperature", "thermostat", "seeds")
-    if options.seeds is not None:
-        options.seeds = read_seeds(options.seeds)
-    pull = _table(Pull, options, keys)
+    pull = read_table(Pull, options, PULL_KEYS)
+    run = read_table(Run, options, RUN_KEYS)
     structure = read_structure(options.structure, pulled=pull.atoms)
-    against = None if options.against is None else observe_pulls(options.against)
-    make = _pull_with_labeller if options.source.suffix == ".toml" else _pull_with_model
-    summary = summarize(make(options, structure, pull), against)
-    write_pulls(options.output, summary)
-    print(json.dumps(summary, indent=1) if options.json else pulls_table(summary))
+    against = None if options.against is None else pulls.observe_pulls(options.against)
+    folder = options.output.absolute()
+    progress = open_progress(quiet=options.quiet)
+    if options.source.suffix == ".toml":
+        pulled = pulls.pull_with_labeller(
+            labeller=load_config(options.source).labeller,
+            structure=structure,
+            pull=pull,
+            timestep=options.timestep,
+            folder=folder,
+            workers=run.workers,
+            progress=progress,
+        )
+    else:
+        pulled = pulls.pull_with_model(
+            model=options.source,
+            structure=structure,
+            pull=pull,
+            timestep=options.timestep,
+            forces=options.forces,
+            folder=folder,
+            run=run,
+            progress=progress,
+        )
+    summary = pulls.summarize(pulled, against)
+    pulls.write_pulls(options.output, summary)
+    print(json.dumps(summary, indent=1) if options.json else pulls.pulls_table(summary))
     return 0
 
 
@@ -252,44 +271,18 @@ def check(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Print a summary of a campaign that could be run."""
-    from ..labelling.method import method_of
-    from ..structure import elements_of, load_structure
+    from ..campaign.summary import campaign_summary
 
     config = load_config(options.config)
-    atoms = load_structure(config)
-    elements = elements_of(atoms)
-    method = method_of(config.labeller, elements)
-    first, second = (index - 1 for index in config.pull.atoms)
-    start = math.dist(atoms.positions[first], atoms.positions[second])
-    end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
-    initial = config.initial.steps // config.initial.stride
-    select = config.select
-    new = select.max_per_iteration * (1 + config.augment.copies) + select.around_break
-    named = ", ".join(
-        f"{key} {value}"
-        for key, value in method.description.items()
-        if not isinstance(value, list | dict)
-    )
-    print(
-        f"{options.config}: valid\n"
-        f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)}\n"
-        f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
-        f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
-        f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"
-        f"  labeller    {named}\n"
-        f"  ensemble    {config.model.members} members, {config.train.epochs} epochs,"
-        f" recipe {config.train.recipe}\n"
-        f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
-        " iterations"
-    )
+    print(f"{options.config}: valid\n{campaign_summary(config)}")
     return 0
 
 
-def template(_: argparse.Namespace) -> int:
+def template(options: argparse.Namespace) -> int:
     """Print a commented al.toml."""
     from .template import template as text
 
-    print(text(), end="")
+    print(text(options.protocol), end="")
     return 0
 
 
@@ -299,67 +292,6 @@ def schema(_: argparse.Namespace) -> int:
 
     print(text())
     return 0
-
-
-def _pull_with_model(
-    options: argparse.Namespace, structure: Any, pull: Pull
-) -> "dict[int, Observables]":
-    from ..exploration.smd import pull_with_model
-
-    return pull_with_model(
-        model=options.source,
-        structure=structure,
-        pull=pull,
-        timestep=options.timestep,
-        forces=options.forces,
-        folder=options.output.absolute(),
-        lmp=options.lmp,
-        ranks=options.np,
-        workers=options.workers,
-        device=options.device,
-        progress=open_progress(quiet=options.quiet),
-    )
-
-
-def _pull_with_labeller(
-    options: argparse.Namespace, structure: Any, pull: Pull
-) -> "dict[int, Observables]":
-    from ..exploration.smd import pull_with_labeller
-
-    return pull_with_labeller(
-        labeller=load_config(options.source).labeller,
-        structure=structure,
-        pull=pull,
-        timestep=options.timestep,
-        folder=options.output.absolute(),
-        workers=options.workers,
-        progress=open_progress(quiet=options.quiet),
-    )
-
-
-def _table(table: type[Table], options: argparse.Namespace, keys: tuple[str, ...]) -> Table:
-    """Make a table of the configuration from the options that were given."""
-    given = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    try:
-        return table.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
-        message = str(first["msg"]).removeprefix("Value error, ")
-        where = f"--{name} {first['input']}: " if first["loc"] else ""
-        raise AlrareError(f"{where}{message[0].lower()}{message[1:]}") from error
-
-
-def read_seeds(text: str) -> list[int]:
-    """Read seeds as a person writes them: `1-8` or `1,2,5`."""
-    seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            low, _, high = part.partition("-")
-            seeds += range(int(low), int(high or low) + 1)
-    except ValueError as error:
-        raise AlrareError(f"--seeds {text}: expected numbers such as 1-8 or 1,2,5") from error
-    return seeds
 
 
 def _shown(value: float | None, factor: float, unit: str) -> str:

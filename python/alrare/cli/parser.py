@@ -1,7 +1,6 @@
-"""The command line: `alrare run al.toml` and its companions.
+"""The arguments of the command line: `alrare run al.toml` and its companions.
 
-Each command reads its arguments, calls one function of the package, and prints; torch and LAMMPS
-are loaded only by the commands that compute.
+What a command then does is in `commands`. Options that al.toml has too are made from its fields.
 """
 
 import argparse
@@ -12,8 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__
+from ..config import Config, Model, Pull, Run, Select, Train
 from ..errors import AlrareError
 from . import commands
+from .options import add_options
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -134,18 +135,16 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="labelled extended XYZ; frames of one atom give the self energies",
     )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
-    one.add_argument("--members", type=int, metavar="M", help="networks in the ensemble")
-    one.add_argument("--recipe", choices=("paper", "fast"), help="how they are fitted")
-    one.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    one.add_argument("--batch-size", type=int, metavar="N", help="configurations per step")
-    one.add_argument("--learning-rate", type=float, metavar="X", help="rate, or its highest value")
-    one.add_argument("--force-weight", type=float, metavar="X", help="weight of the forces")
-    one.add_argument("--seed", type=int, default=1, metavar="S", help="splits and weights")
+    add_options(one, Model, commands.MODEL_KEYS)
+    add_options(one, Train, commands.TRAIN_KEYS)
     one.add_argument(
-        "--start", type=Path, metavar="MODEL", help="go on from the weights of this model"
+        "--seed", type=int, default=1, metavar="S", help="seed of splits and weights (default: 1)"
     )
     one.add_argument(
-        "--tensorboard", action="store_true", default=None, help="write TensorBoard files too"
+        "--start",
+        type=Path,
+        metavar="MODEL",
+        help="model whose weights the members start from (default: random weights)",
     )
     _workers_option(one)
     _quiet_option(one)
@@ -180,9 +179,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
     )
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
-    one.add_argument(
-        "--forces", choices=("best", "mean"), default="best", help="whose energies and forces"
-    )
+    _forces_option(one, "whose energies and forces are compared")
     _json_option(one, "print one JSON object")
 
     one = add(
@@ -219,32 +216,18 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
         "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
     )
     one.add_argument("-o", "--output", type=Path, metavar="OUT", help="extended XYZ to write")
-    one.add_argument("--uncertainty", choices=("energy", "force"), help="which one is judged")
-    one.add_argument("--threshold", type=float, metavar="X", help="fixed, eV (force: eV/Å)")
-    one.add_argument("--relative", type=float, metavar="X", help="threshold X times the size ...")
-    one.add_argument("--relative-floor", type=float, metavar="X", help="... which is at least this")
-    one.add_argument("--sigma", type=float, metavar="X", help="adaptive: mean + X std (default: 3)")
-    one.add_argument("--screening-steps", type=int, metavar="N", help="of so many first frames")
-    one.add_argument("--energy-gap", type=float, metavar="X", help="eV, to every selected frame")
     one.add_argument(
-        "--atoms", type=int, nargs=2, metavar=("I", "J"), help="whose distance is the cv, from 1"
+        "--atoms",
+        type=int,
+        nargs=2,
+        metavar=("I", "J"),
+        help="atoms, from 1, whose distance is the collective variable",
     )
-    one.add_argument("--cv-gap", type=float, metavar="X", help="of the cv, likewise")
-    one.add_argument("--gap-steps", type=int, metavar="N", help="steps that make up for both gaps")
-    one.add_argument(
-        "--max", "--max-per-run", type=int, metavar="N", dest="max_per_run", help="to select"
+    add_options(
+        one, Select, commands.SELECT_KEYS, names={"max_per_run": ("--max-per-run", "--max")}
     )
-    one.add_argument("--upper", type=float, metavar="X", help="unphysical above, eV (force: eV/Å)")
-    one.add_argument("--min-distance", type=float, metavar="X", help="unphysical below, Å")
     _json_option(one, "print one JSON object")
     _quiet_option(one)
-
-
-def _thermostat(protocol: str) -> str:
-    try:
-        return {"paired": "langevin", "paper": "berendsen"}[protocol]
-    except KeyError:
-        raise argparse.ArgumentTypeError(f"{protocol}: expected paired or paper") from None
 
 
 def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -258,33 +241,23 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("source", type=Path, metavar="MODEL", help="model folder or file, or al.toml")
     one.add_argument("structure", type=Path, metavar="STRUCTURE", help="any file ASE reads")
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="its folder")
-    one.add_argument("--atoms", type=int, nargs=2, metavar="N", help="pulled atoms, from 1")
-    one.add_argument("--rate", type=float, metavar="X", help="Å/ps")
-    one.add_argument("--spring", type=float, metavar="X", help="eV/Å²")
-    one.add_argument("--steps", type=int, metavar="N", help="steps of the pull")
-    one.add_argument("--relax-steps", type=int, metavar="N", help="steps before it")
-    one.add_argument("--temperature", type=float, metavar="X", help="K")
-    one.add_argument(
-        "--protocol",
-        dest="thermostat",
-        type=_thermostat,
-        metavar="NAME",
-        help="paired: Langevin, the same noise for the same seed (default); paper: Berendsen",
-    )
+    add_options(one, Pull, commands.PULL_KEYS)
     one.add_argument(
         "--against",
         type=Path,
         metavar="DIR",
         help="other pulls (of smd, an iteration, a reference): differences seed by seed",
     )
-    one.add_argument("--seeds", metavar="LIST", help="such as 1-8 or 1,2,5")
-    one.add_argument("--timestep", type=float, default=0.5, metavar="X", help="fs (default: 0.5)")
-    one.add_argument("--forces", choices=("best", "mean"), default="best", help="whose forces")
-    one.add_argument("--np", type=int, default=1, metavar="N", help="MPI ranks of each pull")
-    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    one.add_argument("--lmp", default="lmp", help="the LAMMPS program")
+    one.add_argument(
+        "--timestep",
+        type=_positive,
+        default=0.5,
+        metavar="X",
+        help="MD time step in fs (default: 0.5)",
+    )
+    _forces_option(one, "whose forces drive the pull")
+    add_options(one, Run, commands.RUN_KEYS, names={"mpi_ranks": ("--mpi-ranks", "--np")})
     _json_option(one, "print one JSON object")
-    _workers_option(one)
     _quiet_option(one)
 
 
@@ -307,11 +280,17 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
         "alrare validate al.toml",
     )
     _config_argument(one)
-    add(
+    one = add(
         "template",
         commands.template,
         "print an al.toml with every key, explained",
-        "alrare template > al.toml",
+        "alrare template > al.toml\n  alrare template --protocol paper > paper.toml",
+    )
+    one.add_argument(
+        "--protocol",
+        choices=("alrare", "paper"),
+        default="alrare",
+        help="alrare: the defaults. paper: the protocol of Jung, Choi, Lee 2024 (default: alrare)",
     )
     add("schema", commands.schema, "print the JSON schema of al.toml", "alrare schema > al.json")
 
@@ -328,11 +307,24 @@ def _json_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument("--json", action="store_true", help=text)
 
 
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
+
+
+def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
+    field = Config.model_fields["forces"]
+    one.add_argument(
+        "--forces",
+        choices=("best", "mean"),
+        default=field.default,
+        help=f"{text}: the best member's or the ensemble's mean (default: {field.default})",
+    )
+
+
 def _workers_option(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--workers", type=int, default=0, metavar="N", help="tasks at a time (0: one a core)"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,37 +1,53 @@
 """A commented al.toml, made from the fields of the configuration: it cannot fall behind them."""
 
+import importlib.resources
 import json
 import textwrap
-from pathlib import Path
-from typing import Any
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from ..config import Config, Section
+from ..config import Config, Section, SetBy, Train, set_by, tables
 
-REQUIRED = {"name": "hexane", "structure": Path("hexane.xyz")}
-"""What the template writes for the keys that have no default."""
+Protocol = Literal["alrare", "paper"]
 WIDTH = 96
 
 
-def template() -> str:
-    """Return an al.toml with every key, its meaning and unit, at its default.
+def template(protocol: Protocol = "alrare") -> str:
+    """Return an al.toml with every key, its meaning, its unit and its value.
 
-    Keys without a default value are commented out; `name` and `structure` are to be changed.
+    A key that another key decides (the recipe, the labeller's program) and a key without a default
+    is commented out, so that changing the other one does what it says. `name`, `structure` and the
+    pulled atoms are to be changed.
+
+    Parameters
+    ----------
+    protocol : {"alrare", "paper"}
+        alrare: the defaults. paper: the protocol of Jung, Choi, Lee, Digital Discovery 2024, 3, 514
+        (`protocol_content`).
     """
-    plain, tables = [], []
-    for name, field in Config.model_fields.items():
-        if isinstance(field.default, Section):
-            tables.append((name, field.default))
-        else:
-            plain += _entry(name, field, REQUIRED.get(name, field.default))
-    lines = ["# A campaign of alrare: start it, or go on with it, by `alrare run al.toml`.", *plain]
-    for name, table in tables:
-        doc = (type(table).__doc__ or "").strip().splitlines()[0]
+    given = protocol_content(protocol)
+    lines = ["# A campaign of alrare: start it, or go on with it, by `alrare run al.toml`."]
+    if protocol == "paper":
+        lines.append("# The protocol of Jung, Choi, Lee, Digital Discovery 2024, 3, 514.")
+    for key, field in Config.model_fields.items():
+        if key not in tables():
+            lines += _entry(key, field, given.get(key, field.default), given)
+    for name, table in tables().items():
+        doc = (table.__doc__ or "").strip().splitlines()[0]
         lines += ["", f"[{name}]", *_comment(doc)]
-        for key, field in type(table).model_fields.items():
-            lines += _entry(key, field, getattr(table, key))
+        lines += _entries(table, given.get(name, {}))
     return "\n".join(lines) + "\n"
+
+
+def protocol_content(protocol: Protocol) -> dict[str, Any]:
+    """Return the keys of al.toml that a protocol sets, in their tables; none for the defaults."""
+    if protocol == "alrare":
+        return {}
+    source = importlib.resources.files(__package__) / f"{protocol}.toml"
+    return tomllib.loads(source.read_text(encoding="utf-8"))
 
 
 def schema() -> str:
@@ -39,25 +55,42 @@ def schema() -> str:
     return json.dumps(Config.model_json_schema(), indent=1)
 
 
-def _entry(name: str, field: FieldInfo, value: Any) -> list[str]:
+def _entries(table: type[Section], given: Mapping[str, Any]) -> list[str]:
+    values = {key: field.default for key, field in table.model_fields.items()}
+    if table is Train:
+        values |= Train.model_validate(given).model_dump()
+    lines = []
+    for key, field in table.model_fields.items():
+        lines += _entry(key, field, given.get(key, values[key]), given)
+    return lines
+
+
+def _entry(key: str, field: FieldInfo, value: Any, given: Mapping[str, Any]) -> list[str]:
     lines = ["", *_comment(field.description or "")]
-    if value is None:
-        return [*lines, f"# {name} ="]
-    return [*lines, f"{name} = {_toml(value)}"]
+    if field.is_required():
+        return [*lines, f"{key} = {toml_value((field.examples or [None])[0])}"]
+    mark: SetBy | None = set_by(field)
+    if value is None or (mark is not None and not value and field.examples):
+        example = toml_value((field.examples or [None])[0])
+        return [*lines, f"# {key} = {example}  # an example: not set"]
+    if mark is not None and key not in given:
+        return [*lines, f"# {key} = {toml_value(value)}"]
+    return [*lines, f"{key} = {toml_value(value)}"]
 
 
 def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), WIDTH)]
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Write a value as TOML, in one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        inner = ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items())
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key} = {toml_value(entry)}" for key, entry in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     return json.dumps(str(value), ensure_ascii=False)

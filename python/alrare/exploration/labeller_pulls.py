@@ -162,7 +162,7 @@ def data_run(folder: Path, system: System, initial: InitialData) -> Run:
     text = md_input(
         potential=POTENTIAL,
         temperature=initial.temperature,
-        damping=initial.damping,
+        damping_time=initial.damping_time,
         seed=initial.seed,
         timestep=system.timestep,
         equilibration_steps=initial.equilibration_steps,

@@ -149,7 +149,7 @@ def pull_input(
     steps = [
         f"# pull of atoms {first} and {second}, seed {seed}",
         *_system(potential, pull.temperature, seed, timestep, periodic),
-        *_thermostat(pull.thermostat, pull.temperature, pull.damping, seed),
+        *_thermostat(pull.thermostat, pull.temperature, pull.damping_time, seed),
         *_thermo(thermo_every, ""),
         f"run {pull.relax_steps}",
         "",
@@ -177,7 +177,7 @@ def md_input(
     *,
     potential: str,
     temperature: float,
-    damping: float,
+    damping_time: float,
     seed: int,
     timestep: float,
     equilibration_steps: int,
@@ -191,7 +191,7 @@ def md_input(
     ----------
     potential : str
         As in `pull_input`.
-    temperature, damping, timestep : float
+    temperature, damping_time, timestep : float
         K, ps, fs.
     seed : int
         Makes velocities and noise.
@@ -205,7 +205,7 @@ def md_input(
     lines = [
         f"# MD at {temperature:g} K, seed {seed}",
         *_system(potential, temperature, seed, timestep, periodic),
-        *_thermostat("langevin", temperature, damping, seed),
+        *_thermostat("langevin", temperature, damping_time, seed),
         *_thermo(thermo_every, ""),
         f"run {equilibration_steps}",
         "reset_timestep 0",
@@ -237,8 +237,8 @@ def _system(
     ]
 
 
-def _thermostat(kind: str, temperature: float, damping: float, seed: int) -> list[str]:
-    span = f"{temperature:.10g} {temperature:.10g} {damping:.10g}"
+def _thermostat(kind: str, temperature: float, damping_time: float, seed: int) -> list[str]:
+    span = f"{temperature:.10g} {temperature:.10g} {damping_time:.10g}"
     if kind == "langevin":
         return ["fix move all nve", f"fix bath all langevin {span} {_seed(seed, 1)} zero yes"]
     return ["fix move all nve", f"fix bath all temp/berendsen {span}"]

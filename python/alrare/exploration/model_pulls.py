@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from ..config import Pull, Select
+from ..config import Pull, Run, Select
 from ..errors import AlrareError, BlownUpError, UnstableModelError
 from ..files import file_hash, publish, read_json, write_json, write_text
 from ..frames import frame_key
@@ -96,14 +96,11 @@ def simulate_pulls(
     structure: Atoms,
     elements: Sequence[str],
     pull: Pull,
-    select: Select,
+    select: Select | None,
     timestep: float,
     forces: Literal["best", "mean"],
     folder: Path,
-    lmp: str,
-    ranks: int,
-    workers: int,
-    device: str,
+    run: Run,
     progress: Progress,
 ) -> list[PullResult]:
     """Pull the structure with the model, once for each seed, several at a time.
@@ -117,16 +114,17 @@ def simulate_pulls(
     elements : sequence of str
         Of the model, in its order.
     pull, select : config tables
-        The spring, and what deserves a label; ``pull.seeds`` are the seeds.
+        The spring, and what deserves a label; ``pull.seeds`` are the seeds. Without `select`
+        nothing is selected.
     timestep : float, fs
         MD time step.
     forces : {"best", "mean"}
         Whose forces move the atoms.
     folder : Path
         ``folder/pull_SEED`` is made for each seed.
-    lmp, ranks, workers, device
-        The LAMMPS program, MPI ranks of each run, processes at a time (0: one a core; at least
-        one run), and where the ensemble is evaluated.
+    run : Run
+        The LAMMPS program, MPI ranks of each pull, processes at a time (at least one pull), and
+        where the ensemble is evaluated.
     progress : Progress
         Gets one stage that counts the MD steps of all seeds.
 
@@ -147,13 +145,14 @@ def simulate_pulls(
         If the folder holds a pull of another model or other settings, or the disk refuses.
     """
     per_pull = pull.relax_steps + pull.steps
+    command = tuple(lammps_command(run.lmp, run.mpi_ranks))
     task = _Task(
         model=model, structure=structure, elements=elements, pull=pull, select=select,
-        timestep=timestep, forces=forces, command=tuple(lammps_command(lmp, ranks)), device=device,
+        timestep=timestep, forces=forces, command=command, device=run.device,
     )  # fmt: skip
     with progress.stage(f"pulls by the model ({folder.name})", per_pull * len(pull.seeds)) as stage:
         running = _Running(stage, per_pull)
-        with ThreadPoolExecutor(max(1, worker_count(workers) // ranks)) as pool:
+        with ThreadPoolExecutor(max(1, worker_count(run.workers) // run.mpi_ranks)) as pool:
             try:
                 futures = [
                     pool.submit(_one_pull, task, seed, folder / f"pull_{seed}", running)
@@ -185,7 +184,7 @@ class _Task:
     structure: Atoms
     elements: Sequence[str]
     pull: Pull
-    select: Select
+    select: Select | None
     timestep: float
     forces: str
     command: tuple[str, ...]
@@ -197,10 +196,14 @@ class _Task:
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
-            "select": fix_command(self.select),
+            "select": self.watch(),
             "timestep": self.timestep,
             "forces": self.forces,
         }
+
+    def watch(self) -> str:
+        """Return the fix that selects; empty without selection."""
+        return "" if self.select is None else fix_command(self.select)
 
 
 class _Running:
@@ -260,7 +263,8 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
 def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
     write_data_file(folder / DATA_FILE, task.structure, task.elements)
     model = os.path.relpath(task.model, folder)
-    force_std = " force_std yes" if task.select.uncertainty == "force" else ""
+    by_force = task.select is not None and task.select.uncertainty == "force"
+    force_std = " force_std yes" if by_force else ""
     potential = f"""\
 pair_style nnp_ensemble device {task.device} forces {task.forces}{force_std}
 pair_coeff * * "{model}" {" ".join(task.elements)}
@@ -271,7 +275,7 @@ compute uq all pair nnp_ensemble
         pull=task.pull,
         seed=seed,
         timestep=task.timestep,
-        watch=fix_command(task.select),
+        watch=task.watch(),
         columns=fix_columns(task.select),
         dump_elements=task.elements,
     )
@@ -280,8 +284,8 @@ compute uq all pair nnp_ensemble
 
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = _last_row(partial / WORK_FILE)
-    selection = None if row is None else _counts(row).to_json()
-    write_json(partial / RESULT_FILE, {**content, "selection": selection})
+    selection = _counts(row).to_json() if row is not None and "threshold" in row else None
+    write_json(partial / RESULT_FILE, {**content, "began": row is not None, "selection": selection})
     publish(partial, folder)
 
 
@@ -296,7 +300,7 @@ def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResul
         return PullResult(
             seed=seed,
             folder=folder,
-            work=folder / WORK_FILE if content["selection"] else None,
+            work=folder / WORK_FILE if content["began"] else None,
             trajectory=folder / DUMP_FILE,
             candidates=folder / CANDIDATES_FILE,
             selection=SelectionCounts(**(content["selection"] or {})),

@@ -12,14 +12,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..files import atomic_path
+from ..units import KCAL_PER_MOL
 from .work import WorkCurve
 
-KCAL_PER_MOL = 0.0434
-"""The paper's aim for the error of the activation energy, eV."""
 POINTS = 800
 """Points drawn of each curve."""
 NAMED = 7
-"""Iterations named in a legend; of more, every second, third, ... to the last."""
+"""At most this many iterations are named in a legend; beyond it every n-th one is."""
 INK = "#1a1a1a"
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from ..config import Labeller, Pull, Select
+from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
 from ..files import write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from ..structure import elements_of
 from ..tables import mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
@@ -41,14 +41,11 @@ def pull_with_model(
     model: Path,
     structure: Atoms,
     pull: Pull,
-    timestep: float,
-    forces: Literal["best", "mean"],
     folder: Path,
-    lmp: str,
-    ranks: int,
-    workers: int,
-    device: str,
-    progress: Progress,
+    timestep: float = 0.5,
+    forces: Literal["best", "mean"] = "mean",
+    run: Run | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Observables]:
     """Pull with an ensemble, once a seed.
 
@@ -60,13 +57,15 @@ def pull_with_model(
         A molecule.
     pull : Pull
         The spring, the thermostat, the seeds.
+    folder : Path
+        ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
     timestep : float, fs
     forces : {"best", "mean"}
         Whose forces move the atoms.
-    folder : Path
-        ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
-    lmp, ranks, workers, device, progress
-        As in `model_pulls.simulate_pulls`.
+    run : Run, optional
+        The LAMMPS program, MPI ranks, pulls at a time, and where the ensemble is evaluated.
+    progress : Progress, optional
+        Gets one stage that counts the MD steps; nothing is shown unless given.
 
     Returns
     -------
@@ -78,20 +77,18 @@ def pull_with_model(
     AlrareError
         If the model does not fit the molecule, or LAMMPS fails.
     """
+    run = run or Run()
     results = simulate_pulls(
-        model=model_path(model, model_file(Path(), device).suffix),
+        model=model_path(model, model_file(Path(), run.device).suffix),
         structure=structure,
         elements=load_ensemble(model_path(model, ".safetensors")).metadata.elements,
         pull=pull,
-        select=Select(),
+        select=None,
         timestep=timestep,
         forces=forces,
         folder=folder,
-        lmp=lmp,
-        ranks=ranks,
-        workers=workers,
-        device=device,
-        progress=progress,
+        run=run,
+        progress=progress or SilentProgress(),
     )
     return observe_pulls(folder, [result.seed for result in results if result.work is not None])
 
@@ -101,10 +98,10 @@ def pull_with_labeller(
     labeller: Labeller,
     structure: Atoms,
     pull: Pull,
-    timestep: float,
     folder: Path,
-    workers: int,
-    progress: Progress,
+    timestep: float = 0.5,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> dict[int, Observables]:
     """Pull with the labeller itself, once a seed; see `pull_with_model`."""
     run_pulls(
@@ -115,7 +112,7 @@ def pull_with_labeller(
         timestep=timestep,
         folder=folder,
         workers=workers,
-        progress=progress,
+        progress=progress or SilentProgress(),
     )
     return observe_pulls(folder, list(pull.seeds))
 

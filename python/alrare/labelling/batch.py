@@ -14,10 +14,10 @@ from ..errors import LabelError
 from ..files import write_text
 from ..frames import frame_key, write_frames
 from ..processes import worker_count
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .failures import ATTEMPTS, LabelFailure, describe_failures
 from .method import method_of
-from .store import LabelStore, Row
+from .store import STORE_FILE, LabelStore, Row
 from .worker import Label, LabelWorker, keep_failed
 
 
@@ -59,10 +59,10 @@ def label(
     frames: Sequence[Atoms],
     *,
     labeller: Labeller,
-    store_path: Path,
     folder: Path,
-    workers: int,
-    progress: Progress,
+    store_path: Path | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
     origin: str = "",
 ) -> Labelled:
     """Label a batch of frames, in parallel, each in the time limit of the labeller.
@@ -77,14 +77,14 @@ def label(
         Frames that are the same count once.
     labeller : Labeller
         The `[labeller]` table.
-    store_path : Path
-        The label store.
     folder : Path
         Scratch of the workers; `failed/KEY/` in it keeps inputs and outputs of what failed.
+    store_path : Path, optional
+        The label store; `labels.sqlite` in the folder unless given.
     workers : int
         Labels at a time; 0 means one for each core.
-    progress : Progress
-        Where to report.
+    progress : Progress, optional
+        Where to report; nowhere unless given.
     origin : str
         What asks for the labels, kept with them.
 
@@ -98,7 +98,8 @@ def label(
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     method = method_of(labeller, elements)
     unique, failed = _unique(frames, method.hash)
-    with LabelStore(store_path) as store:
+    progress = progress or SilentProgress()
+    with LabelStore(store_path or folder / STORE_FILE) as store:
         store.put_method(method.hash, method.description)
         known = {key: store.get(key) for key in unique}
         # A labeller may have to start anew for other elements: alike frames come together.

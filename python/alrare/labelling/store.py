@@ -17,6 +17,9 @@ from ..errors import AlrareError
 from ..frames import labelled
 from .failures import Kind
 
+STORE_FILE = "labels.sqlite"
+"""Name of the store in a folder of labels."""
+
 _APPLICATION = 0x414C5241  # "ALRA"
 _VERSION = 2
 _METHODS = """

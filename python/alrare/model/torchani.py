@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..units import HARTREE
 from .aev import AEVConstants
 from .ensemble import Ensemble, Metadata, stack_members
 from .torchscript import export_torchscript
-
-HARTREE = 27.211386024367243
-"""eV; as torchani and ASE have it."""
 
 
 def convert(model: Any, *, best_member: int = 0) -> Ensemble:

@@ -15,7 +15,7 @@ from ..config import Select
 from ..errors import AlrareError
 from ..model.calculator import EnsembleCalculator
 from ..model.species import species_of
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .settings import open_selection
 
 VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")
@@ -42,9 +42,9 @@ def select_frames(
     frames: Sequence[Atoms],
     *,
     model: Path,
-    select: Select,
+    select: Select | None = None,
     atoms: tuple[int, int] | None = None,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> FrameSelection:
     """Judge the frames of one trajectory in their order, each as one look of the fix.
 
@@ -55,13 +55,14 @@ def select_frames(
         is the number of the frame, from 0.
     model : Path
         `ensemble.safetensors`, evaluated by the native engine.
-    select : Select
-        The criterion; `max_per_run` is the cap, `strategy` and `max_per_iteration` are not used.
+    select : Select, optional
+        The criterion, al.toml's defaults unless given; `max_per_run` is the cap, `strategy` and
+        `max_per_iteration` are not used.
     atoms : two ints, optional
         Counted from 1: their distance (Å) is the collective variable, whose gap is
         ``select.cv_gap``. Without them it is ``info["cv"]`` where every frame has one;
         else there is no variable and that gap is not tested.
-    progress : Progress
+    progress : Progress, optional
         Gets one stage that counts the frames.
 
     Raises
@@ -71,6 +72,7 @@ def select_frames(
     ModelError
         If the file is not a model, or does not know an element.
     """
+    select, progress = select or Select(), progress or SilentProgress()
     _check_atoms(frames, atoms)
     by_force = select.uncertainty == "force"
     calculator = EnsembleCalculator(model, force_std=by_force)

@@ -15,7 +15,7 @@ CANDIDATES_FILE = "candidates.extxyz"
 
 def fix_command(select: Select) -> str:
     """Return the fix, named `select`, on the equal-style variable `v_d` of a pull."""
-    if select.threshold is not None:
+    if select.threshold != "adaptive":
         threshold = f"value {select.threshold:.10g}"
     elif select.relative is not None:
         threshold = f"relative {select.relative:.10g} {select.relative_floor:.10g}"
@@ -26,7 +26,7 @@ def fix_command(select: Select) -> str:
         f" cv v_d {select.cv_gap:.10g} energy {select.energy_gap:.10g}"
         f" max {select.max_per_run}"
     )
-    if select.upper is not None:
+    if select.upper != "none":
         command += f" upper {select.upper:.10g}"
     command += f" min_distance {select.min_distance:.10g}"
     if select.uncertainty == "force":
@@ -36,8 +36,10 @@ def fix_command(select: Select) -> str:
     return command
 
 
-def fix_columns(select: Select) -> dict[str, str]:
+def fix_columns(select: Select | None) -> dict[str, str]:
     """Return what a run's table shows of the uncertainty and the fix: heading to LAMMPS value."""
+    if select is None:
+        return {"energy_std/eV": "c_uq[1]"}
     force = select.uncertainty == "force"
     shown = {"energy_std/eV": "c_uq[1]"} | ({"force_std/(eV/angstrom)": "c_uq[2]"} if force else {})
     return shown | {
@@ -56,7 +58,7 @@ def open_selection(select: Select, *, has_cv: bool) -> _core.Selection:
         relative = (select.relative, select.relative_floor)
     try:
         return _core.Selection(
-            threshold=select.threshold,
+            threshold=None if select.threshold == "adaptive" else select.threshold,
             relative=relative,
             window=select.screening_steps,
             sigma=select.sigma,
@@ -64,7 +66,7 @@ def open_selection(select: Select, *, has_cv: bool) -> _core.Selection:
             cv_gap=select.cv_gap if has_cv else 0.0,
             gap_steps=select.gap_steps,
             max=select.max_per_run,
-            upper=select.upper,
+            upper=None if select.upper == "none" else select.upper,
         )
     except RuntimeError as error:
         raise AlrareError(f"selection: {error}") from error

@@ -15,12 +15,22 @@ from ase import Atoms
 from .. import __version__, config
 from ..errors import AlrareError
 from ..files import file_hash, write_json
+from ..frames import check_labels
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
 from ..processes import result_of, worker_pool
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .curves import write_csv, write_figure
-from .dataset import Dataset, Split, dataset_hash, make_dataset
+from .dataset import (
+    Dataset,
+    Split,
+    common_method,
+    dataset_hash,
+    distinct_frames,
+    make_dataset,
+    random_split,
+    split_off_isolated_atoms,
+)
 from .descriptor_cache import DescriptorCache
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
@@ -30,6 +40,79 @@ TRAINING_VERSION = 4
 _POLL = 0.5
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that do not change the weights, beyond the splits and the start that they lead to."""
+
+
+def train(
+    frames: Sequence[Atoms],
+    *,
+    folder: Path,
+    model: config.Model | None = None,
+    settings: config.Train | None = None,
+    seed: int = 1,
+    workers: int = 0,
+    progress: Progress | None = None,
+    start: Path | None = None,
+) -> Path:
+    """Train an ensemble on labelled configurations, each member with a random split of its own.
+
+    What `alrare train` does; call it again after a kill to go on.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Labelled, by one method. A configuration that comes twice counts once; frames of a single
+        atom give the self energies.
+    folder : Path
+        Gets the model, as in `train_ensemble`.
+    model, settings : config.Model, config.Train, optional
+        The defaults of al.toml unless given.
+    seed : int
+        Of the splits and the weights.
+    workers : int
+        Members at a time; 0 means one for each core.
+    progress : Progress, optional
+        Nothing is shown unless given.
+    start : Path, optional
+        ensemble.safetensors of an earlier model whose weights the members start from.
+
+    Returns
+    -------
+    Path
+        `ensemble.safetensors`.
+
+    Raises
+    ------
+    AlrareError
+        If a frame has no usable label, labels are of several methods or contradict each other, or
+        the earlier model does not fit.
+    """
+    model, settings = model or config.Model(), settings or config.Train()
+    progress = progress or SilentProgress()
+    check_labels(frames)
+    many, isolated = split_off_isolated_atoms(frames)
+    distinct = distinct_frames(many)
+    if len(distinct) < len(many):
+        progress.message(
+            f"{len(many) - len(distinct)} of {len(many)} frames repeat a configuration; each counts"
+            " once"
+        )
+    rng, fraction = np.random.default_rng(seed), settings.train_fraction
+    return train_ensemble(
+        distinct,
+        splits=[
+            random_split(len(distinct), train_fraction=fraction, rng=rng)
+            for _ in range(model.members)
+        ],
+        model=model,
+        settings=settings,
+        seed=seed,
+        folder=folder,
+        method=common_method(frames),
+        workers=workers,
+        progress=progress,
+        isolated=isolated or None,
+        start=start,
+    )
 
 
 def train_ensemble(

@@ -11,7 +11,7 @@ from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
-WINDOW = {"before": 300, "after": 300}
+WINDOW = (300, 300)
 
 
 def _pull(n: int, stretch: float) -> list[Atoms]:
@@ -31,7 +31,7 @@ def _steps(frames: list[Atoms]) -> list[int]:
 
 def test_frames_are_taken_around_the_break_of_each_pull() -> None:
     broke, held = _pull(100, 0.53), _pull(100, 0.1)  # the first breaks at about step 640
-    frames = frames_around_break([broke, held], [900, 500], n_frames=21, before=200, after=100)
+    frames = frames_around_break([broke, held], [900, 500], n_frames=21, window=(200, 100))
     first, second = _steps(frames[:10]), _steps(frames[10:])
     assert 430 < first[0] < 480 and 700 < first[-1] < 750
     assert 300 <= second[0] < 330 and 570 < second[-1] <= 600  # nothing broke: the largest work
@@ -42,7 +42,7 @@ def test_frames_are_taken_around_the_break_of_each_pull() -> None:
 def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
     pulls = [_pull(100, 0.1)] * n_pulls
     steps = sorted(
-        _steps(frames_around_break(pulls, [500] * n_pulls, n_frames=48, before=480, after=479))
+        _steps(frames_around_break(pulls, [500] * n_pulls, n_frames=48, window=(480, 479)))
     )
     assert len(steps) == 48
     assert steps[0] < 60 and steps[-1] > 920
@@ -50,9 +50,9 @@ def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
 
 
 def test_a_pull_without_configurations_is_passed_over() -> None:
-    frames = frames_around_break([[], _pull(20, 0.1)], [0, 100], n_frames=8, before=50, after=50)
+    frames = frames_around_break([[], _pull(20, 0.1)], [0, 100], n_frames=8, window=(50, 50))
     assert len(frames) == 8
-    assert frames_around_break([[]], [0], n_frames=8, before=50, after=50) == []
+    assert frames_around_break([[]], [0], n_frames=8, window=(50, 50)) == []
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def model(tmp_path: Path) -> Path:
 def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path) -> None:
     start, frames = (
         _pull(2, 0.0)[0],
-        frames_around_break([_pull(30, 0.5)], [150], n_frames=10, **WINDOW),
+        frames_around_break([_pull(30, 0.5)], [150], n_frames=10, window=WINDOW),
     )
     said = evaluate(load_ensemble(model), [start, *frames])
     labels = [

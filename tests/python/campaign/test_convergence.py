@@ -16,16 +16,16 @@ def test_changes_are_taken_seed_by_seed() -> None:
 
 def test_an_energy_has_settled_after_enough_small_changes_in_a_row() -> None:
     history = [{1: 1.0, 2: 1.1}, {1: 6.0, 2: 6.1}, {1: 6.01, 2: 6.11}, {1: 6.0, 2: 6.1}]
-    assert is_settled(history, tolerance=0.04, iterations=2)
-    assert not is_settled(history, tolerance=0.005, iterations=2)
-    assert not is_settled(history, tolerance=0.04, iterations=3)
-    assert not is_settled(history[:2], tolerance=0.04, iterations=2)
+    assert is_settled(history, tolerance=0.04, small_changes=2)
+    assert not is_settled(history, tolerance=0.005, small_changes=2)
+    assert not is_settled(history, tolerance=0.04, small_changes=3)
+    assert not is_settled(history[:2], tolerance=0.04, small_changes=2)
 
 
 def test_a_change_whose_error_bar_is_wide_is_not_small() -> None:
     history = [{1: 6.0, 2: 6.0}, {1: 6.3, 2: 5.7}]
-    assert not is_settled(history, tolerance=0.04, iterations=1)
+    assert not is_settled(history, tolerance=0.04, small_changes=1)
 
 
 def test_zero_iterations_never_settle() -> None:
-    assert not is_settled([{1: 6.0}, {1: 6.0}], tolerance=0.04, iterations=0)
+    assert not is_settled([{1: 6.0}, {1: 6.0}], tolerance=0.04, small_changes=0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alrare.campaign.run_folder import locked, write_config
@@ -12,8 +13,9 @@ from alrare.config import Config, parse_config
 from alrare.errors import AlrareError, ConfigError
 
 
-def _config(**changes: object) -> Config:
-    content = {"name": "x", "structure": "x.xyz", **changes}
+def _config(**changes: Any) -> Config:
+    pull = {"atoms": [1, 2], **changes.pop("pull", {})}
+    content = {"name": "x", "structure": "x.xyz", "pull": pull, **changes}
     return parse_config(content, folder=Path("/"), source="al.toml")
 
 

@@ -145,7 +145,7 @@ def test_md_and_pull_share_no_noise_and_keep_the_temperature():
     text = md_input(
         potential=MORSE,
         temperature=500,
-        damping=0.1,
+        damping_time=0.1,
         seed=1,
         timestep=0.5,
         equilibration_steps=10,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.config import Pull, Select
+from alrare.config import Pull, Run, Select
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
 from alrare.exploration.work import read_work
@@ -73,14 +73,11 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
         "structure": molecule("C2H6"),
         "elements": ["H", "C"],
         "pull": Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1, 2)),
-        "select": Select(screening_steps=10, upper=1.5),
+        "select": Select(screening_steps=10, upper=1.5, max_per_run=50),
         "timestep": 0.5,
         "forces": "best",
         "folder": model.parent / "iter_000",
-        "lmp": lmp,
-        "ranks": 1,
-        "workers": 2,
-        "device": "cpu",
+        "run": Run(lmp=lmp, workers=2, device="cpu"),
         "progress": SilentProgress(),
     }
     return simulate_pulls(**(settings | changes))

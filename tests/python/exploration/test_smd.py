@@ -81,5 +81,5 @@ def test_a_folder_without_pulls_is_refused(
     assert main([*given, "--atoms", "1", "2", "--against", str(tmp_path)]) == 1
     assert "holds no pulls" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main([*given, "--protocol", "fast"])
-    assert "expected paired or paper" in capsys.readouterr().err
+        main([*given, "--atoms", "1", "2", "--thermostat", "fast"])
+    assert "invalid choice: 'fast'" in capsys.readouterr().err

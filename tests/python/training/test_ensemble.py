@@ -99,7 +99,7 @@ def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
     assert count_epochs(fast, 240) == 150 and count_epochs(fast, 1920) == fast.epochs == 20
     given = config.Train.model_validate({"recipe": "fast", "epochs": 3})
     assert count_epochs(given, 240) == 3
-    assert count_epochs(config.Train(), 10) == 300
+    assert count_epochs(config.Train(recipe="paper"), 10) == 300
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.units import Hartree
 from numpy.typing import NDArray
 
 from ...config import Labeller
 from ...processes import start
+from ...units import BOHR, HARTREE
 from ..failures import LabelFailure
-from .run import BOHR, PROGRAM, run_once, write_input
+from .run import PROGRAM, run_once, write_input
 
 Label = tuple[float, NDArray[np.float64]]
 
@@ -219,7 +219,7 @@ class LibraryEngine(Engine):
         question = np.vstack([frame.positions, *([frame.cell.array] if self._pbc.all() else [])])
         self._connection.sendall((question / BOHR).tobytes())
         answer = np.frombuffer(self._receive(8 * (1 + 3 * len(frame))))
-        return float(answer[0]) * Hartree, answer[1:].reshape(-1, 3) * (-Hartree / BOHR)
+        return float(answer[0]) * HARTREE, answer[1:].reshape(-1, 3) * (-HARTREE / BOHR)
 
 
 class SocketEngine(Engine):
@@ -267,7 +267,7 @@ class SocketEngine(Engine):
         energy, _ = struct.unpack("=di", self._receive(12))
         forces = np.frombuffer(self._receive(24 * n_atoms)).reshape(-1, 3)
         self._receive(9 * 8 + 4)  # virial, and the length of an empty string
-        return energy * Hartree, forces * (Hartree / BOHR)
+        return energy * HARTREE, forces * (HARTREE / BOHR)
 
 
 def find_library() -> Path | None:

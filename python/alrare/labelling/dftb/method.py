@@ -125,7 +125,7 @@ def hamiltonian(
             ),
             "}",
         ]
-    damping = preset.damping if labeller.damping is None else labeller.damping
+    damping = preset.damping if labeller.damping_exponent is None else labeller.damping_exponent
     if damping > 0:
         lines += ["HCorrection = Damping {", f"  Exponent = {damping:g}", "}"]
     temperature = f"  Temperature [Kelvin] = {labeller.electronic_temperature:g}"

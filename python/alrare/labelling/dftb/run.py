@@ -15,18 +15,16 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.units import Hartree
 from numpy.typing import NDArray
 
 from ...config import Labeller
 from ...errors import LabelError
 from ...processes import start
+from ...units import BOHR, HARTREE
 from ..failures import Kind, LabelFailure
 from .method import PARSER_VERSION, hamiltonian, mixers
 
 PROGRAM = "dftb+"
-BOHR = 0.529177249
-"""Å in a Bohr radius, as DFTB+ converts the geometry it reads."""
 INSTALL = "install DFTB+ (for instance from conda-forge) so that `dftb+` is on PATH"
 
 _REJECTED = (
@@ -204,7 +202,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
             f"results.tag: expected one energy and {3 * n_atoms} force components, got"
             f" {energy.size} and {forces.size}",
         )
-    return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / BOHR)
+    return float(energy[0]) * HARTREE, forces.reshape(-1, 3) * (HARTREE / BOHR)
 
 
 def _failure(status: int, output: str, errors: str) -> LabelFailure:

@@ -1,0 +1,44 @@
+"""The configuration of a campaign: al.toml, read once, strict, with units in every field.
+
+The defaults are the settings that docs/results.md found best; the protocol of the paper is
+`alrare template --protocol paper`.
+"""
+
+from .reading import explain, load_config, parse_config
+from .tables import (
+    RECIPES,
+    Augment,
+    Config,
+    InitialData,
+    Labeller,
+    Model,
+    Pull,
+    Run,
+    Select,
+    Stop,
+    Train,
+    tables,
+)
+from .types import Section, SetBy, read_numbers, set_by
+
+__all__ = [
+    "RECIPES",
+    "Augment",
+    "Config",
+    "InitialData",
+    "Labeller",
+    "Model",
+    "Pull",
+    "Run",
+    "Section",
+    "Select",
+    "SetBy",
+    "Stop",
+    "Train",
+    "explain",
+    "load_config",
+    "parse_config",
+    "read_numbers",
+    "set_by",
+    "tables",
+]

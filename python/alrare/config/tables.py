@@ -1,0 +1,383 @@
+"""The tables of al.toml: every key with its type, unit, meaning and default."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..units import KCAL_PER_MOL
+from .types import (
+    Count,
+    CountOrAll,
+    CountOrZero,
+    NotNegative,
+    Positive,
+    PositiveOrAdaptive,
+    PositiveOrNone,
+    Section,
+    SetBy,
+    expand_numbers,
+    set_by,
+)
+
+
+class Labeller(Section):
+    """The electronic-structure method that labels configurations."""
+
+    program: Literal["tblite", "dftb+", "ase"] = "tblite"
+    """tblite (needs no parameter files), dftb+ (a program on PATH), or ase: any ASE calculator."""
+    method: Annotated[str, SetBy("program", ("tblite", "dftb+"))] = "GFN2-xTB"
+    """tblite: GFN2-xTB (its default) or GFN1-xTB. dftb+: DFTB3/3OB (its default), or DFTB."""
+    electronic_temperature: Positive = 300.0
+    """Fermi temperature in K. Part of the method: labels of two temperatures are never mixed."""
+    slater_koster: Annotated[
+        Path | None, SetBy("program", ("dftb+",)), Field(examples=["3ob-3-1"])
+    ] = None
+    """dftb+ only: folder of the .skf files (3OB for DFTB3); relative to al.toml."""
+    scc_tolerance: Annotated[Positive, SetBy("program", ("dftb+",))] = 1e-8
+    """dftb+ only: SCC tolerance in electrons."""
+    scc_cycles: Annotated[Count, SetBy("program", ("dftb+",))] = 200
+    """dftb+ only: SCC cycles after which a label counts as not converged."""
+    third_order: Annotated[
+        Literal["full", "onsite", "no"] | None,
+        SetBy("program", ("dftb+",)),
+        Field(examples=["full"]),
+    ] = None
+    """dftb+ only: third-order correction; the method's own by default."""
+    hubbard_derivatives: Annotated[
+        dict[str, float], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
+    ] = {}
+    """dftb+ only: by element, in atomic units, in place of the method's: `{ C = -0.1492 }`."""
+    damping_exponent: Annotated[
+        NotNegative | None, SetBy("program", ("dftb+",)), Field(examples=[4.0])
+    ] = None
+    """dftb+ only: exponent of the X-H damping, 0 for none; the method's own by default."""
+    max_angular_momentum: Annotated[
+        dict[str, Literal["s", "p", "d", "f"]],
+        SetBy("program", ("dftb+",)),
+        Field(examples=[{"C": "p"}]),
+    ] = {}
+    """dftb+ only: by element, in place of the method's: `{ C = "p" }`."""
+    kpoints: Annotated[tuple[Count, Count, Count], SetBy("program", ("dftb+",))] = (1, 1, 1)
+    """dftb+ only: Monkhorst-Pack grid; for cells that repeat only."""
+    hamiltonian: Annotated[str, SetBy("program", ("dftb+",))] = ""
+    """dftb+ only: further lines of its Hamiltonian block, such as dispersion."""
+    engine: Annotated[
+        Literal["auto", "library", "socket", "process"], SetBy("program", ("dftb+",))
+    ] = "auto"
+    """dftb+ only: how it is run; auto takes the first that works. Labels do not depend on it."""
+    calculator: Annotated[
+        str | None, SetBy("program", ("ase",)), Field(examples=["ase.calculators.emt.EMT"])
+    ] = None
+    """ase only: dotted path of the calculator class or function, e.g. `ase.calculators.emt.EMT`."""
+    arguments: Annotated[dict[str, Any], SetBy("program", ("ase",))] = {}
+    """ase only: keyword arguments of the calculator."""
+    min_distance: Positive = 0.5
+    """A label whose closest pair of atoms is nearer than this (Å) is refused as unphysical."""
+    timeout: Positive = 300.0
+    """Seconds after which one label counts as failed; its process is ended."""
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """A campaign stops when more than this share of an iteration's labels fails."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_program(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("program") == "dftb+":
+            return {"method": "DFTB3/3OB", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Labeller":
+        if self.program == "ase" and self.calculator is None:
+            raise ValueError(
+                'program = "ase" needs `calculator`, the dotted path of an ASE calculator'
+            )
+        if self.program == "dftb+" and self.slater_koster is None:
+            raise ValueError('program = "dftb+" needs `slater_koster`, the folder of .skf files')
+        known = {"tblite": ("GFN2-xTB", "GFN1-xTB"), "dftb+": ("DFTB3/3OB", "DFTB")}
+        if self.method not in known.get(self.program, (self.method,)):
+            names = " or ".join(known[self.program])
+            raise ValueError(f'method = "{self.method}": expected {names} for {self.program}')
+        for key in sorted(self.model_fields_set):
+            mark = set_by(type(self).model_fields[key])
+            if mark is not None and self.program not in mark.values:
+                if getattr(self, key) == type(self).model_fields[key].default:
+                    continue  # given, but says nothing: a resolved configuration holds every key
+                raise ValueError(
+                    f'{key} is for program = "{mark.values[-1]}" only, and program ='
+                    f' "{self.program}" would ignore it: remove it'
+                )
+        return self
+
+
+class InitialData(Section):
+    """The labeller's own MD at equilibrium: the first training data (paper, §2.2)."""
+
+    temperature: Positive = 500.0
+    """Temperature in K."""
+    equilibration_steps: CountOrZero = 1000
+    """MD steps before the first frame is kept."""
+    steps: Count = 3000
+    """MD steps during which frames are kept."""
+    stride: Count = 10
+    """Keep every stride-th step: 3000 steps at stride 10 give 300 frames."""
+    thin: Literal["none", "decorrelated"] = "none"
+    """decorrelated: keep every g-th of these frames, g = the statistical inefficiency of forces."""
+    at_rest: CountOrZero = 12
+    """Noisy copies of the relaxed structure that are added to the training data (and the structure
+    itself): they pin the energy at the minimum, from which the barrier counts."""
+    damping_time: Positive = 0.1
+    """Damping time of the thermostat in ps."""
+    seed: Count = 1
+    """Seed of the initial velocities and the thermostat's noise."""
+
+
+class Pull(Section):
+    """Steered MD: a spring between two atoms that grows at a constant rate (paper, §2.2)."""
+
+    atoms: Annotated[tuple[Count, Count], Field(examples=[[1, 6]])]
+    """The two pulled atoms, counted from 1 as in LAMMPS. Required."""
+    spring: Positive = 10.0
+    """Spring constant in eV/Å²."""
+    rate: Positive = 1.0
+    """Pulling rate in Å/ps."""
+    relax_steps: CountOrZero = 2000
+    """MD steps with the thermostat alone before the pull."""
+    steps: Count = 6500
+    """MD steps of the pull; with a rate and time step they make its length (`alrare validate`)."""
+    temperature: Positive = 10.0
+    """Temperature in K."""
+    thermostat: Literal["berendsen", "langevin"] = "langevin"
+    """langevin: model and labeller share the noise, seed by seed. berendsen: the paper's."""
+    damping_time: Positive = 0.1
+    """Damping time of the thermostat in ps."""
+    seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
+        *range(1, 7),
+    )
+    """One pull for each seed (velocities and noise), the same for model and labeller; a list, or
+    text such as "1-6"."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Pull":
+        if self.atoms[0] == self.atoms[1]:
+            raise ValueError(f"atoms = {list(self.atoms)}: the two pulled atoms must differ")
+        if len(set(self.seeds)) != len(self.seeds):
+            twice = next(seed for seed in self.seeds if self.seeds.count(seed) > 1)
+            raise ValueError(f"seeds: every seed must be different, got {twice} twice")
+        return self
+
+
+class Model(Section):
+    """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
+
+    members: Annotated[int, Field(ge=2)] = 5
+    """Networks in the ensemble; the uncertainty is their standard deviation."""
+    hidden: dict[str, tuple[Count, ...]] = {"H": (256, 192, 160)}
+    """Widths of the hidden layers by element; elements not named take `hidden_default`."""
+    hidden_default: tuple[Count, ...] = (224, 192, 160)
+    """Widths of the hidden layers of every other element."""
+
+
+RECIPES: Mapping[str, Mapping[str, float]] = {
+    "paper": {
+        "epochs": 300,
+        "min_steps": 0,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "force_weight": 0.1,
+    },
+    "fast": {
+        "epochs": 20,
+        "min_steps": 1200,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "force_weight": 1.0,
+    },
+}
+"""What `[train] recipe` sets where a key is not given."""
+
+
+class Train(Section):
+    """How each member is fitted. The recipe sets what is not given here."""
+
+    recipe: Literal["paper", "fast"] = "fast"
+    """fast: whitened descriptor, SOAP, one-cycle rate. paper: Adam at a constant rate."""
+    epochs: Annotated[Count, SetBy("recipe")] = 20
+    """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
+    min_steps: Annotated[CountOrZero, SetBy("recipe")] = 1200
+    """Epochs are added until so many steps are made (fast: 1200, or 0 with epochs; paper: 0)."""
+    batch_size: Annotated[Count, SetBy("recipe")] = 32
+    """Configurations per step (fast: 32, paper: 64)."""
+    learning_rate: Annotated[Positive, SetBy("recipe")] = 1e-2
+    """Highest rate of fast (1e-2), constant rate of paper (1e-3)."""
+    force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
+    """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Share of the configurations that trains; the rest validates."""
+    split: Literal["random", "inherited"] = "inherited"
+    """inherited: old data keep their roles (§2.3.6). random: a new split every iteration."""
+    start: Literal["random", "previous"] = "random"
+    """Weights to start from: random ones, or those of the previous iteration's model."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too; needs the package tensorboard."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_recipe(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("recipe", "fast") not in RECIPES:
+            return given
+        exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
+        return {**RECIPES[given.get("recipe", "fast")], **exact, **given}
+
+
+class Select(Section):
+    """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
+
+    uncertainty: Literal["energy", "force"] = "energy"
+    """What is judged: energy_std in eV (paper), or force_std, the largest of an atom, in eV/Å."""
+    threshold: PositiveOrAdaptive = "adaptive"
+    """An uncertainty above this is worth a label: adaptive, or a number in eV (force: eV/Å)."""
+    sigma: Positive = 3.0
+    """adaptive: mean + sigma · std of the uncertainty over the first `screening_steps`."""
+    screening_steps: Count = 1000
+    """adaptive: MD steps whose uncertainties make the threshold."""
+    relative: Annotated[Positive | None, SetBy("threshold"), Field(examples=[0.002])] = None
+    """Threshold in place of the adaptive one: this times the strain energy so far (force: the
+    largest force on an atom), or times `relative_floor` where that is larger."""
+    relative_floor: Annotated[Positive | None, SetBy("threshold"), Field(examples=[1.0])] = None
+    """Smallest energy (force: force) that `relative` multiplies, eV (force: eV/Å)."""
+    energy_gap: NotNegative = KCAL_PER_MOL
+    """Smallest energy difference to every selected configuration, eV (1 kcal/mol)."""
+    cv_gap: NotNegative = 0.01
+    """Smallest difference of the collective variable, the distance of the pulled atoms, to every
+    selected configuration, Å. Within either gap of a selected one, it is too similar."""
+    gap_steps: CountOrZero = 0
+    """After this many MD steps without a selection the similarity test is skipped; 0: never."""
+    upper: PositiveOrNone = "none"
+    """An uncertainty above this, eV (force: eV/Å), is unphysical: counted, never labelled."""
+    min_distance: Positive = 0.5
+    """Configurations with two atoms nearer than this (Å) are unphysical: never labelled."""
+    max_per_run: Count = 400
+    """Candidates that one pull may write."""
+    max_per_iteration: Count = 30
+    """Candidates labelled in an iteration, from all its pulls."""
+    strategy: Literal["paper", "spread"] = "spread"
+    """spread: candidates evenly over the distance. paper: first come, first taken."""
+    after_break: CountOrAll = 600
+    """Candidates are taken up to this many MD steps after the first broken bond, or all."""
+    around_break: CountOrZero = 48
+    """Configurations around the first broken bond of the iteration's pulls that are labelled,
+    whatever their uncertainty. They show what the potential is worth where the activation energy is
+    decided (`[stop]`), and are trained on."""
+    break_window: tuple[Count, Count] = (400, 200)
+    """MD steps before and after the first broken bond from which `around_break` is taken."""
+    max_force: Positive = 10.0
+    """New labels with a larger force on an atom (eV/Å) are kept, but not trained on: they come from
+    a pull that blew up, and a few of them spoil the fit of all others."""
+    max_energy: Positive = 10.0
+    """The same for labels this much (eV) above the relaxed structure; 0.05 Å of noise takes about
+    0.1 eV an atom, a bond up to 7 eV."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> "Select":
+        lowest = None if self.threshold == "adaptive" else self.threshold
+        if (self.relative is None) != (self.relative_floor is None):
+            raise ValueError(
+                "relative and relative_floor go together: give both, or neither"
+                f" (got relative = {self.relative}, relative_floor = {self.relative_floor})"
+            )
+        if self.relative is not None and self.relative_floor is not None:
+            if lowest is not None:
+                raise ValueError("threshold and relative exclude each other: remove one of them")
+            lowest = self.relative * self.relative_floor
+        if self.upper != "none" and lowest is not None and self.upper <= lowest:
+            raise ValueError(
+                f"upper = {self.upper:g}: must be larger than the threshold, which is"
+                f" {'at least ' if self.relative else ''}{lowest:g}"
+            )
+        return self
+
+
+class Augment(Section):
+    """Noisy copies of each selected configuration (paper, §2.3.4)."""
+
+    copies: CountOrZero = 2
+    """Copies of each selected configuration."""
+    amplitude: NotNegative = 0.05
+    """Uniform noise of ± this on every coordinate, Å."""
+    first_iterations: CountOrAll = 2
+    """Copies are made in this many iterations from the first, or in all (paper)."""
+
+
+class Stop(Section):
+    """When a campaign ends before its last iteration, by the model's pulls and labels alone."""
+
+    small_changes: CountOrZero = 2
+    """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
+    tolerance: Positive = KCAL_PER_MOL
+    """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
+    energy_error: Positive = 0.02
+    """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
+    force_error: Positive = 0.05
+    """Mean absolute error of the force components that is allowed there, eV/Å."""
+
+
+class Run(Section):
+    """Where and how wide the work runs."""
+
+    lmp: str = "lmp"
+    """The LAMMPS program; one that knows nnp_ensemble and al_select (`alrare check` tells)."""
+    mpi_ranks: Count = 1
+    """Ranks of each LAMMPS run; above 1 it is started by `mpiexec -n`."""
+    workers: CountOrZero = 0
+    """Tasks at a time (labels, members, pulls), one thread each; 0 means one for each core."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Where LAMMPS evaluates the ensemble: cpu (or auto, the same), cuda or cuda:N."""
+
+
+class Config(Section):
+    """A whole campaign."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["hexane"])]
+    """Name of the campaign: its run folder is runs/NAME. Required."""
+    structure: Annotated[Path, Field(examples=["hexane.xyz"])]
+    """The molecule to pull: any file ASE reads; relative to al.toml. Required."""
+    iterations: CountOrZero = 8
+    """Active-learning iterations after the initial model (iteration 0), at most (see `[stop]`)."""
+    seed: CountOrZero = 1
+    """Seed of everything random outside the pulls: splits, weights, noise."""
+    timestep: Positive = 0.5
+    """MD time step in fs."""
+    forces: Literal["best", "mean"] = "mean"
+    """Whose forces drive the pull: the mean of the ensemble, or its best member (paper)."""
+    reference: Annotated[Path | None, Field(examples=["runs/other"])] = None
+    """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""
+
+    labeller: Labeller = Labeller()
+    initial: InitialData = InitialData()
+    pull: Pull
+    model: Model = Model()
+    train: Train = Train()
+    select: Select = Select()
+    augment: Augment = Augment()
+    stop: Stop = Stop()
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> "Config":
+        if self.stop.small_changes and not self.select.around_break:
+            raise ValueError(
+                "[stop] small_changes > 0 needs [select] around_break > 0: without labels around"
+                " the break nothing tells a settled activation energy from a wrong one"
+            )
+        return self
+
+
+def tables() -> dict[str, type[Section]]:
+    """Return the tables of al.toml by their names, in order."""
+    return {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
