@@ -14,6 +14,7 @@ MARKERS = {
     "run_lmp": "needs_lmp",
     "campaign": "needs_lmp",
     "dftb": "needs_dftb",
+    "lammps_tree": "slow",
 }
 """Which fixture, requested by a test or by its fixtures, gives which marker."""
 

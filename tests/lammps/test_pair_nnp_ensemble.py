@@ -19,7 +19,7 @@ from ase.io import read
 
 ROOT = Path(__file__).parents[2]
 HEXANE = ROOT / "examples" / "hexane" / "hexane.xyz"
-CONSTANTS = 1e-5  # what torchani's AEV constants, rounded to float32, change: eV, eV/Å
+EXACT = 1e-8  # of a float64 model: rounding alone, eV, eV/Å
 SELF_ENERGIES = (-13.6, -1030.0)
 KCAL_PER_MOL = 23.060549  # in one eV, as LAMMPS converts
 BAR = 1.602176634e6  # in one eV/Å^3
@@ -209,12 +209,12 @@ def test_lammps_energies_and_forces_equal_torchani(system, measure, tmp_path):
 
 
 @pytest.mark.parametrize("system", ["hexane", "cell"])
-def test_a_float64_model_equals_torchani_to_its_rounded_constants(system, measure):
+def test_a_float64_model_equals_torchani_to_rounding(system, measure):
     atoms = SYSTEMS[system]()
     energies, forces = torchani_members(atoms, SMALL)
     row, lammps_forces = measure(atoms=atoms, model="double")
-    assert np.abs(lammps_forces - forces.mean(axis=0)).max() < CONSTANTS
-    assert np.abs(member_energies(row) - energies).max() < CONSTANTS
+    assert np.abs(lammps_forces - forces.mean(axis=0)).max() < EXACT
+    assert np.abs(member_energies(row) - energies).max() < EXACT
 
 
 def test_forces_are_minus_the_energy_gradient(simulate, tmp_path, read_dump):
@@ -237,9 +237,9 @@ def test_the_forces_asked_for_drive_the_run(forces, measure):
     weights = {"mean": [1 / 3, 1 / 3, 1 / 3], "best": [0, 1, 0], "1": [1, 0, 0], "3": [0, 0, 1]}
     row, lammps_forces = measure(style=f"nnp_ensemble forces {forces}", model="double")
     expected = np.tensordot(weights[forces], members, 1)
-    assert np.abs(lammps_forces - expected).max() < CONSTANTS
-    assert row["PotEng"] == pytest.approx(np.dot(weights[forces], energies), abs=CONSTANTS)
-    assert np.abs(member_energies(row) - energies).max() < CONSTANTS  # always those of all
+    assert np.abs(lammps_forces - expected).max() < EXACT
+    assert row["PotEng"] == pytest.approx(np.dot(weights[forces], energies), abs=EXACT)
+    assert np.abs(member_energies(row) - energies).max() < EXACT  # always those of all
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -249,8 +249,8 @@ def test_force_std_is_the_largest_deviation_of_an_atom(ranks, measure):
     row, forces = measure(
         atoms=small_cell(), style="nnp_ensemble force_std yes", model="double", ranks=ranks
     )
-    assert row["c_uq[2]"] == pytest.approx(deviation.max(), abs=CONSTANTS)
-    assert np.abs(forces - members.mean(axis=0)).max() < CONSTANTS
+    assert row["c_uq[2]"] == pytest.approx(deviation.max(), abs=EXACT)
+    assert np.abs(forces - members.mean(axis=0)).max() < EXACT
 
 
 # --- pressure -----------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_an_atom_by_itself_has_its_own_energy(measure):
     far = Atoms("CH", positions=[(0, 0, 0), (30, 0, 0)])
     energies, _ = torchani_members(far, SMALL)
     row, forces = measure(atoms=far, boundary="f f f", ranks=2, model="double")
-    assert np.abs(member_energies(row) - energies).max() < CONSTANTS
+    assert np.abs(member_energies(row) - energies).max() < EXACT
     assert np.abs(forces).max() == 0.0
 
 
