@@ -1,5 +1,6 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
+# make test-fast  the tests that start no LAMMPS and take no longer than two seconds each
 # make check  formatting, lint, types, layers
 # make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behaviour sanitizers
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
@@ -15,7 +16,7 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp
   -not -path '*/__pycache__/*' 2>/dev/null)
 CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
 
-.PHONY: install demo test check check-sanitize check-aarch64 format clean
+.PHONY: install demo test test-fast check check-sanitize check-aarch64 format clean
 
 install: $(VENV)/.installed
 
@@ -41,6 +42,9 @@ demo: install
 test: install
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not (slow or needs_lmp or needs_dftb)" $(PYTEST_ARGS)
 
 check: install
 	$(BIN)/ruff check .

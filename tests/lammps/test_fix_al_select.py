@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from alrare.cli.parser import main
 from alrare.exploration.lammps_input import write_data_file
-from alrare.model.ensemble import load_ensemble, random_ensemble
+from alrare.model.ensemble import load_ensemble
 from alrare.model.torchscript import export_torchscript
+from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.io import read
 
@@ -234,7 +235,7 @@ def test_a_relative_threshold_of_forces_follows_the_largest_mean_force(simulate,
     simulate(PULL + pick + "run 100\n", pair=FORCED)
     frames = chosen(tmp_path)
     assert len(frames) == 11
-    forces = load_ensemble(models[3].with_suffix(".safetensors")).evaluate(frames).forces
+    forces = evaluate(load_ensemble(models[3].with_suffix(".safetensors")), frames).forces
     largest = [np.linalg.norm(force.mean(axis=0), axis=1).max() for force in forces]
     written = [frame.info["threshold"] for frame in frames]
     assert min(largest) < 0.01 < max(largest)
@@ -265,7 +266,7 @@ def test_a_frame_and_its_energies_belong_to_the_same_instant(simulate, tmp_path,
     ensemble = load_ensemble(models[3].with_suffix(".safetensors"))
     assert len(frames) > 3
     written = np.array([frame.info["member_energies"] for frame in frames]).T
-    np.testing.assert_allclose(ensemble.evaluate(frames).energies, written, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(evaluate(ensemble, frames).energies, written, rtol=0, atol=2e-5)
     distances = [frame.get_distance(0, 5) for frame in frames]
     np.testing.assert_allclose(distances, [frame.info["cv"] for frame in frames], atol=1e-6)
     assert all(frame.calc is None for frame in frames)  # a candidate has no label
@@ -295,7 +296,7 @@ def test_periodic_frames_are_wrapped_and_keep_their_energies(simulate, tmp_path,
     assert steps(frames) == list(range(0, 201, 10))
     ensemble = load_ensemble(models[3].with_suffix(".safetensors"))
     written = np.array([frame.info["member_energies"] for frame in frames]).T
-    np.testing.assert_allclose(ensemble.evaluate(frames).energies, written, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(evaluate(ensemble, frames).energies, written, rtol=0, atol=2e-5)
     for frame in frames:
         assert frame.pbc.all()
         np.testing.assert_allclose(frame.cell.array, atoms.cell.array)

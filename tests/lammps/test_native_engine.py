@@ -4,17 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torchani
 from alrare.exploration.lammps_input import write_data_file
-from alrare.model.ensemble import Ensemble, random_ensemble
+from alrare.model.ensemble import Ensemble
 from alrare.model.torchscript import export_torchscript
+from ani_reference import random_ensemble, torchani_members
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
-
-# torchani speaks of CUDA extensions that are not needed
-pytestmark = pytest.mark.filterwarnings("ignore:The extensions:UserWarning")
 
 HEXANE = Path(__file__).parents[2] / "examples" / "hexane" / "hexane.xyz"
 ELEMENTS = ("H", "C", "N", "O")
@@ -154,41 +150,6 @@ def measure(simulate, tmp_path, read_thermo, read_dump):
     return run
 
 
-def torchani_reference(atoms, ensemble):
-    """Energies (M,) and forces (M, n, 3) by torchani's AEV, plain layers and autograd, float64."""
-    metadata, aev = ensemble.metadata, ensemble.metadata.aev
-    computer = torchani.AEVComputer.like_2x(num_species=len(metadata.elements)).double()
-    for name, values in {  # torchani keeps its constants rounded to float32
-        "radial.shifts": aev.radial_shifts, "angular.shifts": aev.angular_shifts,
-        "angular.sections": aev.angle_sections, "radial.eta": [aev.radial_eta],
-        "angular.eta": [aev.angular_eta], "angular.zeta": [aev.zeta],
-    }.items():  # fmt: skip
-        buffer = computer.get_buffer(name)
-        exact = torch.tensor(values, dtype=torch.float64)
-        assert torch.allclose(buffer, exact, rtol=1e-6)
-        buffer.copy_(exact)
-    species = torch.tensor([metadata.elements.index(s) for s in atoms.get_chemical_symbols()])
-    positions = torch.tensor(atoms.positions[None], requires_grad=True)
-    periodic = (torch.tensor(atoms.cell.array), torch.tensor(atoms.pbc))
-    features = computer(species[None], positions, *(periodic if atoms.pbc.any() else (None, None)))[
-        0
-    ]
-    energies, forces = [], []
-    for m in range(metadata.members):
-        energy = torch.tensor(metadata.self_energies, dtype=torch.float64)[species].sum()
-        for k, element in enumerate(metadata.elements):
-            x = features[species == k]
-            for layer in range(len(metadata.hidden[element]) + 1):
-                x = torch.nn.functional.gelu(x) if layer else x
-                weight = ensemble.weights[f"{element}.{layer}.weight"][m].double()
-                x = x @ weight.T + ensemble.weights[f"{element}.{layer}.bias"][m].double()
-            energy = energy + x.sum()
-        (grad,) = torch.autograd.grad(energy, positions, retain_graph=True)
-        energies.append(energy.item())
-        forces.append(-grad[0].numpy())
-    return np.array(energies), np.array(forces)
-
-
 def member_energies(table):
     return np.array([table[f"c_uq[{m}]"][-1] for m in range(3, 6)])
 
@@ -200,7 +161,7 @@ def member_energies(table):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_energies_and_forces_are_those_of_torchani_in_float64(system, ranks, measure, ensemble):
     atoms = SYSTEMS[system]()
-    energies, forces = torchani_reference(atoms, ensemble)
+    energies, forces = torchani_members(atoms, ensemble)
     table, rows = measure(atoms=atoms, ranks=ranks, boundary=OPEN.get(system))
     assert system in ("isolated", "at the cutoffs") or np.abs(forces).max() > 1.0
     assert np.abs(rows[-1] - forces.mean(axis=0)).max() <= FORCES
@@ -210,7 +171,7 @@ def test_energies_and_forces_are_those_of_torchani_in_float64(system, ranks, mea
 
 
 def test_ranks_without_atoms_change_nothing(measure, ensemble):
-    _, forces = torchani_reference(hexane(), ensemble)
+    _, forces = torchani_members(hexane(), ensemble)
     _, rows = measure(
         boundary="m m m",
         before="processors 1 1 4",
@@ -284,7 +245,7 @@ def test_fix_al_select_judges_committee_steps_only(simulate, tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
     atoms = random_box("C20H40N10O15")
-    _, forces = torchani_reference(atoms, ensemble)
+    _, forces = torchani_members(atoms, ensemble)
     deviation = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=(0, 2)) / 2 / 3)
     table, rows = measure(
         atoms=atoms,
@@ -302,7 +263,7 @@ def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
 
 def test_the_energy_spread_of_a_lone_atom_is_that_of_the_system(measure, ensemble):
     far = Atoms("CH", [[0, 0, 0], [30, 0, 0]])
-    energies = np.array([torchani_reference(far[[k]], ensemble)[0] for k in (0, 1)])
+    energies = np.array([torchani_members(far[[k]], ensemble)[0] for k in (0, 1)])
     _, rows = measure(
         atoms=far,
         boundary="f f f",

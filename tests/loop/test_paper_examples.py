@@ -31,6 +31,7 @@ def make(script: str, runs: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.needs_lmp
 @pytest.mark.timeout(900)
 def test_figures_share_one_reference_and_leave_a_table_and_a_plot(tmp_path: Path) -> None:
     made = tmp_path / "trial-gfn2" / "fast"

@@ -21,6 +21,7 @@ from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
 from alrare.training.member import Fit, count_epochs, fit_member
 from alrare.training.member_task import starting_weights
+from ani_reference import evaluate
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
@@ -86,7 +87,7 @@ def test_training_learns_and_the_export_predicts_what_was_reported(
     errors = [epoch.validation_energy_mse for epoch in result.curve]
     assert result.best_epoch == 1 + int(np.argmin(errors))
     frames = data()
-    said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
+    said = evaluate(Ensemble(metadata(frames), stack_members([result.weights])), frames)
     energy = [abs(e - label_of(a)[0]) for e, a in zip(said.energies[0], frames, strict=True)]
     force = [np.abs(f[0] - label_of(a)[1]) for f, a in zip(said.forces, frames, strict=True)]
     assert np.mean(energy) == pytest.approx(result.everything.energy, abs=1e-4)
@@ -218,7 +219,7 @@ def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> Non
         energy, forces = -7.0 * len(crystal), np.zeros((len(crystal), 3))
         frames.append(labelled(crystal, energy, forces))
     result = fit(tmp_path, FAST, frames=frames)
-    said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
+    said = evaluate(Ensemble(metadata(frames), stack_members([result.weights])), frames)
     errors = said.energies[0] - np.array([label_of(atoms)[0] for atoms in frames])
     assert np.abs(errors).mean() == pytest.approx(result.everything.energy, abs=1e-3)
 

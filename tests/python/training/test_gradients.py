@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from alrare.model.aev import AEVConstants
-from alrare.model.ensemble import member_weights, random_ensemble
+from alrare.model.ensemble import member_weights
 from alrare.model.network import initial_layers
 from alrare.training.descriptor_cache import Batch, DescriptorCache
 from alrare.training.gradients import Gradients, Labels, Layers, NativeGradient, TorchGradient
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
