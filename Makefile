@@ -2,7 +2,7 @@
 # make test   set up, build, then ctest and pytest
 # make test-fast  the tests that start no LAMMPS and take no longer than two seconds each
 # make check  formatting, lint, types, layers
-# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behaviour sanitizers
+# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 PYTHON ?= python3
@@ -16,9 +16,12 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp
   -not -path '*/__pycache__/*' 2>/dev/null)
 CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
 
-.PHONY: install demo test test-fast check check-sanitize check-aarch64 format clean
+.PHONY: install demo test test-fast check check-sanitize check-aarch64 format constraints clean
 
 install: $(VENV)/.installed
+
+# What pyproject.toml asks for: the package itself, then by the name of an extra.
+dependencies = $$($(BIN)/python cmake/requirements.py $(1))
 
 # torch comes first and alone, so that no other package chooses its build.
 $(VENV)/.dependencies: constraints.txt pyproject.toml
@@ -26,9 +29,24 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml
 	@echo "Setting up $(VENV): about 2 minutes the first time"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) torch==2.13.0
-	@$(PIP) $$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-	  print(*(d.replace(' ', '') for d in sum(p['optional-dependencies'].values(), p['dependencies'])))")
+	@$(PIP) $(call dependencies,dependencies build)
 	@touch $@
+
+# One stamp for each extra, so that nobody installs what their target does without. They wait for
+# the package (|) but are not made again with it.
+$(VENV)/.extra-%: constraints.txt pyproject.toml | $(VENV)/.installed
+	@$(PIP) $(call dependencies,$*)
+	@touch $@
+
+test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani
+check format: $(VENV)/.extra-check
+
+# The versions that .venv holds become the constraints. For newer ones: empty constraints.txt,
+# remove .venv, then `make constraints check test`.
+constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check
+	@sed -i '/^[^#]/d' constraints.txt
+	@$(BIN)/pip --disable-pip-version-check freeze --all --exclude alrare --exclude pip \
+	  | sed 's/+.*//' >> constraints.txt
 
 $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	@echo "Building the LAMMPS plugin and installing alrare: about 2 minutes the first time"

@@ -2,6 +2,8 @@
 
     python benchmarks/md_step.py [--seconds 60] [--only WORD]
 
+Needs TorchANI: `pip install '.[torchani]'`.
+
 Ratios come from interleaved rounds in one process: every contender makes a few steps in turn, the
 ratio is taken within the round, and the median over the rounds is printed. CPU time of one thread;
 wall time where two cores are compared, and for the start of lmp. The contenders:

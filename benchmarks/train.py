@@ -2,6 +2,8 @@
 
     python benchmarks/train.py --data nvt.extxyz.xz smd.extxyz.xz [--only WORD] [--work DIR]
 
+The part `epoch` needs TorchANI: `pip install '.[torchani]'`.
+
 DATA are labelled hexanes: 500 K MD and a pull, so that stretched chains are among them. 2,000
 frames drawn from all files train; `--test` frames of the rest judge, and nothing else ever sees
 them. `--only` names one part:

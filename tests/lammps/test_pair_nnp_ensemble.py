@@ -454,7 +454,7 @@ def refusal(result):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"style": "nnp_ensemble colour red"}, "unknown keyword 'colour' (expected device,"),
+        ({"style": "nnp_ensemble color red"}, "unknown keyword 'color' (expected device,"),
         ({"style": "nnp_ensemble forces"}, "keyword 'forces' has no value"),
         ({"style": "nnp_ensemble forces worst"}, "forces must be mean, best or a member from 1"),
         ({"style": "nnp_ensemble device tpu"}, "device must be auto, cpu, cuda or cuda:N, got"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Its behaviour is chosen by where the first atom is, so that one batch can hold every kind.
+# Its behavior is chosen by where the first atom is, so that one batch can hold every kind.
 FAKE_LABELLER = """
 import os
 import signal

@@ -39,12 +39,13 @@ def convert(model: Any, *, best_member: int = 0) -> Ensemble:
     Raises
     ------
     ModelError
-        If the model is of another kind, naming what alrare does not know.
+        If the model is of another kind, naming what alrare does not know, or TorchANI is missing.
 
     Examples
     --------
     >>> convert(torchani.models.ANI2x()).save(Path("ensemble.safetensors"))  # doctest: +SKIP
     """
+    _require_torchani()
     from torchani.arch import ANI
 
     if not isinstance(model, ANI):
@@ -111,8 +112,9 @@ def build_model(name: str) -> Any:
     Raises
     ------
     ModelError
-        If there is no such thing, or it fails.
+        If there is no such thing, or it fails, or TorchANI is missing.
     """
+    _require_torchani()
     import torchani.models
 
     where, _, attribute = name.rpartition(":")
@@ -132,6 +134,14 @@ def build_model(name: str) -> Any:
             f"{name}: expected a model of torchani.models or MODULE:FUNCTION, got"
             f" {type(error).__name__}: {error}"
         ) from error
+
+
+def _require_torchani() -> None:
+    if importlib.util.find_spec("torchani") is None:
+        raise ModelError(
+            "TorchANI is not installed, and its models are read by its own classes: `pip install"
+            " 'alrare[torchani]'`"
+        )
 
 
 def _members(networks: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.cli.parser import main, parser
+from alrare.config import load_config
 from alrare.frames import labelled, read_frames, write_frames
 from ase import Atoms
 from ase.build import molecule

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.data import atomic_numbers
 
+pytest.importorskip("torchani", reason="torchani is not installed: pip install 'alrare[torchani]'")
 pytestmark = pytest.mark.filterwarnings("ignore:The extensions:UserWarning")
 
 SYMBOLS_2X = ("H", "C", "N", "O", "S", "F", "Cl")

@@ -22,7 +22,7 @@ most structures, and fail on others, mainly torn ones. Where two converge they a
 
 @dataclass(frozen=True)
 class Preset:
-    """A published parametrisation: everything of the Hamiltonian but the numerics."""
+    """A published parametrization: everything of the Hamiltonian but the numerics."""
 
     third_order: str
     """full, onsite or no."""
