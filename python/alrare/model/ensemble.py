@@ -27,42 +27,33 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a model says about itself; the JSON entry of both model files.
-
-    Attributes
-    ----------
-    elements : tuple of str
-        The index is the species. By atomic number where alrare trains.
-    hidden : dict
-        Hidden widths by element.
-    self_energies : tuple of float, eV
-        One per element.
-    members, best_member : int
-        Number of members; index of the one of lowest force MAE over its data.
-    method, dataset : str
-        Hashes of the labels' method and of the training data; "" when unknown.
-    seeds : tuple of int
-        One per member.
-    activation : {"gelu", "celu"}
-        Between the layers.
-    celu_alpha : float
-        α of CELU: max(0, x) + min(0, α(exp(x/α) − 1)); without meaning for GELU.
-    training : dict
-        What else it takes to train the same model again (docs/training.md); empty when unknown.
-    """
+    """The metadata of a model: the JSON entry of both model files."""
 
     elements: tuple[str, ...]
+    """Their order defines the species; models that alrare trains list them by atomic number."""
     hidden: dict[str, tuple[int, ...]]
+    """Widths of the hidden layers by element."""
     self_energies: tuple[float, ...]
+    """One per element, eV."""
     members: int
+    """Number of members."""
     best_member: int = 0
+    """Index, from 0, of the member with the lowest force MAE over the whole data set."""
     aev: AEVConstants = field(default_factory=AEVConstants)
+    """Constants of the descriptor."""
     method: str = ""
+    """Hash of the labels' method; "" if unknown."""
     dataset: str = ""
+    """Hash of the training data; "" if unknown."""
     seeds: tuple[int, ...] = ()
+    """One per member."""
     activation: str = "gelu"
+    """Function between the layers: "gelu" or "celu"."""
     celu_alpha: float = 0.1
+    """α of CELU: max(0, x) + min(0, α(exp(x/α) − 1)); ignored for GELU."""
     training: dict[str, Any] = field(default_factory=dict)
+    """Everything else that is needed to train the same model again (docs/training.md); empty if
+    unknown."""
 
     def to_json(self) -> str:
         """Return the JSON text stored in `ensemble.safetensors` and `ensemble.pt`."""
@@ -116,17 +107,12 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Weights and metadata of an ensemble.
-
-    Attributes
-    ----------
-    metadata : Metadata
-    weights : dict of tensors
-        "{element}.{layer}.weight" (M, out, in) and "{element}.{layer}.bias" (M, out), float32.
-    """
+    """Weights and metadata of an ensemble."""
 
     metadata: Metadata
+    """Elements, layer widths, self energies and origin."""
     weights: Mapping[str, Tensor]
+    """"{element}.{layer}.weight" (M, out, in) and "{element}.{layer}.bias" (M, out), float32."""
 
     def networks(self, dtype: torch.dtype = torch.float32) -> list[StackedNetwork]:
         """Return the stacked networks, one per element."""
