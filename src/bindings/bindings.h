@@ -2,7 +2,7 @@
 #ifndef ALRARE_BINDINGS_BINDINGS_H
 #define ALRARE_BINDINGS_BINDINGS_H
 
-#include "../nnp/neighborhood.h"
+#include "nnp/neighborhood.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>

@@ -2,8 +2,8 @@
 //
 // alrare._core: the native engine on numpy arrays. Arrays in, arrays out; nothing is decided here.
 // The selection core is bound in selection.cpp.
-#include "../nnp/native/native_evaluator.h"
-#include "bindings.h"
+#include "bindings/bindings.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // alrare._core.Selection: the criterion of fix al_select.
-#include "../selection/selection.h"
+#include "selection/selection.h"
 
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "al_select_options.h"
+#include "fix_al_select/al_select_options.h"
 
 #include "error.h"
 #include "lammps.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "fix_al_select.h"
+#include "fix_al_select/fix_al_select.h"
 
-#include "al_select_options.h"
+#include "fix_al_select/al_select_options.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 

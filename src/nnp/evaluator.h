@@ -2,8 +2,8 @@
 #ifndef ALRARE_NNP_EVALUATOR_H
 #define ALRARE_NNP_EVALUATOR_H
 
-#include "metadata.h"
-#include "neighborhood.h"
+#include "nnp/metadata.h"
+#include "nnp/neighborhood.h"
 
 #include <memory>
 #include <string>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "metadata.h"
+#include "nnp/metadata.h"
 
-#include "json.h"
+#include "nnp/json.h"
 
 #include <set>
 #include <stdexcept>

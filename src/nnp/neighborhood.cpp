@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "neighborhood.h"
+#include "nnp/neighborhood.h"
 
 namespace alrare {
 

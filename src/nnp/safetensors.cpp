@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "safetensors.h"
+#include "nnp/safetensors.h"
 
-#include "json.h"
+#include "nnp/json.h"
 
 #include <algorithm>
 #include <cmath>

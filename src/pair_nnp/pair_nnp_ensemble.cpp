@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "pair_nnp_ensemble.h"
+#include "pair_nnp/pair_nnp_ensemble.h"
 
-#include "pair_nnp_options.h"
+#include "pair_nnp/pair_nnp_options.h"
 
 #include "nnp/evaluator.h"
 #include "nnp/neighborhood.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "pair_nnp_options.h"
+#include "pair_nnp/pair_nnp_options.h"
 
 #include "error.h"
 #include "lammps.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "frame_descriptor.h"
+#include "nnp/native/frame_descriptor.h"
 
-#include "native_evaluator.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <algorithm>
 #include <numeric>

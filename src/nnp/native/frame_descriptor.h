@@ -2,10 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_FRAME_DESCRIPTOR_H
 #define ALRARE_NNP_NATIVE_FRAME_DESCRIPTOR_H
 
-#include "../neighborhood.h"
-#include "aligned_buffer.h"
-#include "descriptor_tables.h"
-#include "tile_builder.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/tile_builder.h"
+#include "nnp/neighborhood.h"
 
 #include <cstdint>
 #include <string>

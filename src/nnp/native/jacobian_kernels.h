@@ -5,8 +5,8 @@
 #ifndef ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
 #define ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
 
-#include "kernels.h"
-#include "simd.h"
+#include "nnp/native/kernels.h"
+#include "nnp/native/simd.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "matrix_product.h"
+#include "nnp/native/matrix_product.h"
 
-#include "native_evaluator.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -2,8 +2,8 @@
 #ifndef ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
 #define ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
 
-#include "aligned_buffer.h"
-#include "kernels.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/kernels.h"
 
 #include <string>
 

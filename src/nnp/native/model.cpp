@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "model.h"
+#include "nnp/native/model.h"
 
-#include "../json.h"
-#include "../safetensors.h"
+#include "nnp/json.h"
+#include "nnp/safetensors.h"
 
 #include <algorithm>
 #include <limits>

@@ -2,11 +2,11 @@
 #ifndef ALRARE_NNP_NATIVE_MODEL_H
 #define ALRARE_NNP_NATIVE_MODEL_H
 
-#include "../metadata.h"
-#include "aligned_buffer.h"
-#include "descriptor_tables.h"
-#include "kernels.h"
-#include "tile_builder.h"
+#include "nnp/metadata.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/kernels.h"
+#include "nnp/native/tile_builder.h"
 
 #include <string>
 #include <vector>

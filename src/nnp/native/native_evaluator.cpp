@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "native_evaluator.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <algorithm>
 #include <exception>

@@ -2,10 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
 #define ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
 
-#include "../evaluator.h"
-#include "kernels.h"
-#include "model.h"
-#include "tile_builder.h"
+#include "nnp/evaluator.h"
+#include "nnp/native/kernels.h"
+#include "nnp/native/model.h"
+#include "nnp/native/tile_builder.h"
 
 #include <cstdint>
 #include <memory>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "neighbor_search.h"
+#include "nnp/native/neighbor_search.h"
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_NATIVE_NEIGHBOR_SEARCH_H
 #define ALRARE_NNP_NATIVE_NEIGHBOR_SEARCH_H
 
-#include "../neighborhood.h"
+#include "nnp/neighborhood.h"
 
 #include <array>
 #include <cstdint>

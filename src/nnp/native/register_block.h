@@ -5,7 +5,7 @@
 #ifndef ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
 #define ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
 
-#include "simd.h"
+#include "nnp/native/simd.h"
 
 namespace {
 

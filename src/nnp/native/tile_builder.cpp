@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tile_builder.h"
+#include "nnp/native/tile_builder.h"
 
 #include <algorithm>
 #include <limits>

@@ -2,10 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_TILE_BUILDER_H
 #define ALRARE_NNP_NATIVE_TILE_BUILDER_H
 
-#include "../neighborhood.h"
-#include "aligned_buffer.h"
-#include "descriptor_tables.h"
-#include "kernels.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/kernels.h"
+#include "nnp/neighborhood.h"
 
 #include <cstdint>
 #include <vector>

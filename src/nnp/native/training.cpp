@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "training.h"
+#include "nnp/native/training.h"
 
-#include "matrix_product.h"
-#include "native_evaluator.h"
+#include "nnp/native/matrix_product.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <algorithm>
 #include <cmath>
