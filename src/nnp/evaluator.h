@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_EVALUATOR_H
 #define ALRARE_NNP_EVALUATOR_H
 
-#include "nnp/metadata.h"
+#include "nnp/file/metadata.h"
 #include "nnp/neighborhood.h"
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
-#include "nnp/json.h"
+#include "nnp/file/json.h"
 
 using alrare::Json;
 

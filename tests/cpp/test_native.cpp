@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
-#include "nnp/json.h"
+#include "nnp/file/json.h"
 #include "nnp/native/native_evaluator.h"
 #include "nnp/native/neighbor_search.h"
 #include "nnp/native/power_fit.h"

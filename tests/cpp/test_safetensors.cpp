@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
+#include "nnp/file/safetensors.h"
 #include "nnp/native/model.h"
-#include "nnp/safetensors.h"
 
 #include <cmath>
 #include <cstdint>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/native/model.h"
 
-#include "nnp/json.h"
-#include "nnp/safetensors.h"
+#include "nnp/file/json.h"
+#include "nnp/file/safetensors.h"
 
 #include <algorithm>
 #include <limits>

@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_NATIVE_MODEL_H
 #define ALRARE_NNP_NATIVE_MODEL_H
 
-#include "nnp/metadata.h"
+#include "nnp/file/metadata.h"
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/descriptor_tables.h"
 #include "nnp/native/kernels.h"

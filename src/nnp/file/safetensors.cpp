@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/safetensors.h"
+#include "nnp/file/safetensors.h"
 
-#include "nnp/json.h"
+#include "nnp/file/json.h"
 
 #include <algorithm>
 #include <cmath>

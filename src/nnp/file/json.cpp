@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/json.h"
+#include "nnp/file/json.h"
 
 #include <cctype>
 #include <cmath>

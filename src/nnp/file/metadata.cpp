@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/metadata.h"
+#include "nnp/file/metadata.h"
 
-#include "nnp/json.h"
+#include "nnp/file/json.h"
 
 #include <set>
 #include <stdexcept>
