@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_TABLES_H
 #define ALRARE_NNP_NATIVE_DESCRIPTOR_TABLES_H
 
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 
 #include <cstddef>
 #include <vector>

@@ -3,7 +3,7 @@
 #define ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
 
 #include "nnp/evaluator.h"
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 #include "nnp/native/model.h"
 #include "nnp/native/tile_builder.h"
 

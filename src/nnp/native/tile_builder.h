@@ -4,7 +4,7 @@
 
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/descriptor_tables.h"
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 #include "nnp/neighborhood.h"
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 #define ALRARE_NNP_NATIVE_TRAINING_H
 
 #include "nnp/native/aligned_buffer.h"
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 
 #include <cstdint>
 #include <string>

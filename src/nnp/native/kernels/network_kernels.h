@@ -5,10 +5,10 @@
 #ifndef ALRARE_NNP_NATIVE_NETWORK_KERNELS_H
 #define ALRARE_NNP_NATIVE_NETWORK_KERNELS_H
 
-#include "nnp/native/kernels.h"
-#include "nnp/native/register_block.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/kernels/register_block.h"
 #if ALRARE_LANES >= 16
-#include "nnp/native/pair_kernels.h"
+#include "nnp/native/kernels/pair_kernels.h"
 #endif
 
 namespace {

@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_NATIVE_KERNELS_H
 #define ALRARE_NNP_NATIVE_KERNELS_H
 
-#include "nnp/native/training_types.h"
+#include "nnp/native/kernels/training_types.h"
 
 #include <cstdint>
 

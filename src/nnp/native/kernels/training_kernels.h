@@ -5,8 +5,8 @@
 #ifndef ALRARE_NNP_NATIVE_TRAINING_KERNELS_H
 #define ALRARE_NNP_NATIVE_TRAINING_KERNELS_H
 
-#include "nnp/native/register_block.h"
-#include "nnp/native/training_types.h"
+#include "nnp/native/kernels/register_block.h"
+#include "nnp/native/kernels/training_types.h"
 
 namespace {
 

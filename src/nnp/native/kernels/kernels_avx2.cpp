@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #if defined(__AVX2__) && defined(__FMA__)
 #define ALRARE_LANES 8
-#include "nnp/native/aev_kernels.h"
-#include "nnp/native/jacobian_kernels.h"
-#include "nnp/native/network_kernels.h"
-#include "nnp/native/training_kernels.h"
+#include "nnp/native/kernels/aev_kernels.h"
+#include "nnp/native/kernels/jacobian_kernels.h"
+#include "nnp/native/kernels/network_kernels.h"
+#include "nnp/native/kernels/training_kernels.h"
 
 namespace alrare::native {
 
@@ -25,7 +25,7 @@ const Kernels *kernels_avx2() {
 
 } // namespace alrare::native
 #else
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 
 namespace alrare::native {
 const Kernels *kernels_avx2() { return nullptr; }

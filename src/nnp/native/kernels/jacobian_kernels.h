@@ -5,8 +5,8 @@
 #ifndef ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
 #define ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
 
-#include "nnp/native/kernels.h"
-#include "nnp/native/simd.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/kernels/simd.h"
 
 namespace {
 

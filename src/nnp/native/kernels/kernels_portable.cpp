@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #define ALRARE_LANES 4
-#include "nnp/native/aev_kernels.h"
-#include "nnp/native/jacobian_kernels.h"
-#include "nnp/native/network_kernels.h"
-#include "nnp/native/training_kernels.h"
+#include "nnp/native/kernels/aev_kernels.h"
+#include "nnp/native/kernels/jacobian_kernels.h"
+#include "nnp/native/kernels/network_kernels.h"
+#include "nnp/native/kernels/training_kernels.h"
 
 namespace alrare::native {
 

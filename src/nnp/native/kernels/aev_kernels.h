@@ -6,8 +6,8 @@
 #ifndef ALRARE_NNP_NATIVE_AEV_KERNELS_H
 #define ALRARE_NNP_NATIVE_AEV_KERNELS_H
 
-#include "nnp/native/kernels.h"
-#include "nnp/native/simd.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/kernels/simd.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 #ifndef ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
 #define ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
 
-#include "nnp/native/simd.h"
+#include "nnp/native/kernels/simd.h"
 
 namespace {
 

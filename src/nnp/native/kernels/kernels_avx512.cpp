@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define ALRARE_LANES 16
-#include "nnp/native/aev_kernels.h"
-#include "nnp/native/jacobian_kernels.h"
-#include "nnp/native/network_kernels.h"
-#include "nnp/native/training_kernels.h"
+#include "nnp/native/kernels/aev_kernels.h"
+#include "nnp/native/kernels/jacobian_kernels.h"
+#include "nnp/native/kernels/network_kernels.h"
+#include "nnp/native/kernels/training_kernels.h"
 
 namespace alrare::native {
 
@@ -27,7 +27,7 @@ const Kernels *kernels_avx512() {
 
 } // namespace alrare::native
 #else
-#include "nnp/native/kernels.h"
+#include "nnp/native/kernels/kernels.h"
 
 namespace alrare::native {
 const Kernels *kernels_avx512() { return nullptr; }

@@ -8,8 +8,8 @@
 #ifndef ALRARE_NNP_NATIVE_PAIR_KERNELS_H
 #define ALRARE_NNP_NATIVE_PAIR_KERNELS_H
 
-#include "nnp/native/kernels.h"
-#include "nnp/native/register_block.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/kernels/register_block.h"
 
 namespace {
 
