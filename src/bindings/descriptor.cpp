@@ -2,7 +2,7 @@
 //
 // alrare._core, descriptors and their Jacobian without a model file.
 #include "bindings/bindings.h"
-#include "nnp/native/frame_descriptor.h"
+#include "nnp/native/descriptor/frame_descriptor.h"
 
 #include <pybind11/stl.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
-#include "nnp/native/frame_descriptor.h"
+#include "nnp/native/descriptor/frame_descriptor.h"
 #include "nnp/native/neighbor_search.h"
 
 #include <algorithm>

@@ -2,9 +2,9 @@
 #include "check.h"
 
 #include "nnp/file/json.h"
+#include "nnp/native/descriptor/power_fit.h"
 #include "nnp/native/native_evaluator.h"
 #include "nnp/native/neighbor_search.h"
-#include "nnp/native/power_fit.h"
 
 #include <algorithm>
 #include <cmath>

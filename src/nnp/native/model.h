@@ -4,7 +4,7 @@
 
 #include "nnp/file/metadata.h"
 #include "nnp/native/aligned_buffer.h"
-#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/descriptor/descriptor_tables.h"
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/native/tile_builder.h"
 

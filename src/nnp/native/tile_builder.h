@@ -3,7 +3,7 @@
 #define ALRARE_NNP_NATIVE_TILE_BUILDER_H
 
 #include "nnp/native/aligned_buffer.h"
-#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/descriptor/descriptor_tables.h"
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/neighborhood.h"
 

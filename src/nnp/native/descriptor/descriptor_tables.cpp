@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/native/descriptor_tables.h"
+#include "nnp/native/descriptor/descriptor_tables.h"
 
-#include "nnp/native/power_fit.h"
+#include "nnp/native/descriptor/power_fit.h"
 
 #include <algorithm>
 #include <cmath>

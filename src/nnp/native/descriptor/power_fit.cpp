@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/native/power_fit.h"
+#include "nnp/native/descriptor/power_fit.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/native/frame_descriptor.h"
+#include "nnp/native/descriptor/frame_descriptor.h"
 
 #include "nnp/native/native_evaluator.h"
 
