@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // alrare._core, the part that trains: the gradient of the loss on numpy arrays.
-#include "nnp/native/training.h"
+#include "nnp/native/training/training.h"
 #include "bindings/bindings.h"
-#include "nnp/native/matrix_product.h"
 #include "nnp/native/native_evaluator.h"
+#include "nnp/native/training/matrix_product.h"
 
 #include <pybind11/stl.h>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "check.h"
 
-#include "nnp/native/matrix_product.h"
 #include "nnp/native/native_evaluator.h"
-#include "nnp/native/training.h"
+#include "nnp/native/training/matrix_product.h"
+#include "nnp/native/training/training.h"
 
 #include <algorithm>
 #include <cmath>

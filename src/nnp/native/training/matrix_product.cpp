@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "nnp/native/matrix_product.h"
+#include "nnp/native/training/matrix_product.h"
 
 #include "nnp/native/native_evaluator.h"
 
