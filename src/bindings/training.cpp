@@ -3,7 +3,7 @@
 // alrare._core, the part that trains: the gradient of the loss on numpy arrays.
 #include "nnp/native/training/training.h"
 #include "bindings/bindings.h"
-#include "nnp/native/native_evaluator.h"
+#include "nnp/native/kernels/instruction_set.h"
 #include "nnp/native/training/matrix_product.h"
 
 #include <pybind11/stl.h>

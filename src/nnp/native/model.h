@@ -26,7 +26,7 @@ class Model {
 public:
   /// Reads `ensemble.safetensors` (docs/model_format.md).
   ///
-  /// Throws std::runtime_error with one sentence when the file is damaged or is a model that this
+  /// \throws std::runtime_error with one sentence when the file is damaged or is a model that this
   /// engine does not know.
   explicit Model(const std::string &path);
 

@@ -20,11 +20,6 @@ struct NativeOptions {
   int threads = 1;                      ///< OpenMP threads of this process
 };
 
-/// The kernels of an instruction set; "auto" is the best one this machine has.
-///
-/// Throws std::runtime_error when this machine or this build lacks it, or the name is unknown.
-const Kernels &find_kernels(const std::string &instruction_set);
-
 /// Evaluates `ensemble.safetensors` on a CPU without torch.
 ///
 /// Centers of one element go through descriptor, networks and both backward passes in tiles of up

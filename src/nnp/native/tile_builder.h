@@ -30,7 +30,7 @@ public:
   ///
   /// \param first_edge  (n_local + 1) first edge of each center
   /// \param centers     (n) rows of `neighborhood`, n <= max_tile
-  /// Throws std::runtime_error when a species is unknown to the model.
+  /// \throws std::runtime_error when a species is unknown to the model.
   const Tile &build(const Neighborhood &neighborhood, const std::int64_t *first_edge,
                     const int *centers, int n);
 

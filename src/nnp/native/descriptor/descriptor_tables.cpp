@@ -31,7 +31,7 @@ std::vector<float> padded(const char *name, const std::vector<double> &values, i
   if (values.empty() || values.size() > 1024)
     refuse(name, "a list of 1 to 1024 numbers, got " + std::to_string(values.size()));
   std::vector<float> out(values.begin(), values.end());
-  out.resize(static_cast<std::size_t>(round_up_to(static_cast<int>(out.size()), to)), padding);
+  out.resize(static_cast<std::size_t>(round_up(static_cast<int>(out.size()), to)), padding);
   return out;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_TABLES_H
-#define ALRARE_NNP_NATIVE_DESCRIPTOR_TABLES_H
+#ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_DESCRIPTOR_TABLES_H
+#define ALRARE_NNP_NATIVE_DESCRIPTOR_DESCRIPTOR_TABLES_H
 
 #include "nnp/native/kernels/kernels.h"
 
@@ -20,7 +20,7 @@ class DescriptorTables {
 public:
   DescriptorTables() = default;
 
-  /// Throws std::runtime_error with one sentence at a constant that makes no descriptor.
+  /// \throws std::runtime_error with one sentence at a constant that makes no descriptor.
   DescriptorTables(const AevConstants &constants, int n_elements);
 
   DescriptorTables(DescriptorTables &&) = default;

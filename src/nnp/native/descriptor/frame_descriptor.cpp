@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/native/descriptor/frame_descriptor.h"
 
-#include "nnp/native/native_evaluator.h"
+#include "nnp/native/kernels/instruction_set.h"
+#include "nnp/native/size.h"
 
 #include <algorithm>
 #include <numeric>
 
 namespace alrare::native {
-
-namespace {
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-} // namespace
 
 FrameDescriptor::FrameDescriptor(const AevConstants &constants, int n_elements,
                                  const std::string &instruction_set)

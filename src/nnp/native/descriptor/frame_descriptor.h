@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_FRAME_DESCRIPTOR_H
-#define ALRARE_NNP_NATIVE_FRAME_DESCRIPTOR_H
+#ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_FRAME_DESCRIPTOR_H
+#define ALRARE_NNP_NATIVE_DESCRIPTOR_FRAME_DESCRIPTOR_H
 
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/descriptor/descriptor_tables.h"
@@ -38,7 +38,7 @@ public:
   int angular_length() const { return static_cast<int>(descriptor_.pair_places().size()); }
   int n_elements() const { return descriptor_.n_elements(); }
 
-  /// Throws std::runtime_error when a species is unknown.
+  /// \throws std::runtime_error when a species is unknown.
   void compute(const Neighborhood &neighborhood, SparseDescriptors &out);
 
 private:

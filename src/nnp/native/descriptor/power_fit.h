@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_POWER_FIT_H
-#define ALRARE_NNP_NATIVE_POWER_FIT_H
+#ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_POWER_FIT_H
+#define ALRARE_NNP_NATIVE_DESCRIPTOR_POWER_FIT_H
 
 #include <vector>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_TRAINING_TYPES_H
-#define ALRARE_NNP_NATIVE_TRAINING_TYPES_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_TRAINING_TYPES_H
+#define ALRARE_NNP_NATIVE_KERNELS_TRAINING_TYPES_H
+
+#include "nnp/native/kernels/round_up.h"
 
 #include <cstdint>
 
@@ -13,11 +15,9 @@ namespace alrare::native {
 constexpr int width_block = 16;
 constexpr int row_block = 8;
 
-static constexpr int round_up_to(int n, int to) { return (n + to - 1) / to * to; }
-
 /// An odd number of cache lines: rows a power of two apart would share few sets of the cache.
 static constexpr int row_stride(int width) {
-  return (round_up_to(width, width_block) / width_block | 1) * width_block;
+  return (round_up(width, width_block) / width_block | 1) * width_block;
 }
 
 /// One hidden layer of one network, and the gradient of its weights.
@@ -33,7 +33,7 @@ struct TrainingLayer {
   float *slope;   ///< its first derivative
   float *bend;    ///< its second, times dE/dvalue; after `tangent_pass` the adjoint of z
   float *adjoint; ///< dE/dz
-  float *tangent; ///< (max_rows, out) scratch
+  float *tangent; ///< (n_rows, out) scratch of one call of `tangent_pass`
 };
 
 /// The network of one element with its atoms: hidden layers and a linear read-out.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/native/training/matrix_product.h"
 
-#include "nnp/native/native_evaluator.h"
+#include "nnp/native/kernels/instruction_set.h"
+#include "nnp/native/size.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -10,8 +11,6 @@
 namespace alrare::native {
 
 namespace {
-
-std::size_t size(long n) { return static_cast<std::size_t>(n); }
 
 /// Columns first..first+count-1 of a row, completed with zeros to `width`.
 void pack_row(const MatrixView &matrix, int row, int first, int width, float *out) {
@@ -45,7 +44,7 @@ void MatrixProduct::multiply(const MatrixView &left, const MatrixView &right, fl
     throw std::runtime_error("a matrix of " + std::to_string(left.columns) +
                              " columns cannot be multiplied with one of " +
                              std::to_string(right.rows) + " rows");
-  const int depth = left.columns, columns = round_up_to(right.columns, width_block);
+  const int depth = left.columns, columns = round_up(right.columns, width_block);
   const bool padded = columns != right.columns;
   const int whole = left.rows / row_block * row_block, rest = left.rows - whole;
   float *packed, *edge, *product; // `product` takes what does not fit `out`

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
-#define ALRARE_NNP_NATIVE_MATRIX_PRODUCT_H
+#ifndef ALRARE_NNP_NATIVE_TRAINING_MATRIX_PRODUCT_H
+#define ALRARE_NNP_NATIVE_TRAINING_MATRIX_PRODUCT_H
 
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/kernels/kernels.h"
@@ -28,7 +28,7 @@ public:
 
   /// out (rows of left, columns of right) = left times right.
   ///
-  /// Throws std::runtime_error if the inner sizes differ.
+  /// \throws std::runtime_error if the inner sizes differ.
   void multiply(const MatrixView &left, const MatrixView &right, float *out);
 
 private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/native/training/training.h"
 
-#include "nnp/native/native_evaluator.h"
+#include "nnp/native/kernels/instruction_set.h"
+#include "nnp/native/size.h"
 #include "nnp/native/training/matrix_product.h"
 
 #include <algorithm>
@@ -16,8 +17,7 @@ namespace {
 
 constexpr int tile_rows = 64; // atoms that go through all layers together
 
-std::size_t size(long n) { return static_cast<std::size_t>(n); }
-int padded(int width) { return round_up_to(width, width_block); }
+int padded(int width) { return round_up(width, width_block); }
 
 void lay_out_layer(Arena &arena, int n_rows, TrainingLayer &layer) {
   const std::size_t weights = size(layer.in) * size(layer.out);
@@ -93,7 +93,7 @@ void MemberGradient::place_atoms(const TrainingBatch &batch) {
   for (std::size_t a = 0; a < place_.size(); ++a)
     place_[a] = elements_[size(batch.species[a])].n_atoms++;
   for (Element &element : elements_)
-    element.n_rows = round_up_to(element.n_atoms, row_block);
+    element.n_rows = round_up(element.n_atoms, row_block);
   const int n = batch.n_elements;
   pair_feature_.resize(size(n) * size(n));
   int feature = n * batch.radial_length;

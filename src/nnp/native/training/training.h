@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_TRAINING_H
-#define ALRARE_NNP_NATIVE_TRAINING_H
+#ifndef ALRARE_NNP_NATIVE_TRAINING_TRAINING_H
+#define ALRARE_NNP_NATIVE_TRAINING_TRAINING_H
 
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/kernels/kernels.h"
@@ -33,7 +33,7 @@ struct TrainingBatch {
   int n_features() const {
     return n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
   }
-  /// Throws std::runtime_error at an index that is out of range or out of order.
+  /// \throws std::runtime_error at an index that is out of range or out of order.
   void check() const;
 };
 
