@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_JSON_H
-#define ALRARE_NNP_JSON_H
+#ifndef ALRARE_NNP_FILE_JSON_H
+#define ALRARE_NNP_FILE_JSON_H
 
 #include <map>
 #include <string>
@@ -16,7 +16,9 @@ class Json {
 public:
   enum class Kind { null, boolean, number, string, array, object };
 
-  /// Parses a whole document. Throws std::runtime_error with the byte offset of the fault.
+  /// Parses a whole document.
+
+  /// \throws std::runtime_error with the byte offset of the fault.
   static Json parse(const std::string &text);
 
   Kind kind() const { return kind_; }

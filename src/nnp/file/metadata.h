@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_METADATA_H
-#define ALRARE_NNP_METADATA_H
+#ifndef ALRARE_NNP_FILE_METADATA_H
+#define ALRARE_NNP_FILE_METADATA_H
 
 #include <string>
 #include <vector>
@@ -21,7 +21,7 @@ struct Metadata {
 
 /// Reads and checks the metadata. Unknown keys are allowed: later writers may add some.
 ///
-/// Throws std::runtime_error with one sentence when the text is not JSON, is of another format or
+/// \throws std::runtime_error with one sentence when the text is not JSON, is of another format or
 /// version, or a value is out of its range.
 Metadata parse_metadata(const std::string &json_text);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_SAFETENSORS_H
-#define ALRARE_NNP_SAFETENSORS_H
+#ifndef ALRARE_NNP_FILE_SAFETENSORS_H
+#define ALRARE_NNP_FILE_SAFETENSORS_H
 
 #include <cstdint>
 #include <fstream>
@@ -24,7 +24,9 @@ public:
     std::uint64_t end = 0;
   };
 
-  /// Opens the file and checks its header. Throws std::runtime_error with one sentence that starts
+  /// Opens the file and checks its header.
+
+  /// \throws std::runtime_error with one sentence that starts
   /// with the path.
   explicit SafetensorsFile(const std::string &path);
 
@@ -35,7 +37,7 @@ public:
 
   /// The values of a tensor that must have this shape, in row-major order.
   ///
-  /// Throws std::runtime_error when it is missing, has another shape, cannot be read, or holds a
+  /// \throws std::runtime_error when it is missing, has another shape, cannot be read, or holds a
   /// value that is not finite.
   std::vector<float> read(const std::string &name, const std::vector<std::int64_t> &shape);
 

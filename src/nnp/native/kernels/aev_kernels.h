@@ -3,8 +3,8 @@
 // The descriptor and its backward pass on a tile. Formulas: python/alrare/aev.py.
 // Radial terms hold the shifts in the lanes, angular terms the triples of one center and one pair
 // of species. Included only by the kernel files.
-#ifndef ALRARE_NNP_NATIVE_AEV_KERNELS_H
-#define ALRARE_NNP_NATIVE_AEV_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_AEV_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_AEV_KERNELS_H
 
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/native/kernels/simd.h"
@@ -47,7 +47,7 @@ template <class V> void edge_terms(const AevTables &tables, const Tile &tile) {
     store(tile.smooth + e, value);
     store(tile.smooth_slope + e, slope);
     cutoff(distance, tables.radial_cutoff, value, slope);
-    store(tile.pull + e, value * 0.25f); // pull and bend_x hold them until the backward pass
+    store(tile.pull + e, value * 0.25f); // for radial_forward: see Tile
     store(tile.bend_x + e, slope * 0.25f);
   }
 }

@@ -2,8 +2,8 @@
 //
 // The derivatives of the angular features by the edge vectors, features in the lanes. Formulas:
 // python/alrare/aev.py. Included only by the kernel files.
-#ifndef ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
-#define ALRARE_NNP_NATIVE_JACOBIAN_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_JACOBIAN_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_JACOBIAN_KERNELS_H
 
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/native/kernels/simd.h"

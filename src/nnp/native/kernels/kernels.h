@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_NNP_NATIVE_KERNELS_H
-#define ALRARE_NNP_NATIVE_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_KERNELS_H
 
 #include "nnp/native/kernels/training_types.h"
 
@@ -87,15 +87,18 @@ struct Tile {
   const Span *spans;
   const Panel *panels;
 
-  float *x, *y, *z; ///< (slots) edge vectors, unit vectors after the forward pass
-  float *distance, *inverse;
-  float *smooth, *smooth_slope;           ///< angular cutoff and its slope
-  float *radial_slope;                    ///< (slots, radial_size)
-  float *pull, *bend_x, *bend_y, *bend_z; ///< (slots) gradient along and across the edge
+  float *x, *y, *z;             ///< (slots) edge vectors, unit vectors after the forward pass
+  float *distance, *inverse;    ///< (slots) length of the edge, and one over it
+  float *smooth, *smooth_slope; ///< (slots) angular cutoff and its slope
+  float *radial_slope;          ///< (slots, radial_size) d(radial terms)/d(length)
+  /// (slots) In the backward pass: gradient along the edge, and across it times the length; in the
+  /// end bend_x, bend_y and bend_z are the gradient itself. In the forward pass pull and bend_x
+  /// are free and hold the radial cutoff and its slope, a quarter of each.
+  float *pull, *bend_x, *bend_y, *bend_z;
 
-  float *cosine, *mean, *weight; ///< (triples)
-  float *terms;                  ///< (triples/L, n_shifts + 2 n_sections, L)
-  float *plain, *along, *bend;   ///< (triples)
+  float *cosine, *mean, *weight; ///< (triples) of the angle; mean length; product of the cutoffs
+  float *terms;                  ///< (triples/L, n_shifts + 2 n_sections, L), L lanes
+  float *plain, *along, *bend;   ///< (triples) what `contract_group` leaves for `scatter_group`
 
   float *rows_aev; ///< (centers, features)
   float *aev;      ///< panels of (features, width)

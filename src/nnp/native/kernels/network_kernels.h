@@ -2,8 +2,8 @@
 //
 // Forward and backward pass of one member's network on a tile: centers in the lanes, weights
 // broadcast. Included only by the kernel files.
-#ifndef ALRARE_NNP_NATIVE_NETWORK_KERNELS_H
-#define ALRARE_NNP_NATIVE_NETWORK_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_NETWORK_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_NETWORK_KERNELS_H
 
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/native/kernels/register_block.h"

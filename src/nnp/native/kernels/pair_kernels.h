@@ -5,8 +5,8 @@
 // the odd one; both weights come by one broadcast of 64 bits, since the outputs of a tile lie side
 // by side. Going forward the pair are two outputs, going back they are two terms of the sum over
 // the outputs, added at the end. Memory holds (rows, 8) as for any panel of that width.
-#ifndef ALRARE_NNP_NATIVE_PAIR_KERNELS_H
-#define ALRARE_NNP_NATIVE_PAIR_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_PAIR_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_PAIR_KERNELS_H
 
 #include "nnp/native/kernels/kernels.h"
 #include "nnp/native/kernels/register_block.h"

@@ -2,8 +2,8 @@
 //
 // Blocks of vectors that stay in registers: the accumulators of the matrix products. Included only
 // by the kernel files.
-#ifndef ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
-#define ALRARE_NNP_NATIVE_REGISTER_BLOCK_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_REGISTER_BLOCK_H
+#define ALRARE_NNP_NATIVE_KERNELS_REGISTER_BLOCK_H
 
 #include "nnp/native/kernels/simd.h"
 

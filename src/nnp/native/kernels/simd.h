@@ -3,8 +3,8 @@
 // Vectors of floats on the vector extensions of GCC and clang, and the few functions on them.
 // Included only by the kernel files, once per instruction set, with ALRARE_LANES defined.
 // Everything has internal linkage: copies of different instruction sets must not meet.
-#ifndef ALRARE_NNP_NATIVE_SIMD_H
-#define ALRARE_NNP_NATIVE_SIMD_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_SIMD_H
+#define ALRARE_NNP_NATIVE_KERNELS_SIMD_H
 
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -93,8 +93,10 @@ template <class V> ALRARE_INLINE V keep(V v, int count) {
   return Of<V>::floats(Of<V>::bits(v) & Of<V>::load(mask + (16 - count)));
 }
 
-/// The sum over the lanes of `a` in the lanes whose bit S is 0, of `b` in the others: one level of
-/// a transposed sum, S = 1, 2, 4, ...
+/// One level of a transposed sum: adds neighboring lanes (S apart) of `a` into the lanes whose bit
+/// S is 0, those of `b` into the others. With four lanes and S = 1:
+///
+///     a = a0 a1 a2 a3, b = b0 b1 b2 b3  ->  a0+a1 b0+b1 a2+a3 b2+b3
 template <int S, class V> ALRARE_INLINE V fold(V a, V b) {
   constexpr int L = lanes_of<V>;
 #define ALRARE_PICK(l) ((l) & S ? L + (l) : (l))
@@ -144,7 +146,7 @@ template <class V> ALRARE_INLINE V sums_of_four(V a, V b, V c, V d) {
 /// The sum over the lanes.
 template <class V> ALRARE_INLINE float total(V v) { return sums_of_four(v, v, v, v)[0]; }
 
-// The polynomials below are weighted minimax fits (Lawson's iteration in double).
+// The polynomials below are weighted minimax fits, made and checked by make_polynomials.py.
 
 /// 2^t for t <= 0, relative error 1e-7; 2^-126 below that.
 template <class V> ALRARE_INLINE V exp2_negative(V t) {

@@ -2,8 +2,8 @@
 //
 // The passes of a training step over a tile of atoms of one element: atoms in rows, features in
 // the lanes. Derivation: python/alrare/gradients.py. Included only by the kernel files.
-#ifndef ALRARE_NNP_NATIVE_TRAINING_KERNELS_H
-#define ALRARE_NNP_NATIVE_TRAINING_KERNELS_H
+#ifndef ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
+#define ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
 
 #include "nnp/native/kernels/register_block.h"
 #include "nnp/native/kernels/training_types.h"
@@ -30,7 +30,8 @@ ALRARE_INLINE void multiply(Rows<V, R, N> &sum, const float *a, long row, long i
 /// Calls use(shape, row, column) for the blocks that cover (rows, columns), columns outside.
 template <class... Shapes, class Use>
 ALRARE_INLINE void for_blocks(int rows, int columns, Use use) {
-  for (int column = 0; column < columns;)
+  int column = 0;
+  while (column < columns)
     with_widest<Shapes...>(columns - column, [&](auto shape) {
       using S = decltype(shape);
       for (int row = 0; row < rows; row += S::R)
