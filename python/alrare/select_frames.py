@@ -119,19 +119,17 @@ def _check_atoms(frames: Sequence[Atoms], atoms: tuple[int, int] | None) -> None
 
 
 def _screen(select: Select, *, has_cv: bool) -> _core.Selection:
-    relative = None
-    if select.relative is not None and select.relative_floor is not None:
-        relative = (select.relative, select.relative_floor)
     try:
         return _core.Selection(
             threshold=select.threshold,
-            relative=relative,
-            window=select.screening_steps,
+            relative=select.relative,
+            relative_floor=select.relative_floor,
+            screening_steps=select.screening_steps,
             sigma=select.sigma,
             energy_gap=select.energy_gap,
             cv_gap=select.distance_gap if has_cv else 0.0,
             gap_steps=select.gap_steps,
-            max=select.max_per_pull,
+            max_per_run=select.max_per_pull,
             upper=select.upper,
         )
     except RuntimeError as error:

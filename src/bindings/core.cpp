@@ -13,8 +13,6 @@
 
 namespace py = pybind11;
 
-void bind_selection(py::module_ &module);
-
 namespace {
 
 using alrare::Neighborhood;
@@ -153,7 +151,7 @@ PYBIND11_MODULE(_core, module) {
            "Energies (M, N) of every member and atom without self energies, eV.")
       .def("descriptors", &Ensemble::descriptors, species, positions, cell, pbc,
            "Atomic environment vectors (N, F), float32.");
-  bind_selection(module);
+  alrare::bind_selection(module);
   module.def(
       "neighbors",
       [](const Integers &kinds, const Doubles &where, double cutoff,
