@@ -4,7 +4,6 @@
 #include <cctype>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <locale>
 #include <sstream>
@@ -313,23 +312,6 @@ const std::vector<Json> &Json::as_array() const {
 const std::map<std::string, Json> &Json::as_object() const {
   expect(Kind::object);
   return object_;
-}
-
-std::string json_quote(const std::string &text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char buffer[8];
-      std::snprintf(buffer, sizeof buffer, "\\u%04x", static_cast<unsigned>(c));
-      out += buffer;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 } // namespace alrare

@@ -49,9 +49,6 @@ private:
   std::map<std::string, Json> object_;
 };
 
-/// `text` as a JSON string literal, quotes included.
-std::string json_quote(const std::string &text);
-
 } // namespace alrare
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "check.h"
-
 #include "nnp/neighborhood.h"
+
+#include <doctest/doctest.h>
 
 #include <cmath>
 #include <random>
@@ -68,11 +68,12 @@ struct Atoms {
 
 } // namespace
 
-TEST("edges are all pairs of a center within the cutoff, each once") {
+TEST_CASE("edges are all pairs of a center within the cutoff, each once") {
   const Atoms atoms(60, 25, cutoff + 2.0, 1);
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
-  CHECK(hood.n_local == 25 && hood.atom.size() == 60);
+  CHECK(hood.n_local == 25);
+  CHECK(hood.atom.size() == 60);
   std::set<std::pair<int, int>> expected, got;
   for (int i = 0; i < 25; ++i)
     for (int j = 0; j < 60; ++j)
@@ -80,23 +81,24 @@ TEST("edges are all pairs of a center within the cutoff, each once") {
         expected.emplace(i, j);
   for (std::size_t e = 0; e < hood.n_edges(); ++e)
     got.emplace(hood.atom[hood.edge_i[e]], hood.atom[hood.edge_j[e]]);
-  CHECK(got == expected && hood.n_edges() == expected.size());
+  CHECK(got == expected);
+  CHECK(hood.n_edges() == expected.size());
 }
 
-TEST("edges come by center, and vec points from the center to its neighbor") {
+TEST_CASE("edges come by center, and vec points from the center to its neighbor") {
   const Atoms atoms(40, 20, cutoff + 2.0, 2);
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
   for (std::size_t e = 0; e < hood.n_edges(); ++e) {
     CHECK(hood.edge_i[e] < hood.n_local);
-    CHECK(e == 0 || hood.edge_i[e - 1] <= hood.edge_i[e]);
+    CHECK(hood.edge_i[e > 0 ? e - 1 : 0] <= hood.edge_i[e]);
     const int i = hood.atom[hood.edge_i[e]], j = hood.atom[hood.edge_j[e]];
     for (int d = 0; d < 3; ++d)
       CHECK(hood.vec[3 * e + d] == atoms.x[j][d] - atoms.x[i][d]);
   }
 }
 
-TEST("triples are all pairs of short edges of one center, each once") {
+TEST_CASE("triples are all pairs of short edges of one center, each once") {
   const Atoms atoms(60, 30, cutoff + 2.0, 3);
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
@@ -112,10 +114,11 @@ TEST("triples are all pairs of short edges of one center, each once") {
   for (std::size_t t = 0; t < hood.n_triples(); ++t)
     got.emplace(hood.triples[2 * t], hood.triples[2 * t + 1]);
   CHECK(!expected.empty());
-  CHECK(got == expected && hood.n_triples() == expected.size());
+  CHECK(got == expected);
+  CHECK(hood.n_triples() == expected.size());
 }
 
-TEST("species follow the map of types") {
+TEST_CASE("species follow the map of types") {
   const Atoms atoms(20, 10, cutoff, 4);
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
@@ -123,34 +126,38 @@ TEST("species follow the map of types") {
     CHECK(hood.species[row] == atoms.type[hood.atom[row]] - 1);
 }
 
-TEST("atoms that the model does not see are neither centers nor neighbors") {
+TEST_CASE("atoms that the model does not see are neither centers nor neighbors") {
   Atoms atoms(40, 20, cutoff, 5);
   atoms.species_of_type = {-1, -1, 0};
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
-  CHECK(hood.n_local == 10 && hood.species.size() == 20);
+  CHECK(hood.n_local == 10);
+  CHECK(hood.species.size() == 20);
   for (const int i : hood.atom)
     CHECK(atoms.type[i] == 2);
   for (const std::int64_t j : hood.edge_j)
     CHECK(j < 20);
 }
 
-TEST("no atoms, and atoms without neighbors, give empty edges") {
+TEST_CASE("no atoms, and atoms without neighbors, give empty edges") {
   alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
   const Atoms busy(30, 15, cutoff, 6), empty(0, 0, cutoff, 7), alone(3, 3, 0.0, 8);
   CHECK(builder.build(busy.list()).n_edges() > 0);
   const alrare::Neighborhood &none = builder.build(empty.list());
-  CHECK(none.n_local == 0 && none.species.empty() && none.n_edges() == 0 && none.n_triples() == 0);
+  CHECK(none.n_local == 0);
+  CHECK(none.species.empty());
+  CHECK(none.n_edges() == 0);
+  CHECK(none.n_triples() == 0);
   const alrare::Neighborhood &lonely = builder.build(alone.list());
-  CHECK(lonely.n_local == 3 && lonely.n_edges() == 0 && lonely.n_triples() == 0);
+  CHECK(lonely.n_local == 3);
+  CHECK(lonely.n_edges() == 0);
+  CHECK(lonely.n_triples() == 0);
 }
 
-TEST("a position that is not a number makes no edge") {
+TEST_CASE("a position that is not a number makes no edge") {
   Atoms atoms(10, 10, 100.0, 9);
   atoms.x[3][1] = std::nan("");
   alrare::NeighborhoodBuilder builder(100.0, angular_cutoff);
   const alrare::Neighborhood &hood = builder.build(atoms.list());
   CHECK(hood.n_edges() == 9 * 8);
 }
-
-int main() { return check::run(); }

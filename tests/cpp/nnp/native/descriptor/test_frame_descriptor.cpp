@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "check.h"
-
 #include "nnp/native/descriptor/frame_descriptor.h"
 #include "nnp/native/neighbor_search.h"
+
+#include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <random>
+
+using doctest::Contains;
 
 namespace {
 
@@ -85,13 +87,14 @@ std::vector<double> linear_change(const Neighborhood &edges, const SparseDescrip
   return out;
 }
 
-TEST("the sparse Jacobian is the change of the descriptor with the positions") {
+TEST_CASE("the sparse Jacobian is the change of the descriptor with the positions") {
   Cluster cluster;
   FrameDescriptor descriptor(constants, 2);
   SparseDescriptors here, before, after;
   const Neighborhood edges = cluster.neighbors();
   descriptor.compute(edges, here);
-  CHECK(!here.short_edges.empty() && here.short_edges.size() < edges.n_edges());
+  CHECK(!here.short_edges.empty());
+  CHECK(here.short_edges.size() < edges.n_edges());
   std::normal_distribution<double> normal(0.0, 1e-3);
   std::vector<double> step(cluster.positions.size());
   std::generate(step.begin(), step.end(), [&] { return normal(cluster.engine); });
@@ -112,16 +115,16 @@ TEST("the sparse Jacobian is the change of the descriptor with the positions") {
   CHECK(worst < 2e-6 + 1e-3 * largest);
 }
 
-TEST("constants that make no descriptor are refused in one sentence") {
+TEST_CASE("constants that make no descriptor are refused in one sentence") {
   AevConstants wrong = constants;
   wrong.zeta = 0.5;
-  CHECK_THROWS(FrameDescriptor(wrong, 2), "zeta must be >= 1, got 0.5");
+  CHECK_THROWS_WITH(FrameDescriptor(wrong, 2), Contains("zeta must be >= 1, got 0.5"));
   wrong = constants;
   wrong.radial_shifts.clear();
-  CHECK_THROWS(FrameDescriptor(wrong, 2), "radial_shifts must be a list of 1 to 1024 numbers");
-  CHECK_THROWS(FrameDescriptor(constants, 0), "the number of elements must be 1 to 118, got 0");
+  CHECK_THROWS_WITH(FrameDescriptor(wrong, 2),
+                    Contains("radial_shifts must be a list of 1 to 1024 numbers"));
+  CHECK_THROWS_WITH(FrameDescriptor(constants, 0),
+                    Contains("the number of elements must be 1 to 118, got 0"));
 }
 
 } // namespace
-
-int main() { return check::run(); }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "check.h"
-
 #include "nnp/device.h"
 #include "nnp/evaluator.h"
+
+#include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
+
+using doctest::Contains;
 
 namespace {
 
@@ -49,47 +51,61 @@ private:
 
 } // namespace
 
-TEST("metadata are read, and unknown keys are left alone") {
+TEST_CASE("metadata are read, and unknown keys are left alone") {
   const alrare::Metadata model = alrare::parse_metadata(good);
   CHECK(model.elements == std::vector<std::string>{"H", "C"});
-  CHECK(model.members == 3 && model.best_member == 1);
-  CHECK(model.cutoff == 5.1 && model.angular_cutoff == 3.5 && model.receptive_field == 5.1);
+  CHECK(model.members == 3);
+  CHECK(model.best_member == 1);
+  CHECK(model.cutoff == 5.1);
+  CHECK(model.angular_cutoff == 3.5);
+  CHECK(model.receptive_field == 5.1);
   CHECK(!model.double_precision);
   CHECK(
       alrare::parse_metadata(with("\"later\": [1, 2]", "\"dtype\": \"float64\"")).double_precision);
 }
 
-TEST("metadata out of range are refused by name") {
-  CHECK_THROWS(alrare::parse_metadata("[]"), "not an alrare ensemble");
-  CHECK_THROWS(alrare::parse_metadata(with("alrare-ensemble", "mace")), "not an alrare ensemble");
-  CHECK_THROWS(alrare::parse_metadata(with("version\": 1", "version\": 2")), "format version 2");
-  CHECK_THROWS(alrare::parse_metadata(with("[\"H\", \"C\"]", "[]")), "elements");
-  CHECK_THROWS(alrare::parse_metadata(with("[\"H\", \"C\"]", "[\"H\", \"H\"]")), "elements");
-  CHECK_THROWS(alrare::parse_metadata(with("members\": 3", "members\": 0")), "members");
-  CHECK_THROWS(alrare::parse_metadata(with("member\": 1", "member\": 3")), "best_member");
-  CHECK_THROWS(alrare::parse_metadata(with("cutoff\": 5.1", "cutoff\": -1")), "cutoff");
-  CHECK_THROWS(alrare::parse_metadata(with("cutoff\": 3.5", "cutoff\": 6")), "angular_cutoff");
-  CHECK_THROWS(alrare::parse_metadata(with("eV", "Ha")), "angstrom and eV");
+TEST_CASE("metadata out of range are refused by name") {
+  CHECK_THROWS_WITH(alrare::parse_metadata("[]"), Contains("not an alrare ensemble"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("alrare-ensemble", "mace")),
+                    Contains("not an alrare ensemble"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("version\": 1", "version\": 2")),
+                    Contains("format version 2"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("[\"H\", \"C\"]", "[]")), Contains("elements"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("[\"H\", \"C\"]", "[\"H\", \"H\"]")),
+                    Contains("elements"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("members\": 3", "members\": 0")),
+                    Contains("members"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("member\": 1", "member\": 3")),
+                    Contains("best_member"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("cutoff\": 5.1", "cutoff\": -1")),
+                    Contains("cutoff"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("cutoff\": 3.5", "cutoff\": 6")),
+                    Contains("angular_cutoff"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("eV", "Ha")), Contains("angstrom and eV"));
 }
 
-TEST("a missing file, an unknown engine and a foreign format are told apart") {
-  CHECK_THROWS(alrare::open_evaluator("/nowhere/ensemble.pt", {}), "does not exist");
+TEST_CASE("a missing file, an unknown engine and a foreign format are told apart") {
+  CHECK_THROWS_WITH(alrare::open_evaluator("/nowhere/ensemble.pt", {}), Contains("does not exist"));
   const std::string path = "test_evaluator.safetensors";
   std::fclose(std::fopen(path.c_str(), "w"));
-  CHECK_THROWS(alrare::open_evaluator(path, {}), path);
-  CHECK_THROWS(alrare::open_evaluator(path, {"auto", "cuda:1", 0, 1}),
-               "runs on the CPU only, and device is cuda:1; give its TorchScript export");
-  CHECK_THROWS(alrare::open_evaluator(path, {"torchscript", "auto", 0, 1}), "(ensemble.pt)");
-  CHECK_THROWS(alrare::open_evaluator(path, {"jax", "auto", 0, 1}), "unknown engine 'jax'");
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {}), Contains(path.c_str()));
+  CHECK_THROWS_WITH(
+      alrare::open_evaluator(path, {"auto", "cuda:1", 0, 1}),
+      Contains("runs on the CPU only, and device is cuda:1; give its TorchScript export"));
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"torchscript", "auto", 0, 1}),
+                    Contains("(ensemble.pt)"));
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"jax", "auto", 0, 1}),
+                    Contains("unknown engine 'jax'"));
   std::fclose(std::fopen("test_evaluator.pt", "w"));
-  CHECK_THROWS(alrare::open_evaluator(path, {"auto", "cuda", 0, 1}), "'test_evaluator.pt'");
-  CHECK_THROWS(alrare::open_evaluator("test_evaluator.pt", {"native", "auto", 0, 1}),
-               "not one that the native engine reads");
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"auto", "cuda", 0, 1}),
+                    Contains("'test_evaluator.pt'"));
+  CHECK_THROWS_WITH(alrare::open_evaluator("test_evaluator.pt", {"native", "auto", 0, 1}),
+                    Contains("not one that the native engine reads"));
   std::remove(path.c_str());
   std::remove("test_evaluator.pt");
 }
 
-TEST("the ranks of a machine are dealt out over its devices in turn") {
+TEST_CASE("the ranks of a machine are dealt out over its devices in turn") {
   for (int rank = 0; rank < 5; ++rank) {
     CHECK(alrare::choose_device("cuda", rank, 2) == rank % 2);
     CHECK(alrare::choose_device("auto", rank, 4) == rank % 4);
@@ -97,12 +113,12 @@ TEST("the ranks of a machine are dealt out over its devices in turn") {
     CHECK(alrare::choose_device("cpu", rank, 2) == -1);
     CHECK(alrare::choose_device("auto", rank, 0) == -1);
   }
-  CHECK_THROWS(alrare::choose_device("cuda", 0, 0), "has no CUDA device");
-  CHECK_THROWS(alrare::choose_device("cuda:0", 0, 0), "has no CUDA device");
-  CHECK_THROWS(alrare::choose_device("cuda:2", 0, 2), "has CUDA devices 0 to 1");
+  CHECK_THROWS_WITH(alrare::choose_device("cuda", 0, 0), Contains("has no CUDA device"));
+  CHECK_THROWS_WITH(alrare::choose_device("cuda:0", 0, 0), Contains("has no CUDA device"));
+  CHECK_THROWS_WITH(alrare::choose_device("cuda:2", 0, 2), Contains("has CUDA devices 0 to 1"));
 }
 
-TEST("one member alone is the evaluation with a unit vector as weights") {
+TEST_CASE("one member alone is the evaluation with a unit vector as weights") {
   Springs springs;
   alrare::Neighborhood hood;
   hood.n_local = 1;
@@ -114,7 +130,7 @@ TEST("one member alone is the evaluation with a unit vector as weights") {
   CHECK(one.member_energies == std::vector<double>{all.member_energies[2]});
 }
 
-TEST("gradients of members, weighted, add up to the gradient of the weighted sum") {
+TEST_CASE("gradients of members, weighted, add up to the gradient of the weighted sum") {
   Springs springs;
   alrare::Neighborhood hood;
   hood.n_local = 1;
@@ -133,5 +149,3 @@ TEST("gradients of members, weighted, add up to the gradient of the weighted sum
     CHECK(std::abs(sum - whole.gradient[k]) < 1e-12);
   }
 }
-
-int main() { return check::run(); }
