@@ -89,7 +89,7 @@ FITS = (
 
 
 def points(fit: Fit) -> Array:
-    """Return the points of the fit, (N,): denser towards the ends, without 0 for log2(1 + f) / f."""
+    """Return the points of the fit, (N,): denser at the ends, without 0 for log2(1 + f) / f."""
     middle, half = 0.5 * (fit.first + fit.last), 0.5 * (fit.last - fit.first)
     x = middle - half * np.cos(np.linspace(0.0, math.pi, POINTS))
     return x[np.abs(x) > 1e-12] if fit.kernel == "log2_of" else x
