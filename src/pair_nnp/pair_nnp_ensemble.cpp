@@ -362,7 +362,7 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
   if (wanted == "committee_step")
     return &impl_->committee_step;
   if (wanted == "element_of_type")
-    return impl_->types.elements.data();
+    return static_cast<void *>(impl_->types.elements.data());
   return nullptr;
 }
 

@@ -20,7 +20,7 @@ void TypeMap::assign(const std::string &model, const std::vector<std::string> &k
     if (found == known.end()) {
       std::string all;
       for (const std::string &element : known)
-        all += " " + element;
+        all.append(" ").append(element);
       throw std::runtime_error("element '" + name + "' of atom type " + std::to_string(type) +
                                " is not in '" + model + "', which knows:" + all);
     }

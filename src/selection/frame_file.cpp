@@ -82,7 +82,7 @@ std::string extended_xyz(const Frame &frame) {
     text += frame.species[i];
     for (std::size_t k = 0; k < 3; ++k)
       text += " " + number(frame.positions[3 * i + k], "%.10f");
-    text += "\n";
+    text += '\n';
   }
   return text;
 }

@@ -16,8 +16,8 @@
 
 namespace alrare {
 
-/// How a configuration is judged: the settings of `fix al_select` and of `alrare._core.Selection`, by
-/// the names they have there.
+/// How a configuration is judged: the settings of `fix al_select` and of `alrare._core.Selection`,
+/// by the names they have there.
 ///
 /// With `threshold` the threshold is fixed. With `relative` it is relative * max(size,
 /// relative_floor), `Sample::size` telling the size. With neither it is adaptive: mean + sigma *

@@ -97,9 +97,12 @@ private:
   }
 
   void word(const char *wanted) {
-    for (const char *c = wanted; *c != '\0'; ++c)
-      if (at_ >= text_.size() || text_[at_++] != *c)
+    for (const char *c = wanted; *c != '\0'; ++c) {
+      const bool good = at_ < text_.size() && text_[at_] == *c;
+      at_ += at_ < text_.size() ? 1 : 0;
+      if (!good)
         fail(std::string("expected '") + wanted + "'");
+    }
   }
 
   Json value(int depth) {

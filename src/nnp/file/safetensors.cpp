@@ -107,6 +107,7 @@ void SafetensorsFile::read_header() {
 
 void SafetensorsFile::check_layout(std::uint64_t data_size) const {
   std::vector<const Tensor *> order;
+  order.reserve(tensors_.size());
   for (const auto &entry : tensors_)
     order.push_back(&entry.second);
   std::sort(order.begin(), order.end(), [](const Tensor *a, const Tensor *b) {

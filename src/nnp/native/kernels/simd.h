@@ -20,6 +20,7 @@ namespace {
 
 template <int L> struct Lanes;
 
+// NOLINTBEGIN(bugprone-macro-parentheses): types
 #define ALRARE_VECTOR(L)                                                                           \
   typedef float Float##L __attribute__((vector_size(4 * L)));                                      \
   typedef int Int##L __attribute__((vector_size(4 * L)));                                          \
@@ -33,6 +34,7 @@ template <int L> struct Lanes;
     static Int##L bits(Float##L v) { return reinterpret_cast<Int##L>(v); }                         \
     static Float##L floats(Int##L v) { return reinterpret_cast<Float##L>(v); }                     \
   };
+// NOLINTEND(bugprone-macro-parentheses)
 
 ALRARE_VECTOR(4)
 

@@ -15,7 +15,8 @@ inline std::vector<std::string> instruction_sets() {
     try {
       alrare::native::find_kernels(name);
       out.emplace_back(name);
-    } catch (const std::runtime_error &) { // not on this machine
+    } catch (const std::runtime_error &) {
+      continue; // not on this machine
     }
   return out;
 }
