@@ -2,9 +2,23 @@
 #include "pair_nnp/type_map.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 
 namespace alrare {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string &model, const std::vector<std::string> &known,
+                         const std::string &name, std::size_t type) {
+  std::string all;
+  for (const std::string &element : known)
+    all.append(" ").append(element);
+  throw std::runtime_error("element '" + name + "' of atom type " + std::to_string(type) +
+                           " is not in '" + model + "', which knows:" + all);
+}
+
+} // namespace
 
 void TypeMap::assign(const std::string &model, const std::vector<std::string> &known, int n_types,
                      const char *const *names) {
@@ -17,13 +31,8 @@ void TypeMap::assign(const std::string &model, const std::vector<std::string> &k
     if (name == "NULL")
       continue;
     const auto found = std::find(known.begin(), known.end(), name);
-    if (found == known.end()) {
-      std::string all;
-      for (const std::string &element : known)
-        all.append(" ").append(element);
-      throw std::runtime_error("element '" + name + "' of atom type " + std::to_string(type) +
-                               " is not in '" + model + "', which knows:" + all);
-    }
+    if (found == known.end())
+      refuse(model, known, name, type);
     species[type] = static_cast<int>(found - known.begin());
     symbols_[type] = name;
     elements[type] = symbols_[type].data();
