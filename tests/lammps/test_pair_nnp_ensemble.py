@@ -455,7 +455,7 @@ def refusal(result):
     ("settings", "message"),
     [
         ({"style": "nnp_ensemble color red"}, "unknown keyword 'color' (expected device,"),
-        ({"style": "nnp_ensemble forces"}, "keyword 'forces' has no value"),
+        ({"style": "nnp_ensemble forces"}, "number of members, got the end of the line"),
         ({"style": "nnp_ensemble forces worst"}, "forces must be mean, best or a member from 1"),
         ({"style": "nnp_ensemble device tpu"}, "device must be auto, cpu, cuda or cuda:N, got"),
         ({"style": "nnp_ensemble engine jax"}, "engine must be auto, native or torchscript, got"),

@@ -1,4 +1,4 @@
-"""Write the models and the float64 reference that `test_native.cpp` compares the engine with.
+"""Write the models and the float64 reference that `test_native_evaluator.cpp` compares with.
 
 Usage: python tests/cpp/data/make_native_reference.py   (needs torch; run again only when the
 descriptor or the model format changes)

@@ -155,7 +155,7 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
         (["--max", "0"], "--max-per-run 0: input should be greater"),
         (["--relative", "0.1"], "alrare: relative and relative_floor go together"),
         (["--cv-gap", "0.1"], "--cv-gap: which distance? Give --atoms I J"),
-        (["--screening-steps", "1"], "selection: threshold adaptive n = 1: must be >= 2"),
+        (["--screening-steps", "1"], "selection: threshold adaptive: screening_steps must be >= 2"),
     ],
 )
 def test_a_wrong_option_is_explained(
