@@ -56,7 +56,7 @@ struct FixALSelect::Impl {
   const double *force_std = nullptr,
                *force_max = nullptr; // likewise; null if the pair style does not give them
   char **element_of_type = nullptr;
-  const bigint *committee_step = nullptr; // timestep of these values
+  const bigint *ensemble_step = nullptr; // timestep of these values
 
   bigint last_step = -1;         // of the last configuration judged
   double last_uncertainty = 0.0; // its uncertainty
@@ -152,14 +152,14 @@ void FixALSelect::find_pair() {
   impl_->energy_std = static_cast<double *>(impl_->pair->extract("energy_std", dim));
   impl_->member_energies = static_cast<double *>(impl_->pair->extract("member_energies", dim));
   impl_->element_of_type = static_cast<char **>(impl_->pair->extract("element_of_type", dim));
-  impl_->committee_step = static_cast<bigint *>(impl_->pair->extract("committee_step", dim));
+  impl_->ensemble_step = static_cast<bigint *>(impl_->pair->extract("ensemble_step", dim));
   impl_->force_std = static_cast<double *>(impl_->pair->extract("force_std", dim));
   impl_->force_max = static_cast<double *>(impl_->pair->extract("force_max", dim));
   if (impl_->options.judges_forces && (!impl_->force_std || !impl_->force_max))
     error->all(FLERR, "fix al_select: uncertainty force: the pair style does not compute it; give "
                       "it 'force_std yes' (pair_style nnp_ensemble force_std yes)");
   if (!members || !impl_->energy_std || !impl_->member_energies || !impl_->element_of_type ||
-      !impl_->committee_step)
+      !impl_->ensemble_step)
     error->all(FLERR, "fix al_select: pair style nnp_ensemble and this fix are of different "
                       "versions of alrare; install both from one");
   impl_->n_members = *members;
@@ -249,7 +249,7 @@ void FixALSelect::evaluate() {
   }
   if (step == impl_->last_step)
     return; // setup of a run that goes on from the end of another
-  if (step != *impl_->committee_step)
+  if (step != *impl_->ensemble_step)
     return; // the pair style left members out: there is nothing new to judge
   impl_->last_step = step;
 

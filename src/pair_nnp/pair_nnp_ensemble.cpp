@@ -55,8 +55,8 @@ struct PairNNPEnsemble::Impl {
 
   double to_lammps = 1.0; // eV -> energy units of the run
   int n_members = 0;
-  alrare::Spread spread;      // in the units of the run
-  bigint committee_step = -1; // timestep of the spread
+  alrare::Spread spread;     // in the units of the run
+  bigint ensemble_step = -1; // timestep of the spread
   bool want_atom_energy_std = false;
 };
 
@@ -141,7 +141,7 @@ void PairNNPEnsemble::load(const char *path, int n_names, char **names) {
 
   impl_->n_members = model.members;
   impl_->spread.reset(model.members);
-  impl_->committee_step = -1;
+  impl_->ensemble_step = -1;
   choose_forces();
   impl_->builder = std::make_unique<alrare::NeighborhoodBuilder>(
       model.cutoff, impl_->evaluator->needs_triples() ? model.angular_cutoff : 0.0);
@@ -211,14 +211,15 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms are not available");
 
   // a run's first step too: its output must not show the values of an earlier run
-  const bool committee = update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
-  const std::string failure = alrare::failure_of([&] { evaluate(committee); });
+  const bool whole_ensemble =
+      update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
+  const std::string failure = alrare::failure_of([&] { evaluate(whole_ensemble); });
   if (!failure.empty()) // perhaps on this rank alone
     error->one(FLERR, "pair_style nnp_ensemble: {}", failure);
   add_forces();
   impl_->spread.clear_atoms(atom->nlocal);
-  if (committee)
-    judge_committee();
+  if (whole_ensemble)
+    judge_ensemble();
   if (eflag_global)
     eng_vdwl += impl_->to_lammps * impl_->driving_energy;
   if (vflag_global || vflag_atom)
@@ -228,7 +229,7 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
 }
 
 /// How far the members disagree, for other styles and for compute pair.
-void PairNNPEnsemble::judge_committee() {
+void PairNNPEnsemble::judge_ensemble() {
   alrare::Spread &spread = impl_->spread;
   MPI_Allreduce(impl_->local.member_energies.data(), spread.member_energies.data(),
                 impl_->n_members, MPI_DOUBLE, MPI_SUM, world);
@@ -238,7 +239,7 @@ void PairNNPEnsemble::judge_committee() {
                                impl_->to_lammps);
   if (impl_->options.force_std)
     judge_forces();
-  impl_->committee_step = update->ntimestep;
+  impl_->ensemble_step = update->ntimestep;
   std::fill(pvector, pvector + nextra, 0.0);
   if (comm->me == 0) { // compute pair sums over ranks
     pvector[0] = spread.energy_std;
@@ -248,7 +249,7 @@ void PairNNPEnsemble::judge_committee() {
 }
 
 /// Energies and gradients of this rank's centers: all members, or the driving one. May throw.
-void PairNNPEnsemble::evaluate(bool committee) {
+void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   alrare::NeighborList in;
   in.n_all = atom->nlocal + atom->nghost;
   in.positions = atom->x;
@@ -261,7 +262,7 @@ void PairNNPEnsemble::evaluate(bool committee) {
   in.neighbor_mask = NEIGHMASK;
   impl_->hood = &impl_->builder->build(in);
 
-  if (!committee) {
+  if (!whole_ensemble) {
     impl_->evaluator->evaluate_one(*impl_->hood, impl_->driver, impl_->local);
     impl_->driving_energy = impl_->local.member_energies.at(0);
     return;
@@ -359,8 +360,8 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
     return spread.member_energies.data();
   if (wanted == "n_members")
     return &impl_->n_members;
-  if (wanted == "committee_step")
-    return &impl_->committee_step;
+  if (wanted == "ensemble_step")
+    return &impl_->ensemble_step;
   if (wanted == "element_of_type")
     return static_cast<void *>(impl_->types.elements.data());
   return nullptr;

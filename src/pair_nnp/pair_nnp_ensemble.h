@@ -17,7 +17,7 @@ namespace LAMMPS_NS {
 /// An ensemble of neural-network potentials (docs/pair_nnp_ensemble.md).
 ///
 /// Translates between LAMMPS and alrare::Evaluator; units and ranks cross here and nowhere else.
-/// A step is a committee step when all members are evaluated (keyword `every`). After it `extract`
+/// A step is an ensemble step when all members are evaluated (keyword `every`). After it `extract`
 /// gives, in the energy units of the run and equal on all ranks:
 ///
 /// | name            | dim | type     | meaning                                           |
@@ -28,7 +28,7 @@ namespace LAMMPS_NS {
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
 /// | n_members       | 0   | int *    | M                                                 |
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
-/// | committee_step  | 0   | bigint * | timestep these values are of; -1 = none yet       |
+/// | ensemble_step   | 0   | bigint * | timestep these values are of; -1 = none yet       |
 ///
 /// All are null before pair_coeff, force_std and force_max also without the keyword force_std.
 /// `extract_peratom` gives energy_std (native engine) and force_std
@@ -54,10 +54,10 @@ private:
   void allocate();
   void load(const char *path, int n_names, char **names);
   void choose_forces();
-  void evaluate(bool committee);
+  void evaluate(bool whole_ensemble);
   void add_forces();
   void tally_virial();
-  void judge_committee();
+  void judge_ensemble();
   void judge_forces();
 
   struct Impl;

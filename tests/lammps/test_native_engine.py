@@ -203,26 +203,26 @@ def test_threads_change_nothing(measure):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_committee_steps_are_those_of_every_1_to_the_last_bit(ranks, measure):
+def test_ensemble_steps_are_those_of_every_1_to_the_last_bit(ranks, measure):
     always, forces = measure(MOVE + "run 20\n", style="forces best", ranks=ranks)
     sometimes, others = measure(MOVE + "run 20\n", style="forces best every 5", ranks=ranks)
     assert np.array_equal(forces, others)
     assert np.array_equal(always["PotEng"], sometimes["PotEng"])
     for name in (f"c_uq[{k}]" for k in range(1, 6)):
         assert np.array_equal(always[name][::5], sometimes[name][::5])
-        between = sometimes[name][:20].reshape(4, 5)  # keep the values of the committee step
+        between = sometimes[name][:20].reshape(4, 5)  # keep the values of the ensemble step
         assert np.array_equal(between, between[:, :1].repeat(5, axis=1))
     assert len(set(always["c_uq[1]"])) > 15
 
 
-def test_the_first_step_of_a_run_is_a_committee_step(simulate, read_thermo):
+def test_the_first_step_of_a_run_is_a_ensemble_step(simulate, read_thermo):
     commands = MOVE + "run 3\nset group all type/fraction 2 0.0 7\nrun 1 pre yes\n"
     first, second = read_thermo(simulate(commands, style="forces 1 every 10").stdout)
     assert second["Step"][0] == 3
     assert first["c_uq[1]"][-1] == first["c_uq[1]"][0] != second["c_uq[1]"][0]
 
 
-def test_fix_al_select_judges_committee_steps_only(simulate, tmp_path):
+def test_fix_al_select_judges_ensemble_steps_only(simulate, tmp_path):
     watch = "fix pick all al_select {n} found.extxyz threshold value 0.0 energy 0.0 max 100\n"
     found = {}
     for name, style, n in (
@@ -273,7 +273,7 @@ def test_the_energy_spread_of_a_lone_atom_is_that_of_the_system(measure, ensembl
     assert np.abs(rows[-1][:, 3] - energies.std(axis=1, ddof=1)).max() < 1e-6
 
 
-def test_single_atoms_have_no_spread_between_committee_steps(measure):
+def test_single_atoms_have_no_spread_between_ensemble_steps(measure):
     _, rows = measure(
         MOVE + "run 4\n",
         style="forces best every 4 force_std yes",
