@@ -115,6 +115,7 @@ def test_run_keeps_the_configuration_in_a_folder_of_its_name(
     assert resolved == json.loads(load_config(config).model_dump_json())
 
 
+@pytest.mark.slow
 def test_labels_are_made_once(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

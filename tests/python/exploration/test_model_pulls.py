@@ -281,6 +281,7 @@ def test_steps_of_all_seeds_are_counted(tmp_path: Path, model: Path) -> None:
     assert sorted(set(progress.counts)) == list(range(0, progress.total + 1, 10))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_runs_at_once_and_keeps_no_half_pull(tmp_path: Path, model: Path) -> None:
     lmp = _lmp(tmp_path, "time.sleep(300)")  # prints nothing: no line of output to wait for
     code = f"""

@@ -185,6 +185,7 @@ def test_a_foreign_export_is_named(tmp_path: Path) -> None:
         load_torchscript(tmp_path / "x.pt")
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_gradient_is_that_of_finite_differences(seed: int) -> None:

@@ -72,6 +72,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_converted_model_gives_what_torchani_gives(case, tmp_path):
     kind, members, changes, build = CASES[case]
@@ -88,6 +89,7 @@ def test_a_converted_model_gives_what_torchani_gives(case, tmp_path):
     assert np.abs(result.forces[0] - forces).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_native_engine_runs_it_as_torchani_does(case, tmp_path):
     core = pytest.importorskip("alrare._core")

@@ -69,6 +69,7 @@ ODD = AEVConstants(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constants", [AEVConstants(), ODD], ids=["ANI-2x", "odd sizes"])
 @pytest.mark.parametrize("elements", [("H", "C"), ("H", "C", "O")])
 @pytest.mark.parametrize("number", range(4))

@@ -77,6 +77,7 @@ def metadata(frames: list[Atoms]) -> Metadata:
     return Metadata(dataset.elements, hidden, tuple(dataset.self_energies), members=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["paper", "fast"])
 def test_training_learns_and_the_export_predicts_what_was_reported(
     tmp_path: Path, recipe: str
@@ -102,6 +103,7 @@ def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
     assert count_epochs(config.Train(recipe="paper"), 10) == 300
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     first, same, other = (fit(tmp_path, FAST, seed=seed) for seed in (1, 1, 2))
     for name, tensor in first.weights.items():
@@ -109,6 +111,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert not torch.equal(first.weights["C.0.weight"], other.weights["C.0.weight"])
 
 
+@pytest.mark.slow
 def test_the_weights_do_not_depend_on_the_memory_for_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +123,7 @@ def test_the_weights_do_not_depend_on_the_memory_for_batches(
         assert torch.equal(tensor, tight.weights[name])
 
 
+@pytest.mark.slow
 def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) -> None:
     frames = data()
     water = molecule("H2O")
@@ -155,6 +159,7 @@ def run(folder: Path, **changes: object) -> tuple[Path, _Recorder]:
     return train_ensemble(frames, **{**arguments, **changes}), progress  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Path) -> None:
     isolated = {"H": -3.0, "C": 5.0}
     path, progress = run(tmp_path, isolated=isolated)
@@ -192,6 +197,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     assert progress.stages == [("training", 4)]
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
     frames = data()
     first = fit(tmp_path, FAST)
@@ -211,6 +217,7 @@ def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
         starting_weights(tmp_path / "ensemble.safetensors", other, 0)
 
 
+@pytest.mark.slow
 def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> None:
     frames = data(12)
     for k in range(12):

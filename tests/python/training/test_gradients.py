@@ -48,6 +48,7 @@ def batch(tmp_path: Path) -> Batch:
     return in_double(joined(tmp_path, frames))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force_weight", [0.0, 0.1, 1.0])
 def test_loss_and_gradient_are_those_of_equation_3(batch: Batch, force_weight: float) -> None:
     torch.manual_seed(0)
