@@ -202,11 +202,13 @@ def test_one_new_failure_beside_reused_labels_does_not_stop(batch):
     assert batch(1.0, 70.5).reused == 1
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_no_number_is_a_failure_like_others(batch):
     result = batch(1.0, float("nan"))
     assert [f.kind for f in result.failed] == ["unphysical"]
 
 
+@pytest.mark.slow
 def test_a_missing_calculator_is_named(tmp_path):
     with pytest.raises(LabelError, match=r"no_such\.Thing"):
         label(

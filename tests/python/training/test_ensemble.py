@@ -245,6 +245,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_diverged_training_is_an_error(tmp_path: Path) -> None:
     settings = config.Train(recipe="paper", epochs=3, learning_rate=1e30)
     with pytest.raises(AlrareError, match="training diverged"):

@@ -271,6 +271,7 @@ def test_a_program_that_hangs_is_ended(tmp_path, monkeypatch):
     assert caught.value.kind == "timed_out"
 
 
+@pytest.mark.slow
 def test_a_wrapper_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch, has_ended):
     (tmp_path / "dftb+").write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nwait\n")
     (tmp_path / "dftb+").chmod(0o755)
