@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from alrare.campaign import RELAXED_FILE, read_results, run_campaign, run_reference_alone
-from alrare.config import Config, Pull, parse_config
+from alrare.config import Config, Pull, parse_config, read_numbers
 from alrare.errors import AlrareError, UnstableModelError
 from alrare.exploration import (
     WORK_FILE,
@@ -254,7 +254,9 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
         default="fast",
         help="training: fast (default), or the paper's 300 epochs, which take hours",
     )
-    parser.add_argument("--seeds", metavar="1-3", help="pulls, one a seed: 1-3, 1,5")
+    parser.add_argument(
+        "--seeds", type=read_range, metavar="1-3", help="pulls, one per seed: 1-3, 1,5"
+    )
     parser.add_argument("--iterations", type=int, metavar="N", help="of each campaign (10)")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/paper"), metavar="DIR", help="(runs/paper)"
@@ -265,6 +267,14 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time (one a core)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
+
+
+def read_range(text: str) -> list[int]:
+    """Read `1-3` or `1,5` for argparse."""
+    try:
+        return read_numbers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1-3 or 1,5 or alike") from error
 
 
 def open_study(options: argparse.Namespace) -> Study:

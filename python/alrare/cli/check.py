@@ -87,6 +87,7 @@ def check_installation(
     else:
         findings += [_lammps(program, info), _plugin(program, file)]
     findings += [_backend(folder / BACKEND_FILE), _mpi(), _tblite(labeller), _dftbplus(labeller)]
+    findings.append(_torchani())
     return findings if calculator is None else [*findings, _calculator(calculator)]
 
 
@@ -127,16 +128,18 @@ def plugin_info(file: Path) -> dict[str, str]:
 
 
 def _torch(info: dict[str, str]) -> Finding:
+    built = info.get("torch", "").partition("+")[0]
+    needed = f"torch=={built}" if built else "torch"
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("torch", "not found", "install it: `pip install torch==2.13.0`")
-    built = info.get("torch", "")
-    if built and built.partition("+")[0] != version.partition("+")[0]:
+        return Finding("torch", "not found", f"install it: `pip install {needed}`")
+    if built and built != version.partition("+")[0]:
         return Finding(
             "torch",
-            f"{version}, but the plugin was built for {built}",
-            f"install torch=={built.partition('+')[0]}, or {INSTALL}",
+            f"{version}, but the TorchScript engine was built for {built}",
+            f"install {needed}, or build alrare for the torch that is here:"
+            " `pip install --no-build-isolation .`, see docs/install.md",
         )
     return Finding("torch", version)
 
@@ -256,6 +259,17 @@ def _dftbplus(needed: str) -> Finding:
             f"needed for program = 'dftb+' only: {error}",
             essential=needed == "dftb+",
         )
+
+
+def _torchani() -> Finding:
+    if importlib.util.find_spec("torchani") is None:
+        return Finding(
+            "torchani",
+            "not found",
+            "needed for `alrare convert` only: `pip install 'alrare[torchani]'`",
+            essential=False,
+        )
+    return Finding("torchani", f"{importlib.metadata.version('torchani')} (alrare convert)")
 
 
 def _calculator(path: str) -> Finding:

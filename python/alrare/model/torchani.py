@@ -39,12 +39,14 @@ def convert(model: Any, *, best_member: int = 0) -> Ensemble:
     Raises
     ------
     ModelError
-        If the model is of another kind; the message names the part that alrare does not support.
+        If the model is of another kind (the message names the part that alrare does not support),
+        or TorchANI is missing.
 
     Examples
     --------
     >>> convert(torchani.models.ANI2x()).save(Path("ensemble.safetensors"))  # doctest: +SKIP
     """
+    _require_torchani()
     from torchani.arch import ANI
 
     if not isinstance(model, ANI):
@@ -111,8 +113,9 @@ def build_model(name: str) -> Any:
     Raises
     ------
     ModelError
-        If the name cannot be found, or building the model fails.
+        If the name cannot be found, building the model fails, or TorchANI is missing.
     """
+    _require_torchani()
     import torchani.models
 
     where, _, attribute = name.rpartition(":")
@@ -132,6 +135,14 @@ def build_model(name: str) -> Any:
             f"{name}: expected a model of torchani.models or MODULE:FUNCTION, got"
             f" {type(error).__name__}: {error}"
         ) from error
+
+
+def _require_torchani() -> None:
+    if importlib.util.find_spec("torchani") is None:
+        raise ModelError(
+            "TorchANI is not installed, and its models are read by its own classes: `pip install"
+            " 'alrare[torchani]'`"
+        )
 
 
 def _members(networks: Any) -> list[Any]:

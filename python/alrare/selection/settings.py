@@ -53,19 +53,17 @@ def fix_columns(select: Select | None) -> dict[str, str]:
 
 def open_selection(select: Select, *, has_cv: bool) -> _core.Selection:
     """Return the criterion for use outside LAMMPS; without a variable, its gap is not tested."""
-    relative = None
-    if select.relative is not None and select.relative_floor is not None:
-        relative = (select.relative, select.relative_floor)
     try:
         return _core.Selection(
             threshold=None if select.threshold == "adaptive" else select.threshold,
-            relative=relative,
-            window=select.screening_steps,
+            relative=select.relative,
+            relative_floor=select.relative_floor,
+            screening_steps=select.screening_steps,
             sigma=select.sigma,
             energy_gap=select.energy_gap,
             cv_gap=select.cv_gap if has_cv else 0.0,
             gap_steps=select.gap_steps,
-            max=select.max_per_run,
+            max_per_run=select.max_per_run,
             upper=None if select.upper == "none" else select.upper,
         )
     except RuntimeError as error:

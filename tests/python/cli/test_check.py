@@ -92,7 +92,9 @@ def test_a_plugin_for_another_lammps_is_noticed(
 
 def test_a_plugin_of_another_torch_or_alrare_is_noticed(tmp_path: Path) -> None:
     lmp = _lmp(_plugin(tmp_path, torch="1.0.0+cpu", alrare="0.0.1"), GOOD)
-    assert "torch==1.0.0" in _finding(tmp_path, "torch", lmp).cure
+    torch = _finding(tmp_path, "torch", lmp)
+    assert "the TorchScript engine was built for 1.0.0" in torch.found
+    assert "torch==1.0.0" in torch.cure and "--no-build-isolation" in torch.cure
     assert "of alrare 0.0.1" in _finding(tmp_path, "plugin", lmp).found
 
 
@@ -128,6 +130,7 @@ def test_a_labeller_that_does_not_start_is_no_missing_one(
     assert finding.found == "does not start" and "libx.so: no such file" in finding.cure
 
 
+@pytest.mark.slow
 def test_the_ase_calculator_in_use_is_tried(tmp_path: Path) -> None:
     lmp = _lmp(tmp_path, GOOD)
     for path, found in (

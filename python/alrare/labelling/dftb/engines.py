@@ -204,7 +204,7 @@ class LibraryEngine(Engine):
         library = find_library()
         assert library is not None
         write_input(labeller, frame, folder, driver="{}", results=False)
-        server = Path(__file__).with_name("dftb_server.py")
+        server = Path(__file__).with_name("server.py")
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-I", "-S", str(server), str(library), str(theirs.fileno())]

@@ -23,7 +23,7 @@ agree to 1e-6 eV."""
 
 @dataclass(frozen=True)
 class Preset:
-    """A published parametrisation: everything in the Hamiltonian but the numerical settings."""
+    """A published parametrization: everything in the Hamiltonian but the numerical settings."""
 
     third_order: str
     """full, onsite or no."""

@@ -1,0 +1,14 @@
+"""Print what pyproject.toml asks for, one requirement a line: `dependencies` or an extra by name.
+
+Called by make, which installs each set when a target first needs it.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+
+if __name__ == "__main__":
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    sets = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+    for name in sys.argv[1:]:
+        print(*(requirement.replace(" ", "") for requirement in sets[name]), sep="\n")
