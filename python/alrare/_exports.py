@@ -1,8 +1,8 @@
-"""Public names of a package, imported when they are first asked for.
+"""Public names of a package, each imported when it is first used.
 
-LAMMPS imports `alrare` at each start, and `alrare status` should not wait for torch. A package
-lists its public names once, in its `__init__.pyi`, as type checkers and editors read it
-(Scientific Python's SPEC 1).
+LAMMPS imports `alrare` at each start, and `alrare status` must not wait for torch. The public names
+of a package are listed once, in its `__init__.pyi`, where type checkers and editors look for them
+too (Scientific Python's SPEC 1).
 """
 
 import ast
@@ -20,8 +20,8 @@ def public_names(
     Parameters
     ----------
     package, file : str
-        Its `__name__` and `__file__`; ``from .module import Name as Name`` in the stub beside it
-        makes a name public.
+        `__name__` and `__file__` of the package. Each ``from .module import Name as Name`` in its
+        stub makes a name public.
     """
     homes: dict[str, str] = {}
     for node in ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8")).body:

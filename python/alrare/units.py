@@ -1,4 +1,4 @@
-"""Where other units than eV, Å and fs come in: the one place that knows their size."""
+"""Conversion factors between other units and alrare's own: eV, Å, fs."""
 
 HARTREE = 27.211386024367243
 """eV; as ASE and torchani have it."""

@@ -1,4 +1,4 @@
-"""A campaign under way: its configuration, its run folder, and what all its stages share."""
+"""What all stages of a running campaign share: configuration, run folder, progress display."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ..progress import Progress
 
 @dataclass(frozen=True)
 class Campaign:
-    """What every stage of a campaign needs to know."""
+    """A running campaign."""
 
     config: Config
     """al.toml."""
@@ -27,13 +27,13 @@ class Campaign:
     structure: Atoms
     """The molecule as given, before the labeller relaxes it."""
     elements: tuple[str, ...]
-    """Of the molecule, by atomic number: the species of the model."""
+    """Elements of the molecule by atomic number: the species of the model."""
     progress: Progress
-    """Where every stage reports to."""
+    """Progress display of all stages."""
 
     @property
     def store_path(self) -> Path:
-        """The label store."""
+        """Path of the label store."""
         return self.folder / "labels" / STORE_FILE
 
     @cached_property
@@ -43,11 +43,11 @@ class Campaign:
 
     @property
     def workers(self) -> int:
-        """Tasks at a time."""
+        """Number of tasks that run at a time."""
         return worker_count(self.config.run.workers)
 
     def rng(self, iteration: int, purpose: str) -> np.random.Generator:
-        """Return the source of one stage's random numbers: the same whenever that stage runs."""
+        """Return a stage's random generator, which depends on seed, iteration and purpose only."""
         return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
 
     def label(self, frames: Sequence[Atoms], origin: str) -> list[str]:
@@ -56,7 +56,7 @@ class Campaign:
         Raises
         ------
         LabelError
-            If too many fail.
+            If a larger share than `[labeller] max_failed` fails.
         """
         if not frames:
             return []

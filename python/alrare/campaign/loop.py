@@ -1,7 +1,7 @@
-"""The campaign: reference, then train, simulate, evaluate, select, label, again and again.
+"""The campaign: the reference, then iterations of train, simulate, evaluate, select and label.
 
-Nothing here computes. Each stage reads files and writes files; this module decides the order,
-draws the random seeds, and finds out from the run folder what is done already.
+Each stage reads and writes files. This module decides their order, draws the random seeds, and
+finds in the run folder what is done already.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,28 +40,28 @@ from .training_data import TrainingData, first_data, grown_data
 def run_campaign(
     config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
 ) -> Path:
-    """Run a campaign to its end, or go on with one that was interrupted.
+    """Run a campaign to its end, or continue one that was interrupted.
 
     Call it under ``if __name__ == "__main__":``, since it starts processes.
 
     Parameters
     ----------
     config_path : Path
-        al.toml, copied into the run folder.
+        The al.toml, which is copied into the run folder.
     runs : Path
         The campaign's folder is ``runs / name``.
     progress : Progress, optional
-        Where to report, beside log.txt in the run folder; nowhere unless given.
+        Shows the progress; by default it is written to log.txt in the run folder only.
 
     Returns
     -------
     Path
-        The run folder: results.json, plots, models, labels.
+        The run folder, described in docs/run_folder.md.
 
     Raises
     ------
     AlrareError
-        With one sentence to act on; what is finished stays and is not repeated.
+        If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
     with _open_campaign(config_path, runs, progress) as campaign:
         config = campaign.config
@@ -95,7 +95,7 @@ def _outcome(converged: bool, config: Config) -> str:
 def run_reference_alone(
     config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
 ) -> Path:
-    """Make only the reference of a campaign; see `run_campaign`."""
+    """Make only the reference of a campaign; arguments as in `run_campaign`."""
     with _open_campaign(config_path, runs, progress) as campaign:
         _reference(campaign)
         return campaign.folder
@@ -103,11 +103,11 @@ def run_reference_alone(
 
 @dataclass(frozen=True)
 class _Step:
-    """What one iteration leaves to the next."""
+    """Result of one iteration that the next one needs."""
 
     data: TrainingData
     activation_energies: dict[int, float]
-    """Of the model's pulls, by seed, eV."""
+    """Activation energy of each of the model's pulls by seed, eV."""
     converged: bool
 
 
@@ -266,7 +266,7 @@ def _report(
     n_chosen: int,
     convergence: Convergence,
 ) -> None:
-    """Put the iteration into results.json, the plots and the table, unless it is there."""
+    """Add the iteration to results.json, the plots and the table, unless it is there already."""
     results = read_results(campaign.folder)
     if len(results["iterations"]) > iteration:
         return

@@ -1,4 +1,4 @@
-"""What a configuration would do, before anything runs."""
+"""Summary of a campaign before it runs."""
 
 import math
 
@@ -8,7 +8,7 @@ from ..structure import elements_of, load_structure
 
 
 def campaign_summary(config: Config) -> str:
-    """Check the structure and the labeller of a campaign; say what it would do, in a few lines.
+    """Check the structure and the labeller of a campaign; return a summary of a few lines.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Reading al.toml, and saying what is wrong with it in one sentence each."""
+"""Reading al.toml; each mistake in it becomes an error of one sentence."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .tables import Config, tables
 
 _LONGEST_VALUE = 60
-"""A value longer than this is not repeated in an error."""
+"""Number of characters; an error does not repeat a value that is longer."""
 
 
 def load_config(path: Path) -> Config:
@@ -23,7 +23,7 @@ def load_config(path: Path) -> Config:
     ------
     ConfigError
         If the file is missing, is not TOML, or holds a key or value that is not allowed; the
-        message names each key, what was expected and what came.
+        message names each key, its value and what was expected.
     """
     try:
         with path.open("rb") as stream:
