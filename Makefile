@@ -1,21 +1,30 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
+# make test-fast  the tests that start no LAMMPS and take no longer than two seconds each
 # make check  formatting, lint, types, layers
-# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers
+#             (the C++ tests and clang-tidy on them need doctest, Debian: doctest-dev)
+# make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers,
+#                      and the readers of model files on FUZZ_RUNS damaged inputs each
+#                      (Debian: clang libclang-rt-14-dev; left out where they are missing)
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
 JOBS ?= 2
+FUZZ_RUNS ?= 100000
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
-SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python tests/cpp -type f \
+SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python -type f \
   -not -path '*/__pycache__/*' 2>/dev/null)
-CXX_FILES := $(shell find src tests/cpp -name '*.cpp' -o -name '*.h')
+CXX_FILES := $(shell find src tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
+# clang-tidy goes over the headers with the files that include them; clang has no omp.h of GCC's.
+TIDY_FILES := $(shell find src tests/cpp -name '*.cpp')
+TIDY := $(BIN)/clang-tidy -p $(BUILD) --quiet --extra-arg=-fno-openmp
 
-.PHONY: install demo test check check-sanitize check-aarch64 format constraints clean
+.PHONY: install demo test test-fast check check-sanitize check-aarch64 format constraints clean \
+  configure-tests
 
 install: $(VENV)/.installed
 
@@ -49,30 +58,47 @@ constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check
 $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	@echo "Building the LAMMPS plugin and installing alrare: about 2 minutes the first time"
 	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PIP) --no-build-isolation --no-deps --force-reinstall \
-	  -C build-dir=$(BUILD) -C cmake.define.BUILD_TESTING=ON .
+	  -C build-dir=$(BUILD) -C cmake.define.BUILD_TESTING=OFF .
 	@touch $@
 
 demo: install
 	$(BIN)/alrare run examples/hexane/al.toml
 
-test: install
+# The tests are no part of the wheel: a machine without doctest can install.
+configure-tests: install
+	@sh cmake/check_doctest.sh "$(CXX)"
+	@$(BIN)/cmake -S . -B $(BUILD) -DBUILD_TESTING=ON > $(BUILD)/configure.log || \
+	  { cat $(BUILD)/configure.log; exit 1; }
+
+test: configure-tests
+	$(BIN)/cmake --build $(BUILD) --parallel $(JOBS)
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: install
+test-fast: install
+	$(BIN)/python -m pytest -m "not (slow or needs_lmp or needs_dftb)" $(PYTEST_ARGS)
+
+check: configure-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/paper
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	printf '%s\n' $(TIDY_FILES) | xargs -P $(JOBS) -n 1 $(TIDY)
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/cmake --build $(BUILD) --target check-no-lammps-headers
+	$(BIN)/python src/nnp/native/kernels/make_polynomials.py --check
 
 check-sanitize: install
+	@sh cmake/check_doctest.sh "$(CXX)"
 	$(BIN)/cmake --preset sanitize
 	$(BIN)/cmake --build --preset sanitize --parallel $(JOBS)
 	$(BIN)/ctest --preset sanitize
+	@if sh cmake/check_fuzzer.sh; then \
+	  $(BIN)/cmake --preset fuzz > /dev/null && \
+	  $(BIN)/cmake --build --preset fuzz --parallel $(JOBS) && \
+	  sh tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_RUNS); fi
 
 check-aarch64: install
 	$(BIN)/cmake --preset aarch64

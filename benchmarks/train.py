@@ -38,7 +38,8 @@ import torch
 from alrare import __version__, config
 from alrare.frames import label_of
 from alrare.model.aev import AEVConstants
-from alrare.model.ensemble import Metadata, load_ensemble, member_weights
+from alrare.model.calculator import EnsembleCalculator
+from alrare.model.ensemble import Metadata, member_weights
 from alrare.progress import open_progress
 from alrare.training.dataset import Dataset, make_dataset, random_split
 from alrare.training.descriptor_cache import DescriptorCache
@@ -263,11 +264,15 @@ def fit(
 
 def test_errors(path: Path, test: list[Atoms]) -> tuple[list[float], list[float]]:
     """Energy and force MAE of each member, kcal/mol and kcal/mol/Å."""
-    said = load_ensemble(path).evaluate(test)
-    energies = np.array([label_of(atoms)[0] for atoms in test])
-    forces = np.concatenate([label_of(atoms)[1] for atoms in test])
-    energy = KCAL * np.abs(said.energies - energies).mean(1)
-    force = KCAL * np.abs(np.concatenate(said.forces, axis=1) - forces).mean((1, 2))
+    calculator = EnsembleCalculator(path)
+    energies, forces = [], []
+    for atoms in test:
+        label = label_of(atoms)
+        calculator.calculate(atoms)
+        energies.append(calculator.results["member_energies"] - label[0])
+        forces.append(calculator.results["member_forces"] - label[1])
+    energy = KCAL * np.abs(energies).mean(0)
+    force = KCAL * np.abs(np.concatenate(forces, axis=1)).mean((1, 2))
     return [round(float(e), 4) for e in energy], [round(float(f), 4) for f in force]
 
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What LAMMPS sees of alrareplugin.so: the two styles, and a description for `alrare check`.
-#include "pair_nnp/pair_nnp_ensemble.h"
-#ifdef ALRARE_WITH_FIX
 #include "fix_al_select/fix_al_select.h"
-#endif
+#include "pair_nnp/pair_nnp_ensemble.h"
 
 #include "alrare_build_info.h" // written by CMake
 
@@ -32,11 +30,9 @@ void *make_pair(void *lmp) {
   return static_cast<Pair *>(new PairNNPEnsemble(static_cast<LAMMPS *>(lmp)));
 }
 
-#ifdef ALRARE_WITH_FIX
 void *make_fix(void *lmp, int narg, char **arg) {
   return static_cast<Fix *>(new FixALSelect(static_cast<LAMMPS *>(lmp), narg, arg));
 }
-#endif
 
 } // namespace
 
@@ -54,13 +50,11 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *l
   plugin.creator.v1 = &make_pair;
   register_plugin(&plugin, lmp);
 
-#ifdef ALRARE_WITH_FIX
   plugin.style = "fix";
   plugin.name = "al_select";
   plugin.info = "selection of configurations worth a label, alrare " ALRARE_VERSION;
   plugin.creator.v2 = &make_fix;
   register_plugin(&plugin, lmp);
-#endif
 }
 
 /// What this plugin was built for, as a JSON object of strings; static storage.

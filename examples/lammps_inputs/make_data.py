@@ -6,7 +6,7 @@ python make_data.py
 from pathlib import Path
 
 import numpy as np
-from alrare.exploration.lammps_input import write_data_file
+from alrare.exploration import write_data_file
 from alrare.frames import read_frames
 from ase import Atoms
 

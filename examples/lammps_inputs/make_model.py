@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from alrare.config import Labeller, Model, Train
 from alrare.frames import labelled, read_frames, write_frames
-from alrare.labelling.method import method_of
+from alrare.labelling import method_of
 from alrare.progress import open_progress
-from alrare.training.dataset import random_split
-from alrare.training.ensemble import train_ensemble
+from alrare.training import random_split, train_ensemble
 from ase import Atoms, units
 from ase.constraints import FixBondLength
 from ase.md.langevin import Langevin

@@ -10,6 +10,7 @@ What is finished is never repeated, and what was stopped goes on.
 """
 
 import argparse
+import hashlib
 import json
 import shlex
 import sys
@@ -19,18 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alrare.campaign.loop import run_campaign, run_reference_alone
-from alrare.campaign.reference import RELAXED_FILE
-from alrare.campaign.results import read_results
-from alrare.config import Config, Pull, load_config, parse_config
+from alrare.campaign import RELAXED_FILE, read_results, run_campaign, run_reference_alone
+from alrare.config import Config, Pull, parse_config, read_numbers
 from alrare.errors import AlrareError, UnstableModelError
-from alrare.exploration.lammps_input import WORK_FILE
-from alrare.exploration.observables import Observables
-from alrare.exploration.smd import observe_pulls, pull_with_labeller, pull_with_model
-from alrare.exploration.work import WorkCurve, read_work
-from alrare.files import file_hash, write_text
+from alrare.exploration import (
+    WORK_FILE,
+    Observables,
+    WorkCurve,
+    observe_pulls,
+    pull_with_labeller,
+    pull_with_model,
+    read_work,
+)
 from alrare.frames import read_frames
-from alrare.model.ensemble import load_ensemble, model_path
+from alrare.model import load_ensemble, model_path
 from alrare.progress import Progress, open_progress
 from ase import Atoms
 
@@ -80,9 +83,7 @@ class Study:
     def reference(self) -> Path:
         """Make what the labeller alone says; return its run folder."""
         path = self._write(self.root / "reference.toml", {})
-        return run_reference_alone(
-            load_config(path), config_path=path, runs=self.root, progress=self.progress
-        )
+        return run_reference_alone(path, runs=self.root, progress=self.progress)
 
     def relaxed(self) -> Atoms:
         """Return the molecule where all pulls start, relaxed by the labeller."""
@@ -92,9 +93,7 @@ class Study:
     def campaign(self, name: str, changes: Content) -> Path:
         """Run a campaign with changes to the base and the options; return its run folder."""
         path = self._write(self.folder / f"{name}.toml", changes)
-        return run_campaign(
-            load_config(path), config_path=path, runs=self.folder, progress=self.progress
-        )
+        return run_campaign(path, runs=self.folder, progress=self.progress)
 
     def learn(self, split: str, members: int) -> Path:
         """Run the paper's loop with a split strategy and a size of the ensemble (§2.3.6)."""
@@ -139,7 +138,7 @@ class Study:
         A molecule that blows up at rest under every seed gives no pull: that is a result too.
         """
         settings = self.settings
-        identity = file_hash(model_path(model, ".safetensors"))[:12]
+        identity = hashlib.sha256(model_path(model, ".safetensors").read_bytes()).hexdigest()[:12]
         folder = self.folder / "models" / identity / name
         try:
             observables = pull_with_model(
@@ -160,7 +159,8 @@ class Study:
     def _write(self, path: Path, changes: Content) -> Path:
         """Write the al.toml of a campaign, named as the file is."""
         content = merged(self.base, self.options, changes, {"name": path.stem})
-        write_text(path, toml_text(content))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(toml_text(content))
         return path
 
 
@@ -254,7 +254,9 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
         default="fast",
         help="training: fast (default), or the paper's 300 epochs, which take hours",
     )
-    parser.add_argument("--seeds", metavar="1-3", help="pulls, one a seed: 1-3, 1,5")
+    parser.add_argument(
+        "--seeds", type=read_range, metavar="1-3", help="pulls, one per seed: 1-3, 1,5"
+    )
     parser.add_argument("--iterations", type=int, metavar="N", help="of each campaign (10)")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/paper"), metavar="DIR", help="(runs/paper)"
@@ -265,6 +267,14 @@ def option_parser(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time (one a core)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
+
+
+def read_range(text: str) -> list[int]:
+    """Read `1-3` or `1,5` for argparse."""
+    try:
+        return read_numbers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1-3 or 1,5 or alike") from error
 
 
 def open_study(options: argparse.Namespace) -> Study:

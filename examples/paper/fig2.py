@@ -11,21 +11,19 @@ keeps; with --every-step the pull of the first seed is repeated and every step k
 """
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from alrare.config import Pull
-from alrare.exploration.labeller_md import POTENTIAL, TRAJECTORY_FILE, LabellerMD, run_md
-from alrare.exploration.lammps_input import pull_input
-from alrare.exploration.plots import plot_work
+from alrare.exploration import POTENTIAL, TRAJECTORY_FILE, LabellerMD, plot_work, pull_input, run_md
 from alrare.frames import read_frames
-from alrare.labelling.method import method_of
-from alrare.processes import worker_pool
+from alrare.labelling import method_of
 from alrare.structure import elements_of
-from alrare.training.dataset import random_split
-from alrare.training.ensemble import train_ensemble
+from alrare.training import random_split, train_ensemble
 from ase import Atoms
 from campaigns import (
     Study,
@@ -63,7 +61,7 @@ def every_step(study: Study, structure: Atoms, pull: Pull) -> Path:
         )
         with (
             study.progress.stage("labeller's pull, every step", total=None),
-            worker_pool(1) as pool,
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
         ):
             pool.submit(run_md, task).result()
         partial.rename(folder)

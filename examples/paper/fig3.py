@@ -9,14 +9,15 @@ come to about 1 kcal/mol after iteration 3.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alrare.exploration.plots import KCAL_PER_MOL, draw_abs_errors, draw_work
-from alrare.files import read_json
+from alrare.exploration import draw_abs_errors, draw_work
 from alrare.tables import number, with_sem
+from alrare.units import KCAL_PER_MOL
 from campaigns import (
     Study,
     iteration_folder,
@@ -44,7 +45,7 @@ HEADINGS = (
 
 def training_errors(run: Path, row: dict[str, Any]) -> dict[str, float]:
     """Return the energy MAE (eV) of an iteration's driving member on its own two parts."""
-    content = read_json(iteration_folder(run, row) / "training.json")
+    content = json.loads((iteration_folder(run, row) / "training.json").read_text())
     best = content["members"][content["best_member"]]
     return {part: best[part]["energy_mae"] for part in ("train", "validation")}
 

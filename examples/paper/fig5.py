@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from alrare.exploration.plots import draw_abs_errors
+from alrare.exploration import draw_abs_errors
 from alrare.tables import with_sem
 from campaigns import Study, iterations_of, option_parser, run_figure
 from figures import BLUE, GREEN, RED, drawing, show_table

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alrare.campaign.results import read_results
-from alrare.exploration.labeller_md import TRAJECTORY_FILE
+from alrare.campaign import read_results
+from alrare.exploration import TRAJECTORY_FILE
 from alrare.frames import label_of, read_frames
-from alrare.model.accuracy import compare
+from alrare.model import compare
 from alrare.tables import number, with_sem
 from ase import Atoms
 from campaigns import Study, iteration_folder, iterations_of, option_parser, run_figure

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alrare.campaign.reference import relaxed_structure
-from alrare.config import Pull, read_numbers
-from alrare.labelling.method import method_of
+from alrare.campaign import relaxed_structure
+from alrare.config import Pull
+from alrare.labelling import method_of
 from alrare.structure import elements_of
 from ase import Atoms
-from campaigns import Study, option_parser, run_figure
+from campaigns import Study, option_parser, read_range, run_figure
 from chains import alkane
 from figures import COMPARED, compared, draw_pulls, show_table
 
@@ -39,10 +39,7 @@ def chain_pull(pull: Pull, n: int) -> Pull:
 
 def read_chains(text: str) -> list[int]:
     """Read `2-11` or `6,7` for argparse."""
-    try:
-        chains = read_numbers(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: expected 2-11 or 6,7 or alike") from error
+    chains = read_range(text)
     if min(chains, default=0) < 2:
         raise argparse.ArgumentTypeError(f"{text}: a chain has at least 2 carbons")
     return chains

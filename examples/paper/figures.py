@@ -6,9 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from alrare.exploration.plots import STYLE, draw_work, save_figure
-from alrare.exploration.smd import summarize
-from alrare.files import write_text
+from alrare.exploration import STYLE, draw_work, save_figure, summarize
 from alrare.tables import mean_with_sem, table_text
 from campaigns import Pulled, Study
 from matplotlib.figure import Figure
@@ -28,7 +26,8 @@ def show_table(
     for row in rows:
         table.add_row(*row)
     text = "\n".join([table_text(table, width=140), "", *notes])
-    write_text(study.folder / f"{name}.txt", text + "\n")
+    study.folder.mkdir(parents=True, exist_ok=True)
+    (study.folder / f"{name}.txt").write_text(text + "\n")
     made = [end for end in (".png", ".svg", ".txt") if (study.folder / f"{name}{end}").is_file()]
     print(f"{text}\n{study.folder / name}{', '.join(made)}")
 

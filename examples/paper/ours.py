@@ -23,8 +23,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from alrare.exploration.plots import KCAL_PER_MOL, draw_abs_errors
+from alrare.exploration import draw_abs_errors
 from alrare.tables import number, with_sem
+from alrare.units import KCAL_PER_MOL
 from campaigns import Study, base_content, iterations_of, merged, option_parser, run_figure
 from figures import drawing, show_table
 

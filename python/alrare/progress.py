@@ -1,8 +1,8 @@
-"""What a person sees while a campaign works: stage, step, time left.
+"""Progress display of long work: stage, steps done, time left.
 
-One small protocol, four ways to show it: a live bar on a terminal, plain lines for a pipe, the
-same lines appended to a run's log.txt, and nothing. Importing this module costs nothing: rich is
-imported when the first bar is drawn.
+One protocol has four implementations: live bars on a terminal, plain lines for a pipe, the same
+lines appended to the log.txt of a run, and none. This module imports rich only when the first bar
+is drawn.
 """
 
 import sys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Stage(Protocol):
-    """One piece of work under way. Safe to call from several threads."""
+    """A piece of work that is running. Its methods may be called from several threads."""
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more steps as done."""
@@ -32,7 +32,7 @@ class Stage(Protocol):
 
 
 class Progress(Protocol):
-    """Where stages report to.
+    """Receives the progress of stages and messages for the user.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Progress(Protocol):
         """Open a stage of `total` steps (None: unknown); it ends with the block."""
 
     def message(self, text: str) -> None:
-        """Show a text, of one line or several, that stays."""
+        """Show a text of one or more lines permanently."""
 
 
 class _Uncounted:
@@ -60,7 +60,7 @@ class SilentProgress:
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Stage]:
-        """Open a stage that nobody sees."""
+        """Open a stage that is not shown."""
         yield _Uncounted()
 
     def message(self, text: str) -> None:
@@ -102,7 +102,7 @@ class LineProgress:
         self.message(f"{name}: done in {duration(self._clock() - begin)}")
 
     def message(self, text: str) -> None:
-        """Write the text behind the date; a text of several lines begins on a line of its own."""
+        """Write date and text; a text of several lines begins on a new line."""
         separator = "\n" if "\n" in text else " "
         with self._lock:
             try:
@@ -299,7 +299,7 @@ def with_log(progress: Progress, path: Path) -> Iterator[Progress]:
 def open_progress(*, quiet: bool = False) -> Progress:
     """Choose how to show progress: bars on a terminal, lines elsewhere, nothing when `quiet`.
 
-    Both go to standard error.
+    Bars and lines go to standard error.
     """
     if quiet:
         return SilentProgress()
@@ -307,7 +307,7 @@ def open_progress(*, quiet: bool = False) -> Progress:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as a person reads them: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Write a time in seconds as ``8 s``, ``3 min 20 s`` or ``2 h 05 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -15,7 +15,7 @@ from .frames import closest_pair
 def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
-    Its `structure`, `pull.atoms` and `labeller.min_distance` are used.
+    The keys `structure`, `[pull] atoms` and `[labeller] min_distance` are used.
     """
     return read_structure(
         config.structure, pulled=config.pull.atoms, min_distance=config.labeller.min_distance
@@ -25,12 +25,12 @@ def load_structure(config: Config) -> Atoms:
 def read_structure(path: Path, *, pulled: tuple[int, int], min_distance: float = 0.5) -> Atoms:
     """Read a molecule and check that it can be pulled.
 
-    Of a file with several frames the last one is taken, as ASE does.
+    If the file holds several frames, the last one is read, as ASE does.
 
     Parameters
     ----------
     path : Path
-        Any file ASE reads.
+        Any structure file that ASE reads.
     pulled : (int, int)
         The two pulled atoms, counted from 1.
     min_distance : float, Å

@@ -2,7 +2,7 @@
 #ifndef ALRARE_BINDINGS_BINDINGS_H
 #define ALRARE_BINDINGS_BINDINGS_H
 
-#include "../nnp/neighborhood.h"
+#include "nnp/neighborhood.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -20,13 +20,16 @@ using Integers =
 
 /// Edges of a frame given as arrays: positions (N, 3), species (N), cell (3, 3).
 ///
-/// Throws std::invalid_argument at a wrong shape.
+/// \throws std::invalid_argument at a wrong shape.
 Neighborhood neighbors(const Integers &species, const Doubles &positions,
                        const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc,
                        double cutoff);
 
 /// Adds Descriptor to the module.
 void bind_descriptor(pybind11::module_ &module);
+
+/// Adds Selection to the module.
+void bind_selection(pybind11::module_ &module);
 
 /// Adds MemberGradient, TrainingBatch and MatrixProduct to the module.
 void bind_training(pybind11::module_ &module);

@@ -2,8 +2,8 @@
 //
 // alrare._core: the native engine on numpy arrays. Arrays in, arrays out; nothing is decided here.
 // The selection core is bound in selection.cpp.
-#include "../nnp/native/native_evaluator.h"
-#include "bindings.h"
+#include "bindings/bindings.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -12,8 +12,6 @@
 #include <stdexcept>
 
 namespace py = pybind11;
-
-void bind_selection(py::module_ &module);
 
 namespace {
 
@@ -153,7 +151,7 @@ PYBIND11_MODULE(_core, module) {
            "Energies (M, N) of every member and atom without self energies, eV.")
       .def("descriptors", &Ensemble::descriptors, species, positions, cell, pbc,
            "Atomic environment vectors (N, F), float32.");
-  bind_selection(module);
+  alrare::bind_selection(module);
   module.def(
       "neighbors",
       [](const Integers &kinds, const Doubles &where, double cutoff,

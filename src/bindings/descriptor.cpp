@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // alrare._core, descriptors and their Jacobian without a model file.
-#include "../nnp/native/frame_descriptor.h"
-#include "bindings.h"
+#include "bindings/bindings.h"
+#include "nnp/native/descriptor/frame_descriptor.h"
 
 #include <pybind11/stl.h>
 

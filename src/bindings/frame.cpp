@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "../nnp/native/neighbor_search.h"
-#include "bindings.h"
+#include "bindings/bindings.h"
+#include "nnp/native/neighbor_search.h"
 
 #include <algorithm>
 #include <stdexcept>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // alrare._core, the part that trains: the gradient of the loss on numpy arrays.
-#include "../nnp/native/training.h"
-#include "../nnp/native/matrix_product.h"
-#include "../nnp/native/native_evaluator.h"
-#include "bindings.h"
+#include "nnp/native/training/training.h"
+#include "bindings/bindings.h"
+#include "nnp/native/kernels/instruction_set.h"
+#include "nnp/native/training/matrix_product.h"
 
 #include <pybind11/stl.h>
 
@@ -50,13 +50,14 @@ struct HeldBatch {
   Floats aev, unit, slope, jacobian;
   TrainingBatch batch;
 
-  HeldBatch(int n_elements, int n_configurations, Integers species_, Integers configuration_,
-            Floats aev_, Integers edge_i_, Integers edge_j_, Floats unit_, Floats slope_,
-            Integers short_, Floats jacobian_)
-      : species(std::move(species_)), configuration(std::move(configuration_)),
-        edge_i(std::move(edge_i_)), edge_j(std::move(edge_j_)), short_edges(std::move(short_)),
-        aev(std::move(aev_)), unit(std::move(unit_)), slope(std::move(slope_)),
-        jacobian(std::move(jacobian_)) {
+  HeldBatch(int n_elements, int n_configurations, Integers species_array,
+            Integers configuration_array, Floats aev_array, Integers edge_i_array,
+            Integers edge_j_array, Floats unit_array, Floats slope_array, Integers short_array,
+            Floats jacobian_array)
+      : species(std::move(species_array)), configuration(std::move(configuration_array)),
+        edge_i(std::move(edge_i_array)), edge_j(std::move(edge_j_array)),
+        short_edges(std::move(short_array)), aev(std::move(aev_array)), unit(std::move(unit_array)),
+        slope(std::move(slope_array)), jacobian(std::move(jacobian_array)) {
     if (n_elements < 1 || slope.ndim() != 2 || jacobian.ndim() != 3)
       throw std::invalid_argument("a batch needs n_elements >= 1, slope (E, K) and jacobian "
                                   "(A, 3, S L)");

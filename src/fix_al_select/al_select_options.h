@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/// \file
-/// The keywords of `fix al_select`.
-
-#ifndef LMP_AL_SELECT_OPTIONS_H
-#define LMP_AL_SELECT_OPTIONS_H
+#ifndef ALRARE_FIX_AL_SELECT_AL_SELECT_OPTIONS_H
+#define ALRARE_FIX_AL_SELECT_AL_SELECT_OPTIONS_H
 
 #include "selection/selection.h"
 
@@ -11,7 +8,7 @@
 
 namespace LAMMPS_NS {
 
-/// What the command says after the name of the file; energies and forces in the units of the run.
+/// The keywords of `fix al_select`; energies and forces in the units of the run.
 struct ALSelectOptions {
   alrare::SelectionSettings settings;
   bool judges_forces = false;      ///< by force_std instead of energy_std
@@ -21,8 +18,8 @@ struct ALSelectOptions {
   bool halt_at_unphysical = false; ///< end it at the first unphysical configuration
 };
 
-/// Read keywords from arg[first] on; a wrong one ends LAMMPS with an error that names it.
-/// \param defaults  what holds for keywords that are not given.
+/// Reads keywords from arg[first] on; a wrong one ends LAMMPS with an error that names it.
+/// \param defaults  values of the keywords that are not given
 ALSelectOptions read_al_select_options(class LAMMPS *lmp, int narg, char **arg, int first,
                                        const ALSelectOptions &defaults);
 

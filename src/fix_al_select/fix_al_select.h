@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/// \file
-/// `fix ID group al_select`: choose, during the run, the configurations that deserve a label.
-/// Only translates between LAMMPS and the selection core; see docs/fix_al_select.md.
-
 #ifdef FIX_CLASS
-FixStyle(al_select, FixALSelect);
+// clang-format off
+FixStyle(al_select,FixALSelect);
+// clang-format on
 #else
 
-#ifndef LMP_FIX_AL_SELECT_H
-#define LMP_FIX_AL_SELECT_H
+#ifndef ALRARE_FIX_AL_SELECT_FIX_AL_SELECT_H
+#define ALRARE_FIX_AL_SELECT_FIX_AL_SELECT_H
 
 #include "fix.h"
 
 #include <memory>
-#include <vector>
+
+namespace alrare {
+struct Frame;
+}
 
 namespace LAMMPS_NS {
 
+/// `fix ID group al_select`: chooses, during the run, the configurations that deserve a label.
+///
+/// Only translates between LAMMPS and the selection core; see docs/fix_al_select.md.
 class FixALSelect : public Fix {
 public:
   FixALSelect(class LAMMPS *, int, char **);
@@ -34,7 +38,7 @@ public:
 private:
   struct Impl;
   struct Look;
-  std::unique_ptr<Impl> impl;
+  std::unique_ptr<Impl> impl_;
 
   void find_pair();
   void find_variable();
@@ -42,10 +46,9 @@ private:
   void prepare_file();
   void evaluate();
   bool geometry_is_sound() const;
-  std::vector<double> gather_atoms() const;
-  void write_candidate(const std::vector<double> &, const Look &) const;
+  void write_candidate(alrare::Frame frame, const Look &look) const;
   int kind() const;
-  void halt_if_asked(bool);
+  void halt_if_asked(bool unphysical);
 };
 
 } // namespace LAMMPS_NS

@@ -11,7 +11,7 @@ namespace alrare {
 /// \param asked      auto | cpu | cuda | cuda:N
 /// \param node_rank  rank among the processes of this machine: they are dealt out in turn
 /// \param n_devices  CUDA devices of this machine
-/// Throws std::runtime_error when the device is not there.
+/// \throws std::runtime_error when the device is not there.
 int choose_device(const std::string &asked, int node_rank, int n_devices);
 
 } // namespace alrare

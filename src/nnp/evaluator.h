@@ -2,8 +2,8 @@
 #ifndef ALRARE_NNP_EVALUATOR_H
 #define ALRARE_NNP_EVALUATOR_H
 
-#include "metadata.h"
-#include "neighborhood.h"
+#include "nnp/file/metadata.h"
+#include "nnp/neighborhood.h"
 
 #include <memory>
 #include <string>
@@ -34,7 +34,7 @@ public:
   /// \param neighborhood  edges within the cutoff; may have no center and no edge
   /// \param weights       (M) one per member: 1/M each for the mean, a unit vector for one
   /// \param out           resized to fit
-  /// Throws std::runtime_error when the engine fails.
+  /// \throws std::runtime_error when the engine fails.
   virtual void evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
                         Evaluation &out) = 0;
 
@@ -70,8 +70,8 @@ public:
   /// Whether the engine reads `Neighborhood::triples`; one that finds them itself says no.
   virtual bool needs_triples() const { return true; }
 
-  /// Energies of each member and center of the last evaluation, eV, up to a constant of each
-  /// center: [member * n_local + center]. Null when the engine has only sums over centers.
+  /// Energies of each member and center of the last evaluation in eV, self energies left out:
+  /// [member * n_local + center]. Null when the engine has only sums over centers.
   virtual const std::vector<double> *center_energies() const { return nullptr; }
 };
 
@@ -86,7 +86,7 @@ struct OpenOptions {
 /// Opens an ensemble file with the engine that fits it: `.safetensors` natively on the CPU,
 /// anything else as TorchScript.
 ///
-/// Throws std::runtime_error with one sentence: file missing or foreign, engine not there, device
+/// \throws std::runtime_error with one sentence: file missing or foreign, engine not there, device
 /// not there.
 std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOptions &options);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "neighborhood.h"
+#include "nnp/neighborhood.h"
 
 namespace alrare {
 
@@ -43,7 +43,7 @@ void NeighborhoodBuilder::add_center(const NeighborList &list, int center) {
   std::int64_t *const edge_j = out_.edge_j.data() + n_edges_;
   double *const vec = out_.vec.data() + 3 * n_edges_;
   std::size_t found = 0;
-  // about half of the list lies beyond the cutoff: written in any case, kept by the count
+  // branch-free, since half of the list lies outside: always write, advance only if inside
   for (int k = 0; k < n; ++k) {
     const int j = neighbors[k] & list.neighbor_mask;
     const int row = row_[static_cast<std::size_t>(j)];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "evaluator.h"
-#include "native/native_evaluator.h"
+#include "nnp/evaluator.h"
+#include "nnp/native/native_evaluator.h"
 
 #include <dlfcn.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
-#include "device.h"
-#include "evaluator.h"
+#include "nnp/device.h"
+#include "nnp/evaluator.h"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>

@@ -5,8 +5,8 @@ PairStyle(nnp_ensemble,PairNNPEnsemble);
 // clang-format on
 #else
 
-#ifndef LMP_PAIR_NNP_ENSEMBLE_H
-#define LMP_PAIR_NNP_ENSEMBLE_H
+#ifndef ALRARE_PAIR_NNP_PAIR_NNP_ENSEMBLE_H
+#define ALRARE_PAIR_NNP_PAIR_NNP_ENSEMBLE_H
 
 #include "pair.h"
 
@@ -17,19 +17,21 @@ namespace LAMMPS_NS {
 /// An ensemble of neural-network potentials (docs/pair_nnp_ensemble.md).
 ///
 /// Translates between LAMMPS and alrare::Evaluator; units and ranks cross here and nowhere else.
-/// A step is a committee step when all members are evaluated (keyword `every`). After it `extract`
+/// A step is an ensemble step when all members are evaluated (keyword `every`). After it `extract`
 /// gives, in the energy units of the run and equal on all ranks:
 ///
 /// | name            | dim | type     | meaning                                           |
 /// |-----------------|-----|----------|---------------------------------------------------|
 /// | energy_std      | 0   | double * | standard deviation of the members' energies       |
-/// | force_std       | 0   | double * | largest force deviation of an atom; 0 when off    |
+/// | force_std       | 0   | double * | largest deviation of the force on an atom         |
+/// | force_max       | 0   | double * | largest norm of the members' mean force on one    |
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
 /// | n_members       | 0   | int *    | M                                                 |
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
-/// | committee_step  | 0   | bigint * | timestep these values are of; -1 = none yet       |
+/// | ensemble_step   | 0   | bigint * | timestep these values are of; -1 = none yet       |
 ///
-/// All are null before pair_coeff. `extract_peratom` gives energy_std (native engine) and force_std
+/// All are null before pair_coeff, force_std and force_max also without the keyword force_std.
+/// `extract_peratom` gives energy_std (native engine) and force_std
 /// (keyword force_std) of the owned atoms, zero on steps between. `pvector` holds [energy_std,
 /// force_std, member energies...] on rank 0 and zeros elsewhere: compute pair adds the ranks up.
 class PairNNPEnsemble : public Pair {
@@ -51,18 +53,15 @@ public:
 private:
   void allocate();
   void load(const char *path, int n_names, char **names);
-  void check_elements(const char *path, int n_names, char **names);
   void choose_forces();
-  void evaluate(bool committee);
+  void evaluate(bool whole_ensemble);
   void add_forces();
   void tally_virial();
-  void judge_committee();
-  void reduce_energies();
-  void spread_energies();
-  void reduce_force_std();
+  void judge_ensemble();
+  void judge_forces();
 
   struct Impl;
-  std::unique_ptr<Impl> impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 } // namespace LAMMPS_NS

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#ifndef ALRARE_PAIR_NNP_OPTIONS_H
-#define ALRARE_PAIR_NNP_OPTIONS_H
+#ifndef ALRARE_PAIR_NNP_PAIR_NNP_OPTIONS_H
+#define ALRARE_PAIR_NNP_PAIR_NNP_OPTIONS_H
 
 #include "nnp/evaluator.h"
 

@@ -82,24 +82,24 @@ std::string extended_xyz(const Frame &frame) {
     text += frame.species[i];
     for (std::size_t k = 0; k < 3; ++k)
       text += " " + number(frame.positions[3 * i + k], "%.10f");
-    text += "\n";
+    text += '\n';
   }
   return text;
 }
 
-FrameFile::FrameFile(std::string path) : m_path(std::move(path)) {}
+FrameFile::FrameFile(std::string path) : path_(std::move(path)) {}
 
-void FrameFile::create() const { write(m_path, "w", ""); }
+void FrameFile::create() const { write(path_, "w", ""); }
 
 std::int64_t FrameFile::keep(std::int64_t frames) const {
   std::error_code error;
-  if (!std::filesystem::exists(m_path, error)) {
+  if (!std::filesystem::exists(path_, error)) {
     create();
     return 0;
   }
-  std::ifstream stream(m_path, std::ios::binary);
+  std::ifstream stream(path_, std::ios::binary);
   if (!stream)
-    refused(m_path, "read", std::strerror(errno));
+    refused(path_, "read", std::strerror(errno));
   std::int64_t kept = 0;
   std::uintmax_t length = 0;
   while (kept < frames && skip_frame(stream)) {
@@ -107,21 +107,21 @@ std::int64_t FrameFile::keep(std::int64_t frames) const {
     length = static_cast<std::uintmax_t>(stream.tellg());
   }
   stream.close();
-  std::filesystem::resize_file(m_path, length, error);
+  std::filesystem::resize_file(path_, length, error);
   if (error)
-    refused(m_path, "cut to its first frames", error.message().c_str());
+    refused(path_, "cut to its first frames", error.message().c_str());
   return kept;
 }
 
 void FrameFile::append(const Frame &frame) const {
   std::error_code error;
-  const auto length = std::filesystem::file_size(m_path, error);
+  const auto length = std::filesystem::file_size(path_, error);
   const bool can_undo = !error; // not for a device or a pipe
   try {
-    write(m_path, "a", extended_xyz(frame));
+    write(path_, "a", extended_xyz(frame));
   } catch (const std::runtime_error &) {
     if (can_undo)
-      std::filesystem::resize_file(m_path, length, error);
+      std::filesystem::resize_file(path_, length, error);
     throw;
   }
 }

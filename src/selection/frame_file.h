@@ -2,8 +2,8 @@
 /// \file
 /// Extended-XYZ file of chosen configurations, in eV and Å, as ASE reads it.
 
-#ifndef ALRARE_FRAME_FILE_H
-#define ALRARE_FRAME_FILE_H
+#ifndef ALRARE_SELECTION_FRAME_FILE_H
+#define ALRARE_SELECTION_FRAME_FILE_H
 
 #include <array>
 #include <cstdint>
@@ -49,7 +49,7 @@ public:
   void append(const Frame &frame) const;
 
 private:
-  std::string m_path;
+  std::string path_;
 };
 
 } // namespace alrare

@@ -10,15 +10,15 @@ namespace alrare {
 namespace {
 
 constexpr double state_version = 2.0;
-// version, samples, mean, squares, three counters, whether there is a first energy, it, size
+// version, samples, mean, squares, three counters, whether a first energy is known, it, size
 constexpr std::size_t state_header = 10;
 constexpr std::size_t state_row = 3; // of a chosen one: energy, cv, step
 
-template <typename T> void require(bool good, const char *name, T value, const char *expected) {
+template <typename T> void require(bool good, const char *name, const char *expected, T value) {
   if (good)
     return;
   std::ostringstream text;
-  text << name << " = " << value << ": must be " << expected;
+  text << name << " must be " << expected << ", got " << value;
   throw std::runtime_error(text.str());
 }
 
@@ -27,21 +27,22 @@ bool is_positive(double value) { return std::isfinite(value) && value > 0.0; }
 bool is_not_negative(double value) { return std::isfinite(value) && value >= 0.0; }
 
 void check_relative(const SelectionSettings &s) {
-  require(is_positive(s.relative->factor), "threshold relative X", s.relative->factor, "> 0");
-  require(is_positive(s.relative->floor), "threshold relative floor", s.relative->floor, "> 0");
+  require(is_positive(*s.relative), "threshold relative: relative", "> 0", *s.relative);
+  require(is_positive(s.relative_floor), "threshold relative: relative_floor", "> 0",
+          s.relative_floor);
   if (s.threshold)
     throw std::runtime_error("threshold: expected a fixed or a relative one, got both");
   if (s.upper)
-    require(*s.upper > s.relative->factor * s.relative->floor, "upper", *s.upper,
-            "larger than the smallest relative threshold, X * floor");
+    require(*s.upper > *s.relative * s.relative_floor, "upper",
+            "larger than relative * relative_floor, the smallest threshold", *s.upper);
 }
 
 void check_upper_sigma(const SelectionSettings &s) {
-  require(is_positive(*s.upper_sigma), "upper sigma", *s.upper_sigma, "> 0");
+  require(is_positive(*s.upper_sigma), "upper sigma", "> 0", *s.upper_sigma);
   if (s.threshold || s.relative)
     throw std::runtime_error("upper sigma needs an adaptive threshold; give upper as a number");
-  require(*s.upper_sigma > s.sigma, "upper sigma", *s.upper_sigma,
-          "larger than the k of the adaptive threshold");
+  require(*s.upper_sigma > s.sigma, "upper sigma", "larger than sigma of the adaptive threshold",
+          *s.upper_sigma);
 }
 
 } // namespace
@@ -63,20 +64,20 @@ const char *name_of(Verdict verdict) {
   }
 }
 
-Selection::Selection(const SelectionSettings &settings) : m_settings(settings) {
-  const auto &s = m_settings;
+Selection::Selection(const SelectionSettings &settings) : settings_(settings) {
+  const auto &s = settings_;
   if (s.threshold)
-    require(is_not_negative(*s.threshold), "threshold", *s.threshold, ">= 0");
-  require(s.window >= 2, "threshold adaptive n", s.window, ">= 2");
-  require(is_not_negative(s.sigma), "threshold adaptive k", s.sigma, ">= 0");
-  require(is_not_negative(s.energy_gap), "energy gap", s.energy_gap, ">= 0");
-  require(is_not_negative(s.cv_gap), "cv gap", s.cv_gap, ">= 0");
-  require(s.gap_steps >= 0, "gap_steps", s.gap_steps, ">= 0");
-  require(s.max >= 1, "max", s.max, ">= 1");
+    require(is_not_negative(*s.threshold), "threshold", ">= 0", *s.threshold);
+  require(s.screening_steps >= 2, "threshold adaptive: screening_steps", ">= 2", s.screening_steps);
+  require(is_not_negative(s.sigma), "threshold adaptive: sigma", ">= 0", s.sigma);
+  require(is_not_negative(s.energy_gap), "energy_gap", ">= 0", s.energy_gap);
+  require(is_not_negative(s.cv_gap), "cv_gap", ">= 0", s.cv_gap);
+  require(s.gap_steps >= 0, "gap_steps", ">= 0", s.gap_steps);
+  require(s.max_per_run >= 1, "max_per_run", ">= 1", s.max_per_run);
   if (s.upper)
-    require(is_positive(*s.upper), "upper", *s.upper, "> 0");
+    require(is_positive(*s.upper), "upper", "> 0", *s.upper);
   if (s.upper && s.threshold)
-    require(*s.upper > *s.threshold, "upper", *s.upper, "larger than the threshold");
+    require(*s.upper > *s.threshold, "upper", "larger than the threshold", *s.upper);
   if (s.relative)
     check_relative(s);
   if (s.upper_sigma)
@@ -87,13 +88,13 @@ Verdict Selection::judge(const Sample &sample, const std::function<bool()> &geom
   const bool finite = std::isfinite(sample.uncertainty) && std::isfinite(sample.energy) &&
                       std::isfinite(sample.cv) && std::isfinite(sample.size.value_or(0.0));
   if (!finite) {
-    ++m_unphysical;
+    ++unphysical_;
     return Verdict::unphysical;
   }
   measure(sample);
-  const bool screening = is_adaptive() && m_samples < m_settings.window;
-  if (screening && m_settings.upper && sample.uncertainty > *m_settings.upper) {
-    ++m_unphysical;
+  const bool screening = is_adaptive() && samples_ < settings_.screening_steps;
+  if (screening && settings_.upper && sample.uncertainty > *settings_.upper) {
+    ++unphysical_;
     return Verdict::unphysical;
   }
   if (screening || !is_adaptive())
@@ -103,93 +104,93 @@ Verdict Selection::judge(const Sample &sample, const std::function<bool()> &geom
 
   if (!(sample.uncertainty > *threshold()))
     return Verdict::below;
-  ++m_above;
+  ++above_;
   if (too_uncertain(sample.uncertainty) || !geometry_is_sound()) {
-    ++m_unphysical;
+    ++unphysical_;
     return Verdict::unphysical;
   }
   if (!differs_from_all_chosen(sample)) {
-    ++m_too_similar;
+    ++too_similar_;
     return Verdict::too_similar;
   }
   if (full())
     return Verdict::over_cap;
-  m_chosen.push_back({sample.energy, sample.cv, sample.step});
+  chosen_.push_back({sample.energy, sample.cv, sample.step});
   return Verdict::selected;
 }
 
-bool Selection::is_adaptive() const { return !m_settings.threshold && !m_settings.relative; }
+bool Selection::is_adaptive() const { return !settings_.threshold && !settings_.relative; }
 
 /// Add an uncertainty to the mean and the std (Welford).
 void Selection::count(double uncertainty) {
-  ++m_samples;
-  const double delta = uncertainty - m_mean;
-  m_mean += delta / static_cast<double>(m_samples);
-  m_squares += delta * (uncertainty - m_mean);
+  ++samples_;
+  const double delta = uncertainty - mean_;
+  mean_ += delta / static_cast<double>(samples_);
+  squares_ += delta * (uncertainty - mean_);
 }
 
 void Selection::measure(const Sample &sample) {
-  if (!m_first_energy)
-    m_first_energy = sample.energy;
-  m_size = sample.size ? *sample.size : std::abs(sample.energy - *m_first_energy);
+  if (!first_energy_)
+    first_energy_ = sample.energy;
+  size_ = sample.size ? *sample.size : std::abs(sample.energy - *first_energy_);
 }
 
 bool Selection::too_uncertain(double uncertainty) const {
-  if (m_settings.upper && uncertainty > *m_settings.upper)
+  if (settings_.upper && uncertainty > *settings_.upper)
     return true;
-  return m_settings.upper_sigma && uncertainty > mean() + *m_settings.upper_sigma * std();
+  return settings_.upper_sigma && uncertainty > mean() + *settings_.upper_sigma * std();
 }
 
 bool Selection::differs_from_all_chosen(const Sample &sample) const {
-  const std::int64_t wait = m_settings.gap_steps;
-  if (wait > 0 && !m_chosen.empty() && sample.step - m_chosen.back().step >= wait)
+  const std::int64_t wait = settings_.gap_steps;
+  if (wait > 0 && !chosen_.empty() && sample.step - chosen_.back().step >= wait)
     return true;
-  return std::all_of(m_chosen.begin(), m_chosen.end(), [&](const Chosen &chosen) {
-    const double energy_gap = m_settings.energy_gap, cv_gap = m_settings.cv_gap;
+  return std::all_of(chosen_.begin(), chosen_.end(), [&](const Chosen &chosen) {
+    const double energy_gap = settings_.energy_gap, cv_gap = settings_.cv_gap;
     return (energy_gap == 0.0 || std::abs(sample.energy - chosen.energy) > energy_gap) &&
            (cv_gap == 0.0 || std::abs(sample.cv - chosen.cv) > cv_gap);
   });
 }
 
 std::optional<double> Selection::threshold() const {
-  if (m_settings.threshold)
-    return m_settings.threshold;
-  if (m_settings.relative)
-    return m_settings.relative->factor * std::max(m_size, m_settings.relative->floor);
-  if (m_samples < m_settings.window)
+  if (settings_.threshold)
+    return settings_.threshold;
+  if (settings_.relative)
+    return *settings_.relative * std::max(size_, settings_.relative_floor);
+  if (samples_ < settings_.screening_steps)
     return std::nullopt;
-  return mean() + m_settings.sigma * std();
+  return mean() + settings_.sigma * std();
 }
 
-double Selection::mean() const { return m_mean; }
+double Selection::mean() const { return mean_; }
 
 double Selection::std() const {
-  return m_samples < 2 ? 0.0 : std::sqrt(m_squares / static_cast<double>(m_samples - 1));
+  return samples_ < 2 ? 0.0 : std::sqrt(squares_ / static_cast<double>(samples_ - 1));
 }
 
-std::int64_t Selection::selected() const { return static_cast<std::int64_t>(m_chosen.size()); }
+std::int64_t Selection::selected() const { return static_cast<std::int64_t>(chosen_.size()); }
 
-std::int64_t Selection::above() const { return m_above; }
+std::int64_t Selection::above() const { return above_; }
 
-std::int64_t Selection::too_similar() const { return m_too_similar; }
+std::int64_t Selection::too_similar() const { return too_similar_; }
 
-std::int64_t Selection::unphysical() const { return m_unphysical; }
+std::int64_t Selection::unphysical() const { return unphysical_; }
 
-bool Selection::full() const { return selected() >= m_settings.max; }
+bool Selection::full() const { return selected() >= settings_.max_per_run; }
 
 std::vector<double> Selection::state() const {
   // counters are exact as doubles up to 2^53
   std::vector<double> state = {state_version,
-                               static_cast<double>(m_samples),
-                               m_mean,
-                               m_squares,
-                               static_cast<double>(m_above),
-                               static_cast<double>(m_too_similar),
-                               static_cast<double>(m_unphysical),
-                               m_first_energy ? 1.0 : 0.0,
-                               m_first_energy.value_or(0.0),
-                               m_size};
-  for (const auto &chosen : m_chosen) {
+                               static_cast<double>(samples_),
+                               mean_,
+                               squares_,
+                               static_cast<double>(above_),
+                               static_cast<double>(too_similar_),
+                               static_cast<double>(unphysical_),
+                               first_energy_ ? 1.0 : 0.0,
+                               first_energy_.value_or(0.0),
+                               size_};
+  for (const auto &chosen : chosen_) {
     state.push_back(chosen.energy);
     state.push_back(chosen.cv);
     state.push_back(static_cast<double>(chosen.step));
@@ -207,19 +208,19 @@ void Selection::restore(const std::vector<double> &state) {
       std::all_of(state.begin(), state.end(), [](double value) { return std::isfinite(value); });
   if (!valid)
     throw std::runtime_error("the saved state of the selection is damaged or foreign");
-  m_samples = static_cast<std::int64_t>(state[1]);
-  m_mean = state[2];
-  m_squares = state[3];
-  m_above = static_cast<std::int64_t>(state[4]);
-  m_too_similar = static_cast<std::int64_t>(state[5]);
-  m_unphysical = static_cast<std::int64_t>(state[6]);
-  m_first_energy.reset();
+  samples_ = static_cast<std::int64_t>(state[1]);
+  mean_ = state[2];
+  squares_ = state[3];
+  above_ = static_cast<std::int64_t>(state[4]);
+  too_similar_ = static_cast<std::int64_t>(state[5]);
+  unphysical_ = static_cast<std::int64_t>(state[6]);
+  first_energy_.reset();
   if (state[7] != 0.0)
-    m_first_energy = state[8];
-  m_size = state[9];
-  m_chosen.clear();
+    first_energy_ = state[8];
+  size_ = state[9];
+  chosen_.clear();
   for (std::size_t i = state_header; i < state.size(); i += state_row)
-    m_chosen.push_back({state[i], state[i + 1], static_cast<std::int64_t>(state[i + 2])});
+    chosen_.push_back({state[i], state[i + 1], static_cast<std::int64_t>(state[i + 2])});
 }
 
 } // namespace alrare

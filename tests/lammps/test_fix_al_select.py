@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from alrare.cli.parser import main
 from alrare.exploration.lammps_input import write_data_file
-from alrare.model.ensemble import load_ensemble, random_ensemble
+from alrare.model.ensemble import load_ensemble
 from alrare.model.torchscript import export_torchscript
+from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.io import read
 
@@ -234,7 +235,7 @@ def test_a_relative_threshold_of_forces_follows_the_largest_mean_force(simulate,
     simulate(PULL + pick + "run 100\n", pair=FORCED)
     frames = chosen(tmp_path)
     assert len(frames) == 11
-    forces = load_ensemble(models[3].with_suffix(".safetensors")).evaluate(frames).forces
+    forces = evaluate(load_ensemble(models[3].with_suffix(".safetensors")), frames).forces
     largest = [np.linalg.norm(force.mean(axis=0), axis=1).max() for force in forces]
     written = [frame.info["threshold"] for frame in frames]
     assert min(largest) < 0.01 < max(largest)
@@ -265,7 +266,7 @@ def test_a_frame_and_its_energies_belong_to_the_same_instant(simulate, tmp_path,
     ensemble = load_ensemble(models[3].with_suffix(".safetensors"))
     assert len(frames) > 3
     written = np.array([frame.info["member_energies"] for frame in frames]).T
-    np.testing.assert_allclose(ensemble.evaluate(frames).energies, written, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(evaluate(ensemble, frames).energies, written, rtol=0, atol=2e-5)
     distances = [frame.get_distance(0, 5) for frame in frames]
     np.testing.assert_allclose(distances, [frame.info["cv"] for frame in frames], atol=1e-6)
     assert all(frame.calc is None for frame in frames)  # a candidate has no label
@@ -295,7 +296,7 @@ def test_periodic_frames_are_wrapped_and_keep_their_energies(simulate, tmp_path,
     assert steps(frames) == list(range(0, 201, 10))
     ensemble = load_ensemble(models[3].with_suffix(".safetensors"))
     written = np.array([frame.info["member_energies"] for frame in frames]).T
-    np.testing.assert_allclose(ensemble.evaluate(frames).energies, written, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(evaluate(ensemble, frames).energies, written, rtol=0, atol=2e-5)
     for frame in frames:
         assert frame.pbc.all()
         np.testing.assert_allclose(frame.cell.array, atoms.cell.array)
@@ -501,36 +502,48 @@ PICKED = "fix pick all al_select 1 candidates.extxyz "
     ("command", "message"),
     [
         ("fix pick all al_select 1", "Illegal fix al_select command: missing argument"),
-        ("fix pick all al_select 0 c.extxyz", "N = 0: must be >= 1"),
+        ("fix pick all al_select 0 c.extxyz", "fix al_select: N must be >= 1, got 0"),
         ("fix pick all al_select x c.extxyz", "Expected integer parameter instead of 'x'"),
-        ("fix pick some al_select 1 c.extxyz", "expected group all"),
-        (PICKED + "limit value 1", "unknown keyword 'limit'; the keywords are threshold"),
-        (PICKED + "threshold 0.1", "threshold: expected adaptive, value or relative, got '0.1'"),
-        (PICKED + "threshold relative 0.1", "expected the smallest size after '0.1', got the end"),
-        (PICKED + "threshold relative 0 1", "threshold relative X = 0: must be > 0"),
-        (PICKED + "threshold relative 1 0", "threshold relative floor = 0: must be > 0"),
-        (PICKED + "threshold relative 1 2 upper 2", "larger than the smallest relative threshold"),
+        ("fix pick some al_select 1 c.extxyz", "the group must be all"),
+        (PICKED + "limit value 1", "unknown keyword 'limit' (expected threshold,"),
+        (PICKED + "threshold 0.1", "threshold must be adaptive, value or relative, got '0.1'"),
+        (
+            PICKED + "threshold relative 0.1",
+            "threshold relative: relative_floor must be a number, got the end of the line",
+        ),
+        (PICKED + "threshold relative 0 1", "threshold relative: relative must be > 0, got 0"),
+        (
+            PICKED + "threshold relative 1 0",
+            "threshold relative: relative_floor must be > 0, got 0",
+        ),
+        (
+            PICKED + "threshold relative 1 2 upper 2",
+            "upper must be larger than relative * relative_floor, the smallest threshold, got 2",
+        ),
         (
             PICKED + "threshold relative 1 2 upper sigma 9",
             "upper sigma needs an adaptive threshold",
         ),
-        (PICKED + "uncertainty forces", "uncertainty: expected energy or force, got 'forces'"),
-        (PICKED + "gap_steps -1", "gap_steps = -1: must be >= 0"),
-        (PICKED + "threshold value", "expected the threshold after 'value', got the end of the"),
-        (PICKED + "threshold value -1", "threshold = -1: must be >= 0"),
+        (PICKED + "uncertainty forces", "uncertainty must be energy or force, got 'forces'"),
+        (PICKED + "gap_steps -1", "gap_steps must be >= 0, got -1"),
+        (PICKED + "threshold value", "threshold must be a number, got the end of the line"),
+        (PICKED + "threshold value -1", "threshold must be >= 0, got -1"),
         (PICKED + "threshold value abc", "Expected floating point parameter instead of 'abc'"),
-        (PICKED + "threshold adaptive 1 3", "threshold adaptive n = 1: must be >= 2"),
-        (PICKED + "threshold adaptive 100 -3", "threshold adaptive k = -3: must be >= 0"),
+        (
+            PICKED + "threshold adaptive 1 3",
+            "fix al_select: threshold adaptive: screening_steps must be >= 2, got 1",
+        ),
+        (PICKED + "threshold adaptive 100 -3", "threshold adaptive: sigma must be >= 0, got -3"),
         (PICKED + "threshold adaptive 2.5 3", "Expected integer parameter instead of '2.5'"),
-        (PICKED + "cv d 0.1", "cv: expected v_name of an equal-style variable, got 'd'"),
-        (PICKED + "cv v_d -0.1", "cv gap = -0.1: must be >= 0"),
-        (PICKED + "energy -1", "energy gap = -1: must be >= 0"),
-        (PICKED + "max 0", "max = 0: must be >= 1"),
-        (PICKED + "upper 0", "upper = 0: must be > 0"),
-        (PICKED + "upper sigma 2", "must be larger than the k of the adaptive threshold"),
+        (PICKED + "cv d 0.1", "cv must be v_name of an equal-style variable, got 'd'"),
+        (PICKED + "cv v_d -0.1", "cv_gap must be >= 0, got -0.1"),
+        (PICKED + "energy -1", "energy_gap must be >= 0, got -1"),
+        (PICKED + "max 0", "max_per_run must be >= 1, got 0"),
+        (PICKED + "upper 0", "upper must be > 0, got 0"),
+        (PICKED + "upper sigma 2", "must be larger than sigma of the adaptive threshold, got 2"),
         (PICKED + "threshold value 1 upper sigma 9", "upper sigma needs an adaptive threshold"),
-        (PICKED + "min_distance -1", "min_distance = -1: must be >= 0"),
-        (PICKED + "halt later", "halt: expected no, max or upper, got 'later'"),
+        (PICKED + "min_distance -1", "min_distance must be >= 0, got -1"),
+        (PICKED + "halt later", "halt must be no, max or upper, got 'later'"),
     ],
 )
 def test_a_wrong_command_is_explained(simulate, command, message):
@@ -541,16 +554,16 @@ def test_a_wrong_command_is_explained(simulate, command, message):
 def test_other_units_are_refused_by_name(simulate):
     setup = "units lj\nregion box block 0 1 0 1 0 1\ncreate_box 1 box\n"
     printed = simulate(PICKED + "\n", setup=setup, fails=True)
-    assert "Fix al_select: expected units metal or real, got lj" in printed
+    assert "fix al_select: units must be metal or real, got lj" in printed
 
 
 @pytest.mark.parametrize(
     ("commands", "message"),
     [
-        (PICKED + "cv v_d 0.1\n", "Fix al_select: cv: variable 'd' does not exist"),
+        (PICKED + "cv v_d 0.1\n", "fix al_select: cv: variable 'd' does not exist"),
         (
             "variable d atom x\n" + PICKED + "cv v_d 0.1\n",
-            "Fix al_select: cv: variable 'd' is not an equal-style variable",
+            "fix al_select: cv: variable 'd' is not an equal-style variable",
         ),
         (
             "pair_style zero 5.0\npair_coeff * *\n" + PICKED + "\n",

@@ -4,17 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torchani
 from alrare.exploration.lammps_input import write_data_file
-from alrare.model.ensemble import Ensemble, random_ensemble
+from alrare.model.ensemble import Ensemble
 from alrare.model.torchscript import export_torchscript
+from ani_reference import random_ensemble, torchani_members
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
-
-# torchani speaks of CUDA extensions that are not needed
-pytestmark = pytest.mark.filterwarnings("ignore:The extensions:UserWarning")
 
 HEXANE = Path(__file__).parents[2] / "examples" / "hexane" / "hexane.xyz"
 ELEMENTS = ("H", "C", "N", "O")
@@ -154,41 +150,6 @@ def measure(simulate, tmp_path, read_thermo, read_dump):
     return run
 
 
-def torchani_reference(atoms, ensemble):
-    """Energies (M,) and forces (M, n, 3) by torchani's AEV, plain layers and autograd, float64."""
-    metadata, aev = ensemble.metadata, ensemble.metadata.aev
-    computer = torchani.AEVComputer.like_2x(num_species=len(metadata.elements)).double()
-    for name, values in {  # torchani keeps its constants rounded to float32
-        "radial.shifts": aev.radial_shifts, "angular.shifts": aev.angular_shifts,
-        "angular.sections": aev.angle_sections, "radial.eta": [aev.radial_eta],
-        "angular.eta": [aev.angular_eta], "angular.zeta": [aev.zeta],
-    }.items():  # fmt: skip
-        buffer = computer.get_buffer(name)
-        exact = torch.tensor(values, dtype=torch.float64)
-        assert torch.allclose(buffer, exact, rtol=1e-6)
-        buffer.copy_(exact)
-    species = torch.tensor([metadata.elements.index(s) for s in atoms.get_chemical_symbols()])
-    positions = torch.tensor(atoms.positions[None], requires_grad=True)
-    periodic = (torch.tensor(atoms.cell.array), torch.tensor(atoms.pbc))
-    features = computer(species[None], positions, *(periodic if atoms.pbc.any() else (None, None)))[
-        0
-    ]
-    energies, forces = [], []
-    for m in range(metadata.members):
-        energy = torch.tensor(metadata.self_energies, dtype=torch.float64)[species].sum()
-        for k, element in enumerate(metadata.elements):
-            x = features[species == k]
-            for layer in range(len(metadata.hidden[element]) + 1):
-                x = torch.nn.functional.gelu(x) if layer else x
-                weight = ensemble.weights[f"{element}.{layer}.weight"][m].double()
-                x = x @ weight.T + ensemble.weights[f"{element}.{layer}.bias"][m].double()
-            energy = energy + x.sum()
-        (grad,) = torch.autograd.grad(energy, positions, retain_graph=True)
-        energies.append(energy.item())
-        forces.append(-grad[0].numpy())
-    return np.array(energies), np.array(forces)
-
-
 def member_energies(table):
     return np.array([table[f"c_uq[{m}]"][-1] for m in range(3, 6)])
 
@@ -200,7 +161,7 @@ def member_energies(table):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_energies_and_forces_are_those_of_torchani_in_float64(system, ranks, measure, ensemble):
     atoms = SYSTEMS[system]()
-    energies, forces = torchani_reference(atoms, ensemble)
+    energies, forces = torchani_members(atoms, ensemble)
     table, rows = measure(atoms=atoms, ranks=ranks, boundary=OPEN.get(system))
     assert system in ("isolated", "at the cutoffs") or np.abs(forces).max() > 1.0
     assert np.abs(rows[-1] - forces.mean(axis=0)).max() <= FORCES
@@ -210,7 +171,7 @@ def test_energies_and_forces_are_those_of_torchani_in_float64(system, ranks, mea
 
 
 def test_ranks_without_atoms_change_nothing(measure, ensemble):
-    _, forces = torchani_reference(hexane(), ensemble)
+    _, forces = torchani_members(hexane(), ensemble)
     _, rows = measure(
         boundary="m m m",
         before="processors 1 1 4",
@@ -242,26 +203,26 @@ def test_threads_change_nothing(measure):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_committee_steps_are_those_of_every_1_to_the_last_bit(ranks, measure):
+def test_ensemble_steps_are_those_of_every_1_to_the_last_bit(ranks, measure):
     always, forces = measure(MOVE + "run 20\n", style="forces best", ranks=ranks)
     sometimes, others = measure(MOVE + "run 20\n", style="forces best every 5", ranks=ranks)
     assert np.array_equal(forces, others)
     assert np.array_equal(always["PotEng"], sometimes["PotEng"])
     for name in (f"c_uq[{k}]" for k in range(1, 6)):
         assert np.array_equal(always[name][::5], sometimes[name][::5])
-        between = sometimes[name][:20].reshape(4, 5)  # keep the values of the committee step
+        between = sometimes[name][:20].reshape(4, 5)  # keep the values of the ensemble step
         assert np.array_equal(between, between[:, :1].repeat(5, axis=1))
     assert len(set(always["c_uq[1]"])) > 15
 
 
-def test_the_first_step_of_a_run_is_a_committee_step(simulate, read_thermo):
+def test_the_first_step_of_a_run_is_a_ensemble_step(simulate, read_thermo):
     commands = MOVE + "run 3\nset group all type/fraction 2 0.0 7\nrun 1 pre yes\n"
     first, second = read_thermo(simulate(commands, style="forces 1 every 10").stdout)
     assert second["Step"][0] == 3
     assert first["c_uq[1]"][-1] == first["c_uq[1]"][0] != second["c_uq[1]"][0]
 
 
-def test_fix_al_select_judges_committee_steps_only(simulate, tmp_path):
+def test_fix_al_select_judges_ensemble_steps_only(simulate, tmp_path):
     watch = "fix pick all al_select {n} found.extxyz threshold value 0.0 energy 0.0 max 100\n"
     found = {}
     for name, style, n in (
@@ -284,7 +245,7 @@ def test_fix_al_select_judges_committee_steps_only(simulate, tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
     atoms = random_box("C20H40N10O15")
-    _, forces = torchani_reference(atoms, ensemble)
+    _, forces = torchani_members(atoms, ensemble)
     deviation = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=(0, 2)) / 2 / 3)
     table, rows = measure(
         atoms=atoms,
@@ -302,7 +263,7 @@ def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
 
 def test_the_energy_spread_of_a_lone_atom_is_that_of_the_system(measure, ensemble):
     far = Atoms("CH", [[0, 0, 0], [30, 0, 0]])
-    energies = np.array([torchani_reference(far[[k]], ensemble)[0] for k in (0, 1)])
+    energies = np.array([torchani_members(far[[k]], ensemble)[0] for k in (0, 1)])
     _, rows = measure(
         atoms=far,
         boundary="f f f",
@@ -312,7 +273,7 @@ def test_the_energy_spread_of_a_lone_atom_is_that_of_the_system(measure, ensembl
     assert np.abs(rows[-1][:, 3] - energies.std(axis=1, ddof=1)).max() < 1e-6
 
 
-def test_single_atoms_have_no_spread_between_committee_steps(measure):
+def test_single_atoms_have_no_spread_between_ensemble_steps(measure):
     _, rows = measure(
         MOVE + "run 4\n",
         style="forces best every 4 force_std yes",

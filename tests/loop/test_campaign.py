@@ -176,7 +176,7 @@ def test_initial_data_can_be_thinned_and_training_can_start_warm(campaign) -> No
 def with_stop(campaign, force_error: float) -> None:
     text = campaign.config.read_text().replace("iterations = 1", "iterations = 3", 1)
     limits = f"tolerance = 100.0\nenergy_error = 100.0\nforce_error = {force_error}\n"
-    campaign.config.write_text(f"{text}\n[stop]\niterations = 1\n{limits}")
+    campaign.config.write_text(f"{text}\n[stop]\nsmall_changes = 1\n{limits}")
 
 
 @pytest.mark.timeout(600)

@@ -31,6 +31,7 @@ def make(script: str, runs: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.needs_lmp
 @pytest.mark.timeout(900)
 def test_figures_share_one_reference_and_leave_a_table_and_a_plot(tmp_path: Path) -> None:
     made = tmp_path / "trial-gfn2" / "fast"
@@ -50,6 +51,7 @@ def test_figures_share_one_reference_and_leave_a_table_and_a_plot(tmp_path: Path
     assert "random-3" in (made / "runs.txt").read_text()
 
 
+@pytest.mark.slow
 def test_dftb_without_its_parameter_files_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(PAPER / "fig2.py"), "--labeller", "dftb3", "--runs"]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
@@ -58,6 +60,7 @@ def test_dftb_without_its_parameter_files_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

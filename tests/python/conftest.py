@@ -1,13 +1,10 @@
-import shutil
-import sys
+"""A labeller that fails on demand, and whether a process has ended."""
+
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from alrare.config import Labeller
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Its behavior is chosen by where the first atom is, so that one batch can hold every kind.
 FAKE_LABELLER = """
@@ -51,39 +48,6 @@ class Fake(Calculator):
         energy = np.nan if 50 < x < 51 else 0.5 * (self.atoms.positions**2).sum()
         self.results = {"energy": energy, "forces": -self.atoms.positions}
 """
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--dftb-cases",
-        default=str(REPOSITORY.parent / "shared" / "dftb" / "cases"),
-        help="folder with runs of DFTB+, one a way that a label succeeds or fails",
-    )
-
-
-@pytest.fixture
-def dftb_cases(request: pytest.FixtureRequest) -> Path:
-    folder = Path(request.config.getoption("--dftb-cases"))
-    if not folder.is_dir():
-        pytest.skip(f"runs of DFTB+ are not at {folder} (--dftb-cases)")
-    return folder
-
-
-@pytest.fixture
-def dftb(dftb_cases: Path) -> Labeller:
-    """DFTB3/3OB by the real program."""
-    if shutil.which("dftb+") is None:
-        pytest.skip("dftb+ is not on PATH")
-    return Labeller(program="dftb+", slater_koster=dftb_cases.parent / "3ob", timeout=60.0)
-
-
-@pytest.fixture
-def lmp() -> str:
-    beside_python = Path(sys.executable).with_name("lmp")
-    program = str(beside_python) if beside_python.is_file() else shutil.which("lmp")
-    if program is None:
-        pytest.skip("lmp is not installed")
-    return program
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""Whether the model's own trajectory around the break may be believed: the guard before a stop.
+"""Labels around the break of the model's own pulls: a test of the model, then training data.
 
-An ensemble can agree on a path that is wrong: a bond that rests at 2.2 Å for a thousand steps,
-with a small spread, an energy that is nearly right, forces that are not, and an activation energy
-that is an eV too high (docs/results.md). Uncertainty does not show that; labels do. So frames of
-the model's own pulls around the break are labelled and compared, forces above all, and then join
-the data: the activation energy is decided there, where 5 meV of the barrier move it by 0.1 eV.
+All members can agree on a wrong trajectory: a bond that stays at 2.2 Å for a thousand steps, with a
+small spread, nearly the right energy, wrong forces, and an activation energy that is an eV too high
+(docs/results.md). The uncertainty does not show this, but labels do. So configurations of the
+model's pulls around the break are labelled and compared with the model before the campaign may
+stop. Then they are trained on, since the activation energy is decided there: an error of 5 meV in
+the barrier changes it by 0.1 eV.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,21 +26,21 @@ from .run_folder import timed
 
 @dataclass(frozen=True)
 class BreakErrors:
-    """Errors of the driving potential on its own trajectory around the break."""
+    """Errors of the driving potential on its own trajectories around the break."""
 
     n_frames: int
-    """Frames compared."""
+    """Number of frames compared."""
     energy_mae: float
     """Mean absolute error of the energy above that of the relaxed structure, eV."""
     force_mae: float
     """Mean absolute error of the force components, eV/Å."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers."""
+        """Return the fields as plain numbers."""
         return asdict(self)
 
     def is_below(self, *, energy: float, force: float) -> bool:
-        """Whether both errors are below their limits (eV, eV/Å); NaN is not."""
+        """Whether both errors are below their limits (eV, eV/Å); False for NaN."""
         return self.energy_mae < energy and self.force_mae < force
 
 
@@ -52,14 +53,14 @@ def label_around_break(
     trajectories: Mapping[int, Sequence[Atoms]],
     observables: Mapping[int, Observables],
 ) -> tuple[list[str], BreakErrors | None]:
-    """Label configurations of the model's own trajectory around the break.
+    """Label configurations of the model's own trajectories around the break.
 
     Parameters
     ----------
     campaign : Campaign
     iteration : int
     folder : Path
-        Of the iteration; what was done there is read from `around_break.json`.
+        Folder of the iteration. If it holds `around_break.json`, the result is read from there.
     model : Path
         ensemble.safetensors.
     start : Atoms
@@ -67,14 +68,15 @@ def label_around_break(
     trajectories : mapping from seed to sequence of Atoms
         Configurations of the model's pulls.
     observables : mapping from seed to Observables
-        Of the same pulls.
+        Observables of the same pulls.
 
     Returns
     -------
     list of str
         Keys of the labels.
     BreakErrors or None
-        Of the driving potential there; None where none were asked for, or no label was to be had.
+        Errors of the driving potential on these labels; None if `[select] around_break` is 0 or no
+        configuration could be labelled.
     """
     select, record = campaign.config.select, folder / "around_break.json"
     if not select.around_break:
@@ -104,17 +106,17 @@ def frames_around_break(
     n_frames: int,
     window: tuple[int, int],
 ) -> list[Atoms]:
-    """Take frames around the break of each pull.
+    """Choose frames around the break of each pull.
 
     Parameters
     ----------
     pulls : sequence of sequences of Atoms
-        The configurations of the model's pulls, `info["step"]` saying the MD step.
+        The configurations of each pull; `info["step"]` is the MD step.
     highest : sequence of int
-        Step of the largest work of each pull, which stands for the break where no bond broke.
+        For each pull the step of the largest work, used as the break if no bond broke.
     n_frames : int
-        Frames to take in all: evenly from the pulls, evenly spaced in each, and the pulls shifted
-        against each other so that few frames from each cover the window too.
+        Number of frames, the same from every pull (±1) and evenly spaced in the window. The frames
+        of different pulls are shifted against each other, so that a few of each cover the window.
     window : (int, int)
         MD steps before and after the break from which frames are taken.
     """
@@ -135,18 +137,18 @@ def frames_around_break(
 def errors_around_break(
     model: Path, start: Atoms, frames: Sequence[Atoms], *, forces: Forces
 ) -> BreakErrors:
-    """Compare the driving potential with labels on its own trajectory.
+    """Compare the driving potential with labels on its own trajectories.
 
     Parameters
     ----------
     model : Path
         ensemble.safetensors.
     start : Atoms
-        The relaxed structure, labelled: energies are taken from it.
+        The relaxed structure, labelled; energies are compared relative to its energy.
     frames : sequence of Atoms
-        Of `frames_around_break`, labelled; at least one.
+        Labelled frames of `frames_around_break`; at least one.
     forces : {"best", "mean"}
-        Whose energy and forces are judged.
+        Whose energy and forces are compared.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A campaign under way: its configuration, its run folder, and what all its stages share."""
+"""What all stages of a running campaign share: configuration, run folder, progress display."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from ase import Atoms
 from ..config import Config
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
+from ..labelling.store import STORE_FILE
 from ..processes import worker_count
 from ..progress import Progress
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """What every stage of a campaign needs to know."""
+    """A running campaign."""
 
     config: Config
     """al.toml."""
@@ -26,14 +27,14 @@ class Campaign:
     structure: Atoms
     """The molecule as given, before the labeller relaxes it."""
     elements: tuple[str, ...]
-    """Of the molecule, by atomic number: the species of the model."""
+    """Elements of the molecule by atomic number: the species of the model."""
     progress: Progress
-    """Where every stage reports to."""
+    """Progress display of all stages."""
 
     @property
     def store_path(self) -> Path:
-        """The label store."""
-        return self.folder / "labels" / "labels.sqlite"
+        """Path of the label store."""
+        return self.folder / "labels" / STORE_FILE
 
     @cached_property
     def method(self) -> str:
@@ -42,11 +43,11 @@ class Campaign:
 
     @property
     def workers(self) -> int:
-        """Tasks at a time."""
+        """Number of tasks that run at a time."""
         return worker_count(self.config.run.workers)
 
     def rng(self, iteration: int, purpose: str) -> np.random.Generator:
-        """Return the source of one stage's random numbers: the same whenever that stage runs."""
+        """Return a stage's random generator, which depends on seed, iteration and purpose only."""
         return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
 
     def label(self, frames: Sequence[Atoms], origin: str) -> list[str]:
@@ -55,7 +56,7 @@ class Campaign:
         Raises
         ------
         LabelError
-            If too many fail.
+            If a larger share than `[labeller] max_failed` fails.
         """
         if not frames:
             return []
@@ -63,7 +64,6 @@ class Campaign:
         done = label(
             frames,
             labeller=self.config.labeller,
-            store_path=self.store_path,
             folder=folder,
             workers=self.workers,
             progress=self.progress,

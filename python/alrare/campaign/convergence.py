@@ -1,4 +1,4 @@
-"""The rule that decides when a campaign stops, told from the model's pulls and labels alone."""
+"""The rule that ends a campaign; it uses the model's pulls and labels, not the reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,13 +33,13 @@ class Convergence:
     """Whether a campaign may stop after an iteration, and why or why not."""
 
     change: Change | None
-    """To the iteration before; None at first."""
+    """Change from the previous iteration; None in iteration 0."""
     settled: bool
-    """Whether the last changes were all small and every pull ran to its end."""
+    """Whether the last `[stop] small_changes` changes were small and every pull ran to its end."""
     around_break: BreakErrors | None
-    """Errors on the labels around the break; None without such labels."""
+    """Errors on the labels around the break; None if there are no such labels."""
     converged: bool
-    """Settled, and those errors are below their limits: the campaign stops."""
+    """Whether it is settled and those errors are below their limits: the campaign then stops."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, for results.json."""
@@ -53,7 +53,9 @@ def judge(
     around_break: BreakErrors | None,
     stop: Stop,
 ) -> Convergence:
-    """Decide whether a campaign stops: settled, and confirmed by labels around the break.
+    """Decide whether a campaign stops.
+
+    It stops when the activation energy has settled and the errors around the break are small.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def judge(
     finished : bool
         Whether every pull of the last iteration ran to its end.
     around_break : BreakErrors or None
-        Of the last iteration's model on its own trajectories.
+        Errors of the last iteration's model on its own trajectories.
     stop : Stop
         The `[stop]` table.
     """
@@ -77,7 +79,7 @@ def judge(
 
 
 def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
-    """Compare each iteration's pulls with those before, over the seeds both have.
+    """Compare each iteration with the previous one, over the seeds that both have.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
     Returns
     -------
     list of Change or None
-        One shorter than the history; None where no seed is shared.
+        One entry fewer than the history; None where two iterations share no seed.
     """
     found: list[Change | None] = []
     for before, now in pairwise(history):
@@ -109,7 +111,7 @@ def is_settled(
     tolerance : float, eV
         Limit of each change and of its standard error.
     small_changes : int
-        Changes in a row; 0 never settles.
+        Number of successive small changes; with 0 the result is always False.
     """
     last = changes(history)[-small_changes:] if small_changes else []
     return 0 < small_changes == len(last) and all(

@@ -1,4 +1,4 @@
-"""How good the ensemble of an iteration is: on the test pulls, and in the activation energy."""
+"""Evaluation of an iteration's ensemble: activation energy, and errors on the test pulls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,46 +16,46 @@ from ..model.accuracy import Calibration, Comparison, Forces, FrameErrors, compa
 
 @dataclass(frozen=True)
 class PullComparison:
-    """One pull by the model beside that of the labeller."""
+    """A pull by the model and the labeller's pull with the same seed."""
 
     seed: int
     """Seed of both pulls."""
     model: Observables
-    """Of the model's pull."""
+    """Observables of the model's pull."""
     reference: Observables | None
-    """Of the labeller's with the same seed; None if that pull was not made."""
+    """Observables of the labeller's pull; None if there is none with this seed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one iteration's ensemble is worth."""
+    """Errors and activation energy of one iteration's ensemble."""
 
     activation_energy: float | None
     """Mean over the model's pulls, eV; None without pulls."""
     activation_energy_sem: float | None
     """Standard error of that mean, eV; None for fewer than two pulls."""
     n_pulls: int
-    """Pulls by the model."""
+    """Number of pulls by the model."""
     error: float | None
-    """Mean of model minus labeller over the seeds both have, eV."""
+    """Activation energy, model minus labeller, mean over the seeds that both have, eV."""
     error_sem: float | None
     """Standard error of that mean, eV; None for fewer than two seeds."""
     barrier_error: float | None
-    """Mean absolute error of the potential energy at the highest point before the break of each
-    of the labeller's pulls, relative to that pull's first frame, eV."""
+    """Barrier error, eV: on each of the labeller's pulls, the error of the potential energy at its
+    highest frame before the break relative to its first frame; mean of the absolute values."""
     test: FrameErrors
-    """On all frames of the labeller's pulls, which are never trained on."""
+    """Errors on all frames of the test pulls, which no model is trained on."""
     test_intact: FrameErrors
-    """On those before the first bond breaks."""
+    """Errors on the frames before the first bond breaks."""
     test_broken: FrameErrors
-    """On those after."""
+    """Errors on the frames after it."""
     calibration: Calibration
-    """On the iteration's new labels, before they are trained on."""
+    """Spread and error on the iteration's new labels, which it was not trained on."""
     pulls: tuple[PullComparison, ...]
-    """One entry a seed."""
+    """One entry per seed."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers: the keys of an iteration in results.json, and the details."""
+        """Return the fields as plain numbers, under the keys of an iteration in results.json."""
         content = asdict(self)
         content["energy_mae_test"] = self.test.energy_mae
         content["force_mae_test"] = self.test.force_mae
@@ -71,20 +71,20 @@ def evaluate(
     pulls: Mapping[int, Observables],
     reference: Mapping[int, Observables],
 ) -> Evaluation:
-    """Judge an ensemble by its pulls, by the labeller's own, and by labels new to it.
+    """Evaluate an ensemble on its own pulls, on the test pulls, and on labels new to it.
 
     Parameters
     ----------
     model : Path
         ensemble.safetensors.
     forces : {"best", "mean"}
-        Whose energy and forces are judged: those that drive the pulls.
+        Whose energy and forces are compared; the same as in the pulls.
     test_pulls : sequence of sequences of Atoms
-        The labelled frames of each reference pull, in order of step.
+        The labelled frames of each test pull, in order of step.
     new : sequence of Atoms
         Labelled configurations of the model's own pulls that it was not trained on.
     pulls, reference : mapping from seed to Observables
-        Of the model's and of the labeller's pulls.
+        Observables of the model's and of the labeller's pulls.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def evaluate(
 
 
 def _barrier_error(compared: Comparison, frames: Sequence[Atoms], begin: int, end: int) -> float:
-    """Error of the barrier on one pull: at its highest frame, relative to its first."""
+    """Return the energy error of a pull at its highest frame relative to its first frame."""
     highest = max(range(begin, end), key=lambda row: label_of(frames[row])[0])
     return float(compared.energy[highest] - compared.energy[begin])
 

@@ -1,7 +1,7 @@
-"""The campaign: reference, then train, simulate, evaluate, select, label, again and again.
+"""The campaign: the reference, then iterations of train, simulate, evaluate, select and label.
 
-Nothing here computes. Each stage reads files and writes files; this module decides the order,
-draws the random seeds, and finds out from the run folder what is done already.
+Each stage reads and writes files. This module decides their order, draws the random seeds, and
+finds in the run folder what is done already.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import Config
+from ..config import Config, load_config
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
@@ -21,7 +21,7 @@ from ..files import read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
-from ..progress import Progress, with_log
+from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
 from ..training.ensemble import train_ensemble
@@ -37,31 +37,34 @@ from .run_folder import locked, timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
 
-def run_campaign(config: Config, *, config_path: Path, runs: Path, progress: Progress) -> Path:
-    """Run a campaign to its end, or go on with one that was interrupted.
+def run_campaign(
+    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+) -> Path:
+    """Run a campaign to its end, or continue one that was interrupted.
+
+    Call it under ``if __name__ == "__main__":``, since it starts processes.
 
     Parameters
     ----------
-    config : Config
-        From `config_path`.
     config_path : Path
-        al.toml, copied into the run folder.
+        The al.toml, which is copied into the run folder.
     runs : Path
-        The campaign's folder is ``runs / config.name``.
-    progress : Progress
-        Where to report; the same goes to log.txt in the run folder.
+        The campaign's folder is ``runs / name``.
+    progress : Progress, optional
+        Shows the progress; by default it is written to log.txt in the run folder only.
 
     Returns
     -------
     Path
-        The run folder: results.json, plots, models, labels.
+        The run folder, described in docs/run_folder.md.
 
     Raises
     ------
     AlrareError
-        With one sentence to act on; what is finished stays and is not repeated.
+        If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
-    with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
+    with _open_campaign(config_path, runs, progress) as campaign:
+        config = campaign.config
         reference = _reference(campaign)
         data = first_data(campaign, reference)
         history: list[dict[int, float]] = []
@@ -90,21 +93,21 @@ def _outcome(converged: bool, config: Config) -> str:
 
 
 def run_reference_alone(
-    config: Config, *, config_path: Path, runs: Path, progress: Progress
+    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
 ) -> Path:
-    """Make only the reference of a campaign; see `run_campaign`."""
-    with _open_campaign(config, config_path=config_path, runs=runs, progress=progress) as campaign:
+    """Make only the reference of a campaign; arguments as in `run_campaign`."""
+    with _open_campaign(config_path, runs, progress) as campaign:
         _reference(campaign)
         return campaign.folder
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What one iteration leaves to the next."""
+    """Result of one iteration that the next one needs."""
 
     data: TrainingData
     activation_energies: dict[int, float]
-    """Of the model's pulls, by seed, eV."""
+    """Activation energy of each of the model's pulls by seed, eV."""
     converged: bool
 
 
@@ -263,7 +266,7 @@ def _report(
     n_chosen: int,
     convergence: Convergence,
 ) -> None:
-    """Put the iteration into results.json, the plots and the table, unless it is there."""
+    """Add the iteration to results.json, the plots and the table, unless it is there already."""
     results = read_results(campaign.folder)
     if len(results["iterations"]) > iteration:
         return
@@ -292,12 +295,11 @@ def _observe(
 
 
 @contextmanager
-def _open_campaign(
-    config: Config, *, config_path: Path, runs: Path, progress: Progress
-) -> Iterator[Campaign]:
+def _open_campaign(config_path: Path, runs: Path, progress: Progress | None) -> Iterator[Campaign]:
+    config = load_config(config_path)
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
-    with locked(folder), with_log(progress, folder / "log.txt") as logged:
+    with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
         yield Campaign(config, folder, structure, elements, logged)

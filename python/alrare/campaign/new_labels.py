@@ -21,23 +21,23 @@ def label_candidates(
     candidates: Mapping[int, Path],
     observables: Mapping[int, Observables],
 ) -> tuple[list[str], list[str]]:
-    """Label what the iteration's budget takes of the candidates, and noisy copies.
+    """Label the candidates that the budget allows, and noisy copies of them.
 
     Parameters
     ----------
     campaign : Campaign
     iteration : int
     folder : Path
-        Of the iteration; what was done there is read from `labels.json`.
+        Folder of the iteration. If it holds `labels.json`, the result is read from there.
     observables : mapping from seed to Observables
-        Of the model's pulls.
+        Observables of the model's pulls.
     candidates : mapping from seed to Path
-        What fix al_select wrote in each pull.
+        The file that fix al_select wrote in each pull.
 
     Returns
     -------
     list of str, list of str
-        Keys of the labels: of the candidates, and of their copies.
+        Keys of the candidates' labels, and keys of their copies' labels.
     """
     record = folder / "labels.json"
     if not record.is_file():
@@ -64,7 +64,7 @@ def _select(
     candidates: Mapping[int, Path],
     observables: Mapping[int, Observables],
 ) -> list[Atoms]:
-    """Return what is to be labelled, from disk when it was decided already."""
+    """Return the configurations to label; read from `selected.extxyz` if it exists."""
     chosen_path = folder / "selected.extxyz"
     if chosen_path.is_file():
         return read_frames(chosen_path)
@@ -89,7 +89,7 @@ def _select(
 
 
 def _last_step(pull: Observables | None, after_break: int | Literal["all"]) -> int | None:
-    """Return the last MD step of a pull whose candidates are worth a label."""
+    """Return the MD step after which a pull's candidates are not labelled; None: no limit."""
     if pull is None or pull.break_step is None or after_break == "all":
         return None
     return pull.break_step + after_break

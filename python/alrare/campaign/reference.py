@@ -1,8 +1,8 @@
-"""The reference stage: what the labeller alone says.
+"""The reference stage: relaxation, MD and pulls with the forces of the labeller.
 
-It makes three things: the structure relaxed by the labeller, where every pull starts; the first
-training data, MD at equilibrium; and pulls that the labeller drives, one a seed, for the
-reference activation energy and as test data that no model trains on.
+It makes the relaxed structure, from which every pull starts; the MD at equilibrium, which is the
+first training data; and one pull per seed, which gives the reference activation energy and serves
+as test pulls that no model is trained on.
 """
 
 import shutil
@@ -29,20 +29,20 @@ from ..processes import result_of, worker_pool
 from ..progress import Progress
 
 ORIGIN = "initial"
-"""Origin of the initial data's labels in the store."""
+"""Origin of the labels of the initial data in the store."""
 RELAXED_FILE = "relaxed.extxyz"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Everything that the labeller alone says; all of it on disk."""
+    """The results of the reference stage."""
 
     structure: Atoms
-    """The relaxed structure, labelled: the start of every pull, the model's too."""
+    """The relaxed structure, labelled: the start of every pull of labeller and models."""
     structure_key: str
-    """Its label in the store."""
+    """Key of its label in the store."""
     data_keys: tuple[str, ...]
-    """Labels of the initial data in the store, in time order, each once."""
+    """Keys of the initial data in the store, in order of time, each once."""
     pulls: dict[int, Path]
     """Folder of each seed's pull: `work.dat` and `trajectory.extxyz`."""
 
@@ -61,38 +61,38 @@ def run_reference(
     progress: Progress,
     known: Path | None = None,
 ) -> Reference:
-    """Relax, then make the initial data and the pulls, as many at a time as there are workers.
+    """Relax the structure, then make the initial data and the pulls in parallel.
 
-    What is finished in the folder is kept; what is not goes on where it was.
+    Runs that are finished in the folder are kept; an interrupted run continues where it was.
 
     Parameters
     ----------
     structure : Atoms
         The molecule.
     elements : sequence of str
-        Atom types, in the order of the model's.
+        Element of each atom type, in the order of the model.
     labeller, initial, pull
         Tables of the configuration.
     timestep : float
-        fs.
+        MD time step, fs.
     folder : Path
-        `relaxed.extxyz`, `data/`, `pull_1/` ... are made in it.
+        Receives `relaxed.extxyz`, `data/` and one `pull_SEED/` per seed.
     store_path : Path
         The label store; the energies and forces of the MD are its first labels.
     workers : int
-        Runs at a time; 0 means one for each core.
+        Runs at a time; 0 means one per core.
     progress : Progress
-        Where to report.
+        Shows the progress.
     known : Path, optional
-        The reference folder of another campaign: whatever of it was made with the same settings
-        is copied, the rest is made.
+        The reference folder of another campaign; its results that were made with the same settings
+        are copied instead of computed.
 
     Raises
     ------
     SimulationError
         If the labeller or LAMMPS fails.
     AlrareError
-        If the folder holds results of other settings, or `known` holds none at all.
+        If the folder holds results of other settings, or `known` is not a reference folder.
     """
     method = method_of(labeller, elements)
     if known is not None:
@@ -119,7 +119,7 @@ def run_reference(
 
 
 def _adopt_structure(known: Path, folder: Path, start: str) -> None:
-    """Copy the relaxed structure of another reference if it relaxed the same one."""
+    """Copy the relaxed structure of another reference if it started from the same structure."""
     source, target = known / RELAXED_FILE, folder / RELAXED_FILE
     if not source.is_file():
         raise AlrareError(
@@ -134,7 +134,7 @@ def _adopt_structure(known: Path, folder: Path, start: str) -> None:
 def relaxed_structure(
     *, structure: Atoms, labeller: Labeller, folder: Path, method: str, progress: Progress
 ) -> Atoms:
-    """Return the structure relaxed by the labeller; made once, then read from the folder."""
+    """Relax a structure with the labeller; return it, or read it if `relaxed.extxyz` exists."""
     target = folder / RELAXED_FILE
     if not target.is_file():
         with progress.stage("relax", total=None), worker_pool(1) as pool:
@@ -151,7 +151,7 @@ def relaxed_structure(
 
 
 def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> list[str]:
-    """Put the frames' own energies and forces into the store: none is computed again."""
+    """Store the labels that the frames carry, so that none is computed again; return the keys."""
     keys = [frame_key(frame, method.hash) for frame in frames]
     with LabelStore(store_path) as store, store.transaction():
         store.put_method(method.hash, method.description)

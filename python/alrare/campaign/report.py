@@ -1,4 +1,4 @@
-"""What a campaign has found so far: the table, the page, the status."""
+"""Display of a campaign's results: table, plots, HTML page, status."""
 
 import base64
 import html
@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import AlrareError
 from ..exploration.work import WorkCurve, read_work
 from ..files import write_text
-from ..labelling.store import LabelStore
+from ..labelling.store import STORE_FILE, LabelStore
 from ..tables import number, table_text, with_sem
 from .results import read_results
 
@@ -34,7 +34,7 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
 
 
 def convergence_line(results: Mapping[str, Any]) -> str:
-    """Say in one sentence whether the last iteration ended the campaign, and why (not)."""
+    """Return a sentence that says whether the last iteration ended the campaign, and why."""
     rows = results["iterations"]
     state = (rows[-1].get("convergence") or {}) if rows else {}
     change, check = state.get("change"), state.get("around_break")
@@ -50,7 +50,7 @@ def convergence_line(results: Mapping[str, Any]) -> str:
 
 
 def status(run: Path) -> str:
-    """Tell where a campaign stands, from what is on the disk.
+    """Return a text on how far a campaign is, read from its run folder.
 
     Raises
     ------
@@ -59,15 +59,13 @@ def status(run: Path) -> str:
     """
     results = read_results(run)
     lines = [f"campaign  {run}"]
-    store = run / "labels" / "labels.sqlite"
+    store = run / "labels" / STORE_FILE
     if store.is_file():
         try:
             with LabelStore(store) as labels:
                 counts = labels.counts()
             lines.append("labels    " + ", ".join(f"{n} {word}" for word, n in counts.items()))
-        except (
-            AlrareError
-        ) as error:  # busy, or on a read-only disk: the rest is still worth telling
+        except AlrareError as error:  # busy, or on a read-only disk: show the rest all the same
             lines.append(f"labels    {error}")
     done = len(results["iterations"])
     lines.append(
@@ -208,9 +206,10 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <body>
 <h1>{name}</h1>
 <p>{reference}. E_a: maximum of the work of a pull, mean over the seeds ± standard error.
-Error: model minus labeller over the same seeds. Spread / error: rms disagreement of the members on
-the iteration's new labels, and the rms error of their mean. Barrier error: on the
-labeller's own pulls. Test: relative energies of those pulls, which no ensemble was trained on.
+Error: E_a of the model minus that of the labeller, over the same seeds. Spread / error: rms
+standard deviation of the members on the iteration's new labels, and rms error of their mean.
+Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own
+pulls and never trained on. Test MAE: error of the relative energies on the test pulls.
 {convergence}</p>
 <table>
 <thead><tr>{head}</tr></thead>

@@ -1,4 +1,4 @@
-"""results.json: what a campaign has found so far, one entry an iteration."""
+"""results.json: the results of a campaign so far, with one entry per iteration."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,23 +26,22 @@ def iteration_record(
     Parameters
     ----------
     iteration : int
-        0 is the initial model.
+        Number of the iteration; 0 is the initial model.
     n_labels : int
-        All labels in the data set that this iteration's ensemble was trained on.
+        Number of labels that this iteration's ensemble was trained on or validated with.
     n_left_out : int
-        Labels beside them that are not trained on (`[select] max_energy`, `max_force`).
+        Number of further labels that are not trained on (`[select] max_energy`, `max_force`).
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings
-        `simulate.Selection.to_json()` of each pull: threshold (eV or eV/Å), selected, above,
+        `SelectionCounts.to_json()` of each pull: threshold (eV or eV/Å), selected, above,
         too_similar, unphysical.
     n_chosen : int
-        Candidates taken from all pulls, before noisy copies.
+        Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
-        change (eV, to the previous iteration over the same seeds, and its standard error; None at
-        first), settled, around_break (errors there; None without such labels), converged.
+        `Convergence.to_json()`: change, settled, around_break, converged.
     seconds : mapping from stage to float, s
-        Wall time.
+        Wall time of each stage.
     """
     counts = {
         key: sum(int(pull[key] or 0) for pull in selection)
@@ -63,7 +62,7 @@ def iteration_record(
 def write_results(
     run: Path, *, reference: Mapping[str, Any], iterations: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write results.json of a run, whole or not at all.
+    """Write results.json of a run.
 
     Parameters
     ----------
@@ -72,13 +71,13 @@ def write_results(
     reference : mapping
         activation_energy (eV), activation_energy_sem (eV or None), n_pulls, ...
     iterations : sequence of mappings
-        Of `iteration_record`, in order.
+        Results of `iteration_record`, in order.
     """
     write_json(run / RESULTS, {"reference": dict(reference), "iterations": list(iterations)})
 
 
 def read_results(run: Path) -> dict[str, Any]:
-    """Read results.json of a run; without one yet, return empty results.
+    """Read results.json of a run; return empty results if there is none yet.
 
     Raises
     ------

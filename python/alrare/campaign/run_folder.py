@@ -1,4 +1,4 @@
-"""The run folder of a campaign: its configuration, its lock, and the time its stages took."""
+"""The run folder of a campaign: its configuration, its lock, and the times of its stages."""
 
 import fcntl
 import json
@@ -21,12 +21,12 @@ MAY_CHANGE = (
     "labeller.max_failed",
     "reference",
 )
-"""Keys and tables of al.toml that a campaign under way may change: no finished result depends on
-them."""
+"""Keys and tables of al.toml that may be changed for a campaign that has begun, since no finished
+result depends on them."""
 
 
 def write_config(config: Config, config_path: Path, folder: Path) -> None:
-    """Keep the configuration with the run; refuse one that does not belong to it."""
+    """Write the configuration into the run folder; refuse one that the results do not belong to."""
     resolved = folder / "config.resolved.json"
     content = json.loads(config.model_dump_json())
     if resolved.is_file():
@@ -41,7 +41,7 @@ def write_config(config: Config, config_path: Path, folder: Path) -> None:
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the keys that differ; one that an older alrare did not know had its default then."""
+    """Return the keys that differ; a key that an older alrare lacked counts with its default."""
     before, after = _flat(old), _flat(new)
     before = {key: value for key, value in _defaults().items() if key in after} | before
     return [
@@ -78,7 +78,7 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one driver at a time work in a run folder; the lock ends with the process."""
+    """Let only one process at a time work in a run folder; the lock ends with the process."""
     with (folder / ".lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +91,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def timed(folder: Path, stage: str) -> Iterator[None]:
-    """Record the wall time of a stage, once: a stage found done takes no time."""
+    """Record the wall time of a stage in seconds.json, the first time that it runs."""
     path = folder / "seconds.json"
     begin = time.monotonic()
     yield

@@ -1,4 +1,4 @@
-"""What a configuration would do, before anything runs."""
+"""Summary of a campaign before it runs."""
 
 import math
 
@@ -7,8 +7,8 @@ from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
 
 
-def summary(config: Config) -> str:
-    """Check the structure and the labeller of a campaign; say what it would do, in a few lines.
+def campaign_summary(config: Config) -> str:
+    """Check the structure and the labeller of a campaign; return a summary of a few lines.
 
     Raises
     ------

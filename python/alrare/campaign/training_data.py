@@ -1,4 +1,4 @@
-"""What each iteration trains on: the initial data, and how they grow by the new labels."""
+"""The training data of each iteration: the initial data, and the new labels added to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from .context import Campaign
 from .reference import Reference
 
 REST_NOISE = 0.03
-"""Å: `[initial] at_rest` moves every coordinate of the relaxed structure by up to this."""
+"""Å; the copies of `[initial] at_rest` have uniform noise of ± this on every coordinate."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What one iteration trains on: rows of the label store, and their roles in each member."""
+    """The labels that an iteration trains on, and their roles in each member."""
 
     keys: tuple[str, ...]
-    """Labels, in the order in which they joined."""
+    """Keys of the labels, in the order in which they were added."""
     splits: tuple[Split, ...]
-    """One a member; rows count the keys from 0."""
+    """One split per member; its rows are positions in `keys`, from 0."""
     left_out: int = 0
-    """New labels so far that are not trained on (`[select] max_energy`, `max_force`)."""
+    """Number of labels so far that are not trained on (`[select] max_energy`, `max_force`)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of dataset.json."""
@@ -35,7 +35,7 @@ class TrainingData:
 
 
 def first_data(campaign: Campaign, reference: Reference) -> TrainingData:
-    """Return the initial data: thinned, with labels at rest, split at random for each member."""
+    """Return the initial data: MD frames (thinned) and labels at rest, split for each member."""
     initial, keys = campaign.config.initial, reference.data_keys
     if initial.thin != "none":
         with LabelStore(campaign.store_path) as store:
@@ -64,21 +64,21 @@ def grown_data(
     iteration: int,
     lowest: float,
 ) -> TrainingData:
-    """Return the data of an iteration: the previous one's and its new labels (paper, §2.3.6).
+    """Return the data of the next iteration: those of this one and its new labels (paper, §2.3.6).
 
     Parameters
     ----------
     campaign : Campaign
     data : TrainingData
-        Of the previous iteration.
+        Data of this iteration.
     new : sequence of str
-        Keys of the labels made in it.
+        Keys of the labels made in this iteration.
     best_member : int
-        Of its ensemble: whose split is inherited.
+        Best member of this iteration's ensemble; all members inherit its split.
     iteration : int
-        The one that will train.
+        Number of the next iteration.
     lowest : float
-        Energy of the relaxed structure, eV, above which `[select] max_energy` counts.
+        Energy of the relaxed structure, eV; `[select] max_energy` is relative to it.
     """
     fit, left_out = _fit_to_train(campaign, new, iteration, lowest)
     keys = (*data.keys, *(key for key in fit if key not in set(data.keys)))
@@ -104,7 +104,7 @@ def _random_split(campaign: Campaign, n: int, rng: np.random.Generator) -> Split
 def _fit_to_train(
     campaign: Campaign, new: Sequence[str], iteration: int, lowest: float
 ) -> tuple[list[str], int]:
-    """Return the labels that are not those of an explosion, and the number of others."""
+    """Return the keys of labels within `max_energy` and `max_force`, and the number of others."""
     select = campaign.config.select
     with LabelStore(campaign.store_path) as store:
         labels = {key: label_of(frame) for key, frame in zip(new, store.frames(new), strict=True)}

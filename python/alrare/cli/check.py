@@ -1,7 +1,7 @@
-"""`alrare check`: whether everything a campaign needs is there, fits together and opens.
+"""`alrare check`: whether the programs and libraries of a campaign are there and fit together.
 
-The plugin is opened by the LAMMPS that campaigns run, in a process of its own, so what is reported
-is what LAMMPS itself meets: it only logs a plugin that does not open, and later says
+The plugin is opened by the LAMMPS that campaigns run, in a process of its own, so the report is
+what LAMMPS itself finds. LAMMPS only logs that a plugin does not open, and later stops with
 "Unrecognized pair style".
 """
 
@@ -32,16 +32,16 @@ _INFO = re.compile(rb'\{"alrare": "[^}\x00]*\}')  # of alrare_plugin_info, as it
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
-    """What."""
+    """Name of the program or library."""
     found: str
     """Its version or path, or what is wrong with it."""
     cure: str = ""
     """What to do about it; empty: all is well."""
     essential: bool = True
-    """Whether campaigns cannot run without it."""
+    """Whether a campaign cannot run without it."""
 
 
 def check_installation(
@@ -51,16 +51,16 @@ def check_installation(
     calculator: str | None = None,
     plugin_folder: Path | None = None,
 ) -> list[Finding]:
-    """Look at everything that a campaign needs.
+    """Check every program and library that a campaign needs.
 
     Parameters
     ----------
     lmp : str
         The LAMMPS program, as in `[run] lmp`.
     labeller : str
-        The labeller that has to be there, as in `[labeller] program`; others may be missing.
+        The labeller that is essential, as in `[labeller] program`; others may be missing.
     calculator : str, optional
-        Dotted path of the ASE calculator that has to be there, as in `[labeller] calculator`.
+        Dotted path of the ASE calculator that is essential, as in `[labeller] calculator`.
     plugin_folder : Path, optional
         Where the plugin lies; by default where this package was installed.
     """
@@ -97,7 +97,7 @@ def is_broken(findings: Sequence[Finding]) -> bool:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """Lay out the findings for a person."""
+    """Return the findings as a table for a terminal."""
     lines = []
     for finding in findings:
         mark = "ok" if not finding.cure else "BROKEN" if finding.essential else "missing"
@@ -109,13 +109,13 @@ def as_text(findings: Sequence[Finding]) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Lay out the findings for a program."""
+    """Return the findings as JSON."""
     content = {"ready": not is_broken(findings), "findings": [asdict(one) for one in findings]}
     return json.dumps(content, indent=1)
 
 
 def plugin_info(file: Path) -> dict[str, str]:
-    """Read what a plugin was built for, without opening it; {} if it does not say.
+    """Read from the plugin file what it was built for, without opening it; {} if that is missing.
 
     Keys: alrare, lammps, lammps_sizes, torch, mpi.
     """
@@ -289,7 +289,7 @@ def _calculator(path: str) -> Finding:
 def _output(
     words: Sequence[str], *, cwd: str | None = None, environment: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """Exit status and everything a program says."""
+    """Return the exit status and the whole output of a program."""
     try:
         run = subprocess.run(
             words,

@@ -1,6 +1,6 @@
-"""What each command of the command line does, once its arguments are read.
+"""The commands of the command line, as functions of their parsed arguments.
 
-Stages are imported inside the commands: `alrare template` need not load torch.
+Each command imports what it needs, so that `alrare template` does not load torch.
 """
 
 import argparse
@@ -53,26 +53,26 @@ RUN_KEYS = ("mpi_ranks", "device", "lmp", "workers")
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume a campaign."""
-    config = load_config(options.config)
+    load_config(options.config)  # report a mistake in it before torch is imported
     from ..campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
-    run_campaign(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_campaign(options.config, runs=options.runs, progress=progress)
     return 0
 
 
 def reference(options: argparse.Namespace) -> int:
     """Make a campaign's reference."""
-    config = load_config(options.config)
+    load_config(options.config)
     from ..campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
-    run_reference_alone(config, config_path=options.config, runs=options.runs, progress=progress)
+    run_reference_alone(options.config, runs=options.runs, progress=progress)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print where a campaign stands."""
+    """Print how far a campaign is."""
     from ..campaign import report, results
 
     if options.json:
@@ -91,7 +91,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train an ensemble with a fresh random split for each member."""
+    """Train an ensemble, each member with a random split of its own."""
     from ..frames import read_frames
     from ..model.ensemble import model_path
     from ..training.ensemble import train as train_on
@@ -144,26 +144,24 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def label(options: argparse.Namespace) -> int:
-    """Label frames; what was labelled before is taken from the store."""
+    """Label frames; labels that the store holds already are not computed again."""
     from ..frames import read_frames, write_frames
     from ..labelling.batch import label as label_frames
     from ..labelling.batch import require_labels
     from ..labelling.failures import describe_failures
-    from ..labelling.store import LabelStore
+    from ..labelling.store import STORE_FILE, LabelStore
 
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
-    store_path = folder / "labels.sqlite"
     done = label_frames(
         read_frames(options.input),
         labeller=config.labeller,
-        store_path=store_path,
         folder=folder,
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         origin=options.input.name,
     )
-    with LabelStore(store_path) as store:
+    with LabelStore(folder / STORE_FILE) as store:
         write_frames(options.output, store.frames(done.keys))
     print(
         f"{options.output}: {len(done.keys)} labelled ({done.computed} computed now, {done.reused}"
@@ -217,7 +215,7 @@ def select(options: argparse.Namespace) -> int:
 
 
 def smd(options: argparse.Namespace) -> int:
-    """Pull a molecule, once for each seed; print and write what the pulls show."""
+    """Pull a molecule once per seed; print and write the observables of the pulls."""
     from ..exploration import smd as pulls
     from ..structure import read_structure
 
@@ -255,7 +253,7 @@ def smd(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print what is installed and what is broken; status 1 if something essential is."""
+    """Print the state of the installation; return 1 if something essential is broken."""
     from .check import as_json, as_text, check_installation, is_broken
 
     if options.config is None:
@@ -272,11 +270,11 @@ def check(options: argparse.Namespace) -> int:
 
 
 def validate(options: argparse.Namespace) -> int:
-    """Print a summary of a campaign that could be run."""
-    from ..campaign.summary import summary
+    """Check a configuration and its molecule; print a summary of the campaign."""
+    from ..campaign.summary import campaign_summary
 
     config = load_config(options.config)
-    print(f"{options.config}: valid\n{summary(config)}")
+    print(f"{options.config}: valid\n{campaign_summary(config)}")
     return 0
 
 

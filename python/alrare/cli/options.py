@@ -1,4 +1,4 @@
-"""Options of commands that are keys of al.toml: name, help, choices and default have one home."""
+"""Command-line options made from keys of al.toml: name, help, choices and default."""
 
 import argparse
 import re
@@ -24,7 +24,7 @@ def add_options(
     *,
     names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Add an option for each of some keys of a table of al.toml.
+    """Add an option for each of the given keys of a table of al.toml.
 
     An option that is not given is None in the parsed arguments; `read_table` leaves it to the
     table's default.
@@ -35,7 +35,7 @@ def add_options(
     table : type of Section
     keys : iterable of str
     names : mapping from key to tuple of str, optional
-        Names of an option, if not the key with dashes: `--cv-gap`.
+        Names of an option that is not called like its key (`--cv-gap` for `cv_gap`).
     """
     for key in keys:
         field = table.model_fields[key]
@@ -83,7 +83,7 @@ def _metavar(kind: Any) -> str:
 
 
 def _parts(kind: Any) -> set[Any]:
-    """Return the types that a union is made of."""
+    """Return the member types of a union."""
     if isinstance(kind, types.UnionType) or get_origin(kind) in (Annotated, Union):
         return set().union(*map(_parts, get_args(kind)))
     return {kind} if isinstance(kind, type) else set()
@@ -94,13 +94,13 @@ def _help(field: FieldInfo) -> str:
     sentence = re.split(r"(?<=\.) (?=[A-Z])", text)[0].replace("`", "").rstrip(".")
     if field.is_required() or field.default is None or isinstance(field.default, bool):
         return sentence.replace("%", "%%")
-    if set_by(field) is not None:  # the text names the values of each
+    if set_by(field) is not None:  # its text names the defaults itself
         return sentence.replace("%", "%%")
     return f"{sentence} (default: {toml_value(field.default).strip(chr(34))})".replace("%", "%%")
 
 
 def _value(text: str) -> Any:
-    """Read a value as al.toml would; what is no TOML is text."""
+    """Read a value as TOML, or as plain text if it is not valid TOML."""
     try:
         return tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:

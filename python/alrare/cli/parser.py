@@ -1,6 +1,7 @@
-"""The arguments of the command line: `alrare run al.toml` and its companions.
+"""The command line's parser: commands such as `alrare run al.toml`, and their options.
 
-What a command then does is in `commands`. Options that al.toml has too are made from its fields.
+The commands themselves are in `commands`. Options that are keys of al.toml are made from its
+fields.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the process by default.
+        By default the arguments of the process.
 
     Returns
     -------
@@ -86,11 +87,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
     for name, command, summary in (
-        ("run", commands.run, "run a whole campaign, or go on with one that was interrupted"),
+        ("run", commands.run, "run a whole campaign, or continue one that was interrupted"),
         (
             "reference",
             commands.reference,
-            "make only a campaign's reference: MD and pulls driven by the labeller itself",
+            "make only the reference of a campaign: MD and pulls driven by the labeller",
         ),
     ):
         one = add(name, command, summary, f"alrare {name} examples/hexane/al.toml", resumes=True)
@@ -104,9 +105,7 @@ def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
         )
         _quiet_option(one)
 
-    one = add(
-        "status", commands.status, "tell where a campaign stands", "alrare status runs/hexane"
-    )
+    one = add("status", commands.status, "print how far a campaign is", "alrare status runs/hexane")
     one.add_argument("run", type=Path, metavar="RUN", help="run folder")
     _json_option(one, "print results.json")
 
@@ -132,7 +131,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=Path,
         nargs="+",
         metavar="DATA",
-        help="labelled extended XYZ; frames of one atom give the self energies",
+        help="labelled extended XYZ; frames of a single atom give the isolated-atom energies",
     )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
     add_options(one, Model, commands.MODEL_KEYS)
@@ -166,7 +165,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=int,
         default=1,
         metavar="K",
-        help="member from 1 that `forces best` will mean: the model does not say (default: 1)",
+        help="member, from 1, that `forces best` will use, since the model names none (default: 1)",
     )
 
     one = add(
@@ -191,12 +190,14 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("input", type=Path, metavar="IN", help="any structure file that ASE reads")
     one.add_argument("output", type=Path, metavar="OUT", help="labelled extended XYZ to write")
-    one.add_argument("--config", type=Path, required=True, metavar="TOML", help="its [labeller]")
+    one.add_argument(
+        "--config", type=Path, required=True, metavar="TOML", help="al.toml with the [labeller]"
+    )
     one.add_argument(
         "--store",
         type=Path,
         metavar="DIR",
-        help="keeps labels, so that none is computed twice (default: labels/ beside OUT)",
+        help="folder that stores the labels; none is computed twice (default: labels/ beside OUT)",
     )
     _workers_option(one)
     _quiet_option(one)
@@ -208,7 +209,7 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "select",
         commands.select,
-        "choose from a finished trajectory what deserves a label, as fix al_select does in a run",
+        "select the frames of a trajectory that deserve a label, as fix al_select does in a run",
         "alrare select pull.extxyz runs/hexane/iter_004 -o candidates.extxyz --atoms 1 6",
     )
     one.add_argument("trajectory", type=Path, metavar="TRAJ", help="any file that ASE reads")
@@ -221,7 +222,7 @@ def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=int,
         nargs=2,
         metavar=("I", "J"),
-        help="atoms, from 1, whose distance is the collective variable",
+        help="the two atoms, from 1, whose distance is the collective variable",
     )
     add_options(
         one, Select, commands.SELECT_KEYS, names={"max_per_run": ("--max-per-run", "--max")}
@@ -238,15 +239,19 @@ def _add_smd(add: Callable[..., argparse.ArgumentParser]) -> None:
         "alrare smd runs/hexane/iter_004 heptane.xyz --atoms 1 7 --seeds 1-4 -o heptane",
         resumes=True,
     )
-    one.add_argument("source", type=Path, metavar="MODEL", help="model folder or file, or al.toml")
+    one.add_argument(
+        "source", type=Path, metavar="MODEL", help="model folder or file; or al.toml: its labeller"
+    )
     one.add_argument("structure", type=Path, metavar="STRUCTURE", help="any file ASE reads")
-    one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="its folder")
+    one.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the pulls"
+    )
     add_options(one, Pull, commands.PULL_KEYS)
     one.add_argument(
         "--against",
         type=Path,
         metavar="DIR",
-        help="other pulls (of smd, an iteration, a reference): differences seed by seed",
+        help="compare seed by seed with the pulls in DIR (of smd, an iteration or a reference)",
     )
     one.add_argument(
         "--timestep",
@@ -265,11 +270,15 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "check",
         commands.check,
-        "find out whether LAMMPS, the plugin and the labellers are there and fit together",
+        "test whether LAMMPS, the plugin and the labellers are there and fit together",
         "alrare check al.toml",
     )
     one.add_argument(
-        "config", type=Path, nargs="?", metavar="AL.TOML", help="its lmp and labeller are checked"
+        "config",
+        type=Path,
+        nargs="?",
+        metavar="AL.TOML",
+        help="check the `lmp` and labeller of this file",
     )
     _json_option(one, "print one JSON object")
 
@@ -283,7 +292,7 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "template",
         commands.template,
-        "print an al.toml with every key, explained",
+        "print an al.toml that explains every key",
         "alrare template > al.toml\n  alrare template --protocol paper > paper.toml",
     )
     one.add_argument(
@@ -320,11 +329,15 @@ def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
         "--forces",
         choices=("best", "mean"),
         default=field.default,
-        help=f"{text}: the best member's or the ensemble's mean (default: {field.default})",
+        help=f"{text}: the best member or the mean of all (default: {field.default})",
     )
 
 
 def _workers_option(one: argparse.ArgumentParser) -> None:
     one.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="tasks at a time (0: one a core)"
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="tasks at a time (0: one per core)",
     )

@@ -1,4 +1,4 @@
-"""A commented al.toml, made from the fields of the configuration: it cannot fall behind them."""
+"""A commented al.toml, made from the fields of the configuration, so that it is always complete."""
 
 import importlib.resources
 import json
@@ -18,9 +18,9 @@ WIDTH = 96
 def template(protocol: Protocol = "alrare") -> str:
     """Return an al.toml with every key, its meaning, its unit and its value.
 
-    A key that another key decides (the recipe, the labeller's program) and a key without a default
-    is commented out, so that changing the other one does what it says. `name`, `structure` and the
-    pulled atoms are to be changed.
+    Keys whose default another key decides (the recipe, the labeller's program), and keys without a
+    default, are commented out, so that a change of the other key takes effect. The user has to
+    change `name`, `structure` and the pulled atoms.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading al.toml, and saying what is wrong with it in one sentence each."""
+"""Reading al.toml; each mistake in it becomes an error of one sentence."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .tables import Config, tables
 
 _LONGEST_VALUE = 60
-"""A value longer than this is not repeated in an error."""
+"""Number of characters; an error does not repeat a value that is longer."""
 
 
 def load_config(path: Path) -> Config:
@@ -23,7 +23,7 @@ def load_config(path: Path) -> Config:
     ------
     ConfigError
         If the file is missing, is not TOML, or holds a key or value that is not allowed; the
-        message names each key, what was expected and what came.
+        message names each key, its value and what was expected.
     """
     try:
         with path.open("rb") as stream:
@@ -85,7 +85,9 @@ def explain(
         table = f"[{loc.pop(0)}]" if loc and source and loc[0] in names else ""
         where = ", ".join(part for part in (source, table) if part)
         suffix = f" ({where})" if where else ""
-        message = _sentence(entry, _key(loc, name_key), bool(table))
+        message = _sentence(
+            entry, _key(loc, name_key), in_table=bool(table), equals=" = " if source else " "
+        )
         yield f"{message}{suffix}"
 
 
@@ -100,7 +102,7 @@ def _key(loc: Sequence[int | str], name_key: Callable[[str], str]) -> str:
     return text
 
 
-def _sentence(entry: Any, key: str, in_table: bool) -> str:
+def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
     if entry["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it, or see `alrare template` for the keys that exist"
     if entry["type"] == "missing":
@@ -113,7 +115,7 @@ def _sentence(entry: Any, key: str, in_table: bool) -> str:
     value = repr(entry["input"])
     if not key or isinstance(entry["input"], dict) or len(value) > _LONGEST_VALUE:
         return f"{key}: {_small(message)}" if key else message
-    return f"{key} = {value}: {_small(message)}"
+    return f"{key}{equals}{value}: {_small(message)}"
 
 
 def _small(message: str) -> str:

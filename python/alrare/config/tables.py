@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..units import KCAL_PER_MOL
 from .types import (
     Count,
     CountOrAll,
@@ -25,7 +26,7 @@ class Labeller(Section):
     """The electronic-structure method that labels configurations."""
 
     program: Literal["tblite", "dftb+", "ase"] = "tblite"
-    """tblite (needs no parameter files), dftb+ (a program on PATH), or ase: any ASE calculator."""
+    """tblite (needs no parameter files), dftb+ (program on PATH), or ase (any ASE calculator)."""
     method: Annotated[str, SetBy("program", ("tblite", "dftb+"))] = "GFN2-xTB"
     """tblite: GFN2-xTB (its default) or GFN1-xTB. dftb+: DFTB3/3OB (its default), or DFTB."""
     electronic_temperature: Positive = 300.0
@@ -43,29 +44,32 @@ class Labeller(Section):
         SetBy("program", ("dftb+",)),
         Field(examples=["full"]),
     ] = None
-    """dftb+ only: third-order correction; the method's own by default."""
+    """dftb+ only: third-order correction; by default that of the method."""
     hubbard_derivatives: Annotated[
         dict[str, float], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
     ] = {}
-    """dftb+ only: by element, in atomic units, in place of the method's: `{ C = -0.1492 }`."""
+    """dftb+ only: Hubbard derivatives by element in atomic units that replace the method's, such as
+    `{ C = -0.1492 }`."""
     damping_exponent: Annotated[
         NotNegative | None, SetBy("program", ("dftb+",)), Field(examples=[4.0])
     ] = None
-    """dftb+ only: exponent of the X-H damping, 0 for none; the method's own by default."""
+    """dftb+ only: exponent of the X-H damping, 0 for none; by default that of the method."""
     max_angular_momentum: Annotated[
         dict[str, Literal["s", "p", "d", "f"]],
         SetBy("program", ("dftb+",)),
         Field(examples=[{"C": "p"}]),
     ] = {}
-    """dftb+ only: by element, in place of the method's: `{ C = "p" }`."""
+    """dftb+ only: largest angular momentum by element that replaces the method's, such as
+    `{ C = "p" }`."""
     kpoints: Annotated[tuple[Count, Count, Count], SetBy("program", ("dftb+",))] = (1, 1, 1)
-    """dftb+ only: Monkhorst-Pack grid; for cells that repeat only."""
+    """dftb+ only: Monkhorst-Pack grid; used for periodic cells only."""
     hamiltonian: Annotated[str, SetBy("program", ("dftb+",))] = ""
-    """dftb+ only: further lines of its Hamiltonian block, such as dispersion."""
+    """dftb+ only: further lines of the Hamiltonian block, such as dispersion."""
     engine: Annotated[
         Literal["auto", "library", "socket", "process"], SetBy("program", ("dftb+",))
     ] = "auto"
-    """dftb+ only: how it is run; auto takes the first that works. Labels do not depend on it."""
+    """dftb+ only: how the program is run; auto takes the first way that works. The labels are the
+    same (see docs/labellers.md)."""
     calculator: Annotated[
         str | None, SetBy("program", ("ase",)), Field(examples=["ase.calculators.emt.EMT"])
     ] = None
@@ -73,11 +77,11 @@ class Labeller(Section):
     arguments: Annotated[dict[str, Any], SetBy("program", ("ase",))] = {}
     """ase only: keyword arguments of the calculator."""
     min_distance: Positive = 0.5
-    """A label whose closest pair of atoms is nearer than this (Å) is refused as unphysical."""
+    """A configuration with two atoms closer than this (Å) is refused as unphysical."""
     timeout: Positive = 300.0
-    """Seconds after which one label counts as failed; its process is ended."""
+    """Time limit of one label in seconds; a label that takes longer has failed."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """A campaign stops when more than this share of an iteration's labels fails."""
+    """A campaign stops with an error when more than this share of a batch of labels fails."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +106,7 @@ class Labeller(Section):
             mark = set_by(type(self).model_fields[key])
             if mark is not None and self.program not in mark.values:
                 if getattr(self, key) == type(self).model_fields[key].default:
-                    continue  # given, but says nothing: a resolved configuration holds every key
+                    continue  # a resolved configuration holds every key, at its default
                 raise ValueError(
                     f'{key} is for program = "{mark.values[-1]}" only, and program ='
                     f' "{self.program}" would ignore it: remove it'
@@ -122,10 +126,12 @@ class InitialData(Section):
     stride: Count = 10
     """Keep every stride-th step: 3000 steps at stride 10 give 300 frames."""
     thin: Literal["none", "decorrelated"] = "none"
-    """decorrelated: keep every g-th of these frames, g = the statistical inefficiency of forces."""
+    """decorrelated: keep every g-th of these frames, where g is the statistical inefficiency of the
+    forces. none: keep all."""
     at_rest: CountOrZero = 12
-    """Noisy copies of the relaxed structure that are added to the training data (and the structure
-    itself): they pin the energy at the minimum, from which the barrier counts."""
+    """Number of noisy copies of the relaxed structure that are added to the training data together
+    with the structure itself; 0 adds neither. They fix the energy of the minimum, from which the
+    barrier is measured."""
     damping_time: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seed: Count = 1
@@ -133,7 +139,7 @@ class InitialData(Section):
 
 
 class Pull(Section):
-    """Steered MD: a spring between two atoms that grows at a constant rate (paper, §2.2)."""
+    """Steered MD: a spring between two atoms is lengthened at a constant rate (paper, §2.2)."""
 
     atoms: Annotated[tuple[Count, Count], Field(examples=[[1, 6]])]
     """The two pulled atoms, counted from 1 as in LAMMPS. Required."""
@@ -144,18 +150,19 @@ class Pull(Section):
     relax_steps: CountOrZero = 2000
     """MD steps with the thermostat alone before the pull."""
     steps: Count = 6500
-    """MD steps of the pull; with a rate and time step they make its length (`alrare validate`)."""
+    """MD steps of the pull; `alrare validate` prints the distance that it reaches."""
     temperature: Positive = 10.0
     """Temperature in K."""
     thermostat: Literal["berendsen", "langevin"] = "langevin"
-    """langevin: model and labeller share the noise, seed by seed. berendsen: the paper's."""
+    """langevin: pulls of model and labeller with the same seed feel the same noise. berendsen: the
+    paper's thermostat."""
     damping_time: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
         *range(1, 7),
     )
-    """One pull for each seed (velocities and noise), the same for model and labeller; a list, or
-    text such as "1-6"."""
+    """Seeds of the initial velocities and the noise, one pull per seed, the same for model and
+    labeller; a list, or text such as "1-6"."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "Pull":
@@ -173,7 +180,7 @@ class Model(Section):
     members: Annotated[int, Field(ge=2)] = 5
     """Networks in the ensemble; the uncertainty is their standard deviation."""
     hidden: dict[str, tuple[Count, ...]] = {"H": (256, 192, 160)}
-    """Widths of the hidden layers by element; elements not named take `hidden_default`."""
+    """Widths of the hidden layers by element; other elements use `hidden_default`."""
     hidden_default: tuple[Count, ...] = (224, 192, 160)
     """Widths of the hidden layers of every other element."""
 
@@ -194,30 +201,32 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "force_weight": 1.0,
     },
 }
-"""What `[train] recipe` sets where a key is not given."""
+"""The values that each `[train] recipe` gives to keys that al.toml does not set."""
 
 
 class Train(Section):
-    """How each member is fitted. The recipe sets what is not given here."""
+    """How each member is fitted. The recipe sets the keys that are not given here."""
 
     recipe: Literal["paper", "fast"] = "fast"
     """fast: whitened descriptor, SOAP, one-cycle rate. paper: Adam at a constant rate."""
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
     min_steps: Annotated[CountOrZero, SetBy("recipe")] = 1200
-    """Epochs are added until so many steps are made (fast: 1200, or 0 with epochs; paper: 0)."""
+    """Epochs are added until at least this many steps are done (fast: 1200, or 0 if `epochs` is
+    given; paper: 0)."""
     batch_size: Annotated[Count, SetBy("recipe")] = 32
     """Configurations per step (fast: 32, paper: 64)."""
     learning_rate: Annotated[Positive, SetBy("recipe")] = 1e-2
-    """Highest rate of fast (1e-2), constant rate of paper (1e-3)."""
+    """fast: highest rate of the cycle (1e-2). paper: the constant rate (1e-3)."""
     force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
     """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """Share of the configurations that trains; the rest validates."""
+    """Share of the configurations used for training; the rest is for validation."""
     split: Literal["random", "inherited"] = "inherited"
-    """inherited: old data keep their roles (§2.3.6). random: a new split every iteration."""
+    """inherited: configurations keep their role in all later iterations (paper, §2.3.6). random: a
+    new split in every iteration."""
     start: Literal["random", "previous"] = "random"
-    """Weights to start from: random ones, or those of the previous iteration's model."""
+    """Initial weights: random, or those of the previous iteration's model."""
     tensorboard: bool = False
     """Write TensorBoard event files too; needs the package tensorboard."""
 
@@ -234,49 +243,56 @@ class Select(Section):
     """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
 
     uncertainty: Literal["energy", "force"] = "energy"
-    """What is judged: energy_std in eV (paper), or force_std, the largest of an atom, in eV/Å."""
+    """energy: the uncertainty is energy_std, in eV (paper). force: it is force_std, the largest of
+    all atoms, in eV/Å."""
     threshold: PositiveOrAdaptive = "adaptive"
-    """An uncertainty above this is worth a label: adaptive, or a number in eV (force: eV/Å)."""
+    """A configuration whose uncertainty is above this is a candidate: adaptive, or a number in eV
+    (force: eV/Å)."""
     sigma: Positive = 3.0
-    """adaptive: mean + sigma · std of the uncertainty over the first `screening_steps`."""
+    """adaptive: the threshold is mean + sigma · std of the uncertainty over `screening_steps`."""
     screening_steps: Count = 1000
-    """adaptive: MD steps whose uncertainties make the threshold."""
+    """adaptive: number of MD steps, from the start of the pull, that give the threshold."""
     relative: Annotated[Positive | None, SetBy("threshold"), Field(examples=[0.002])] = None
-    """Threshold in place of the adaptive one: this times the strain energy so far (force: the
-    largest force on an atom), or times `relative_floor` where that is larger."""
+    """Use a threshold of this times the strain energy (force: times the largest force on an atom)
+    instead of the adaptive one; `relative_floor` replaces a smaller energy (force)."""
     relative_floor: Annotated[Positive | None, SetBy("threshold"), Field(examples=[1.0])] = None
-    """Smallest energy (force: force) that `relative` multiplies, eV (force: eV/Å)."""
-    energy_gap: NotNegative = 0.0434
-    """Smallest energy difference to every selected configuration, eV (1 kcal/mol)."""
+    """Lower bound of the strain energy (force: of the force) that `relative` multiplies, eV (force:
+    eV/Å)."""
+    energy_gap: NotNegative = KCAL_PER_MOL
+    """A candidate must differ from all earlier ones by more than this in energy, eV. The default is
+    1 kcal/mol."""
     cv_gap: NotNegative = 0.01
-    """Smallest difference of the collective variable, the distance of the pulled atoms, to every
-    selected configuration, Å. Within either gap of a selected one, it is too similar."""
+    """A candidate must also differ from all earlier ones by more than this in the distance of the
+    pulled atoms (the collective variable), Å."""
     gap_steps: CountOrZero = 0
-    """After this many MD steps without a selection the similarity test is skipped; 0: never."""
+    """After this many MD steps without a selection both gaps are ignored; 0: never."""
     upper: PositiveOrNone = "none"
-    """An uncertainty above this, eV (force: eV/Å), is unphysical: counted, never labelled."""
+    """A configuration with an uncertainty above this, eV (force: eV/Å), is unphysical: it is
+    counted and never selected."""
     min_distance: Positive = 0.5
-    """Configurations with two atoms nearer than this (Å) are unphysical: never labelled."""
+    """A configuration with two atoms closer than this (Å) is unphysical: it is never selected."""
     max_per_run: Count = 400
-    """Candidates that one pull may write."""
+    """Largest number of candidates that one pull writes."""
     max_per_iteration: Count = 30
-    """Candidates labelled in an iteration, from all its pulls."""
+    """Largest number of candidates labelled per iteration, from all pulls together."""
     strategy: Literal["paper", "spread"] = "spread"
-    """spread: candidates evenly over the distance. paper: first come, first taken."""
+    """Which candidates are labelled if there are more than that. spread: some at every distance of
+    the pulled atoms. paper: the earliest MD steps."""
     after_break: CountOrAll = 600
-    """Candidates are taken up to this many MD steps after the first broken bond, or all."""
+    """Candidates later than this many MD steps after the first broken bond are not labelled; all:
+    no limit."""
     around_break: CountOrZero = 48
-    """Configurations around the first broken bond of the iteration's pulls that are labelled,
-    whatever their uncertainty. They show what the potential is worth where the activation energy is
-    decided (`[stop]`), and are trained on."""
+    """Number of configurations around the first broken bond that are labelled in each iteration,
+    from all pulls together and whatever their uncertainty. They test the model where the activation
+    energy is decided (`[stop]`) and are then added to the training data."""
     break_window: tuple[Count, Count] = (400, 200)
-    """MD steps before and after the first broken bond from which `around_break` is taken."""
+    """MD steps before and after the first broken bond between which these configurations lie."""
     max_force: Positive = 10.0
-    """New labels with a larger force on an atom (eV/Å) are kept, but not trained on: they come from
-    a pull that blew up, and a few of them spoil the fit of all others."""
+    """New labels with a larger force on an atom (eV/Å) are stored but not trained on: they come
+    from pulls that blew up, and a few of them spoil the fit of all others."""
     max_energy: Positive = 10.0
-    """The same for labels this much (eV) above the relaxed structure; 0.05 Å of noise takes about
-    0.1 eV an atom, a bond up to 7 eV."""
+    """New labels with an energy more than this (eV) above the relaxed structure are stored but not
+    trained on. For comparison: noise of 0.05 Å costs about 0.1 eV per atom, a bond up to 7 eV."""
 
     @model_validator(mode="after")
     def _one_threshold(self) -> "Select":
@@ -306,52 +322,55 @@ class Augment(Section):
     amplitude: NotNegative = 0.05
     """Uniform noise of ± this on every coordinate, Å."""
     first_iterations: CountOrAll = 2
-    """Copies are made in this many iterations from the first, or in all (paper)."""
+    """Copies are made in the first iterations only, this many of them, or in all (paper)."""
 
 
 class Stop(Section):
-    """When a campaign ends before its last iteration, by the model's pulls and labels alone."""
+    """When a campaign ends before its last iteration; only the model's pulls and labels decide."""
 
     small_changes: CountOrZero = 2
-    """Changes of the activation energy in a row that must be small; 0: never end early (paper)."""
-    tolerance: Positive = 0.0434
-    """A change, mean over the seeds, is small when it and its standard error are below this, eV."""
+    """Number of successive small changes of the activation energy after which the campaign may end;
+    0: do all iterations (paper)."""
+    tolerance: Positive = KCAL_PER_MOL
+    """A change is small if its mean over the seeds and its standard error are below this, eV."""
     energy_error: Positive = 0.02
-    """Mean absolute energy error allowed around the break of the model's own pulls, eV."""
+    """The campaign ends only if the energy MAE around the break of the model's pulls is below this,
+    eV."""
     force_error: Positive = 0.05
-    """Mean absolute error of the force components that is allowed there, eV/Å."""
+    """The campaign ends only if the MAE of the force components there is below this, eV/Å."""
 
 
 class Run(Section):
-    """Where and how wide the work runs."""
+    """Programs, number of processes, and device."""
 
     lmp: str = "lmp"
-    """The LAMMPS program; one that knows nnp_ensemble and al_select (`alrare check` tells)."""
+    """The LAMMPS program; it must know nnp_ensemble and al_select (`alrare check` tests it)."""
     mpi_ranks: Count = 1
-    """Ranks of each LAMMPS run; above 1 it is started by `mpiexec -n`."""
+    """MPI ranks of each LAMMPS run; more than 1 are started by `mpiexec -n`."""
     workers: CountOrZero = 0
-    """Tasks at a time (labels, members, pulls), one thread each; 0 means one for each core."""
+    """Labels, members or pulls that run at a time, one thread each; 0: one per core."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    """Where LAMMPS evaluates the ensemble: cpu (or auto, the same), cuda or cuda:N."""
+    """Where LAMMPS evaluates the ensemble: cpu, cuda or cuda:N; auto means cpu."""
 
 
 class Config(Section):
     """A whole campaign."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["hexane"])]
-    """Name of the campaign: its run folder is runs/NAME. Required."""
+    """Name of the campaign; its run folder is runs/NAME. Required."""
     structure: Annotated[Path, Field(examples=["hexane.xyz"])]
-    """The molecule to pull: any file ASE reads; relative to al.toml. Required."""
+    """File of the molecule to pull, any format that ASE reads; relative to al.toml. Required."""
     iterations: CountOrZero = 8
-    """Active-learning iterations after the initial model (iteration 0), at most (see `[stop]`)."""
+    """Largest number of iterations after the initial model, which is iteration 0 (see `[stop]`)."""
     seed: CountOrZero = 1
-    """Seed of everything random outside the pulls: splits, weights, noise."""
+    """Seed of the splits, the initial weights and the noise of the copies."""
     timestep: Positive = 0.5
     """MD time step in fs."""
     forces: Literal["best", "mean"] = "mean"
-    """Whose forces drive the pull: the mean of the ensemble, or its best member (paper)."""
+    """Whose forces move the atoms: the mean of all members, or the best member (paper)."""
     reference: Annotated[Path | None, Field(examples=["runs/other"])] = None
-    """Run folder of another campaign whose reference is used where it fits; relative to al.toml."""
+    """Run folder of another campaign; the parts of its reference that were made with the same
+    settings are copied. Relative to al.toml."""
 
     labeller: Labeller = Labeller()
     initial: InitialData = InitialData()

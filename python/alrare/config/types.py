@@ -1,4 +1,4 @@
-"""The kinds of values that al.toml holds, and what its tables have in common."""
+"""Types of the values in al.toml, and the base class of its tables."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,15 +14,15 @@ CountOrZero = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class SetBy:
-    """Marks a key whose value, if not given, another key decides or makes meaningless.
+    """Marks a key whose default is decided by another key, or that another key makes meaningless.
 
-    The template shows it commented out.
+    The template comments such a key out.
     """
 
     key: str
     """The other key of the table: `recipe`, `program`."""
     values: tuple[str, ...] = ()
-    """Those of its values with which this key may be given; empty: with all."""
+    """This key may be set only if the other key has one of these values; empty: any value."""
 
 
 def _or_word(word: str, *, least: float, kind: type[int] | type[float]) -> Any:
@@ -51,12 +51,12 @@ PositiveOrAdaptive = Annotated[
 
 
 def read_numbers(text: str) -> list[int]:
-    """Read whole numbers as a person writes them: `1-8` or `1,2,5`.
+    """Read a list of whole numbers such as `1-8` or `1,2,5`.
 
     Raises
     ------
     ValueError
-        If the text is something else.
+        If the text is not such a list.
     """
     numbers: list[int] = []
     try:
@@ -69,16 +69,16 @@ def read_numbers(text: str) -> list[int]:
 
 
 def expand_numbers(given: Any) -> Any:
-    """Read numbers that are given as text; leave everything else as it is."""
+    """Turn text such as "1-6" into a list of numbers; return any other value unchanged."""
     return read_numbers(given) if isinstance(given, str) else given
 
 
 class Section(BaseModel):
-    """A table of al.toml: unknown keys are refused, values do not change after reading."""
+    """A table of al.toml: unknown keys are refused, and values cannot change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def set_by(field: FieldInfo) -> SetBy | None:
-    """Return what another key decides about a key, None if nothing."""
+    """Return the `SetBy` mark of a key, None if it has none."""
     return next((mark for mark in field.metadata if isinstance(mark, SetBy)), None)

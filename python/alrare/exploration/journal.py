@@ -1,9 +1,10 @@
-"""The labeller's answers in a run of MD, on disk as they come, so that a run that was cut goes on.
+"""The labeller's energies and forces in an MD run, written step by step, so that it can be resumed.
 
-LAMMPS is deterministic: given the same forces it repeats the same run to the last bit, with its
-velocities, random numbers and the work of `fix smd`. So a run that was cut starts again from its
-first step, takes its forces from the journal while that lasts, and is where it was within a second
-or two; no label is computed twice, and the curve is that of a run that was never cut.
+LAMMPS is deterministic: with the same forces it repeats a run to the last bit, including
+velocities, random numbers and the work of `fix smd`. So an interrupted run starts again from its
+first step, takes its forces from the journal as far as that goes, and reaches the point of the
+interruption within a second or two. No label is computed twice, and the work curve is the same as
+without the interruption.
 """
 
 import os
@@ -26,9 +27,9 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Made when missing. A last record that was cut, or is damaged, is dropped with all after it.
+        Created if missing. An incomplete or damaged record is dropped, with all records after it.
     n_atoms : int
-        N of every step.
+        Number of atoms of every step.
 
     Raises
     ------
@@ -69,8 +70,8 @@ class Journal:
     def replay(self, frame: Atoms) -> tuple[float, NDArray[np.float64]] | None:
         """Return the energy (eV) and the (N, 3) forces (eV/Å) of the next step.
 
-        None means that the journal has ended. A frame that is not the one of the journal's next
-        step (LAMMPS was replaced, for instance) ends the journal there.
+        None means that the journal has ended. If the frame differs from the journal's next step
+        (because another LAMMPS is used, for instance), the rest of the journal is dropped.
         """
         if self._next >= len(self._old):
             return None
@@ -83,7 +84,7 @@ class Journal:
         return float(record["energy"]), np.array(record["forces"])
 
     def append(self, frame: Atoms, energy: float, forces: NDArray[np.float64]) -> None:
-        """Add what the labeller said of the next step."""
+        """Add the labeller's energy (eV) and forces (eV/Å) of the next step."""
         record = np.zeros((), dtype=self._record)
         record["step"] = _digest(frame)
         record["energy"] = energy

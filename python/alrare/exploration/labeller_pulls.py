@@ -1,7 +1,7 @@
-"""Runs of the labeller's own MD, one folder each: pulls, and the MD of the initial data.
+"""Runs with the forces of the labeller, one folder each: pulls, and the MD of the initial data.
 
-A run works in a folder of a temporary name, which is renamed when the run has ended. What is
-there under its final name is finished and is never run again; what was cut goes on.
+A run uses a folder with a temporary name, which is renamed when the run has ended. A folder with
+its final name is finished and never run again; an interrupted run is resumed.
 """
 
 import shutil
@@ -37,12 +37,14 @@ def run_pulls(
     workers: int,
     progress: Progress,
 ) -> dict[int, Path]:
-    """Pull a structure as it is with the labeller, once a seed; see `run_reference`.
+    """Pull a structure with the labeller, once per seed, without relaxing it first.
+
+    The arguments are those of `run_reference`.
 
     Returns
     -------
     dict
-        Folder of each seed's pull.
+        Folder of the pull by seed.
     """
     method = method_of(labeller, elements).hash
     system = System(structure, tuple(elements), labeller, timestep, method)
@@ -53,16 +55,21 @@ def run_pulls(
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is either finished in its folder or to be made."""
+    """A run that is finished or has to be done."""
 
     name: str
+    """For messages."""
     folder: Path
+    """Folder of the finished run."""
     settings: dict[str, Any]
+    """Everything that decides the result; kept in the folder."""
     steps: int
+    """MD steps of the whole run."""
     md: LabellerMD
+    """The run itself, in its temporary folder."""
 
     def is_finished(self) -> bool:
-        """Whether the run is there under its final name.
+        """Whether the folder with its final name exists.
 
         Raises
         ------
@@ -76,14 +83,14 @@ class Run:
         return True
 
     def prepare(self) -> None:
-        """Create the working folder; keep an interrupted run's if its settings match."""
+        """Create the temporary folder; keep that of an interrupted run with the same settings."""
         settings = self.md.folder / _SETTINGS_FILE
         if not settings.is_file() or read_json(settings) != self.settings:
             shutil.rmtree(self.md.folder, ignore_errors=True)
             write_json(settings, self.settings)
 
     def adopt(self, finished: Path) -> None:
-        """Copy a finished run of the same settings from another folder, unless this one is done."""
+        """Copy a finished run with the same settings from elsewhere, if this run is not done."""
         settings = finished / _SETTINGS_FILE
         if self.folder.is_dir() or not settings.is_file() or read_json(settings) != self.settings:
             return
@@ -92,7 +99,7 @@ class Run:
         self.publish()
 
     def publish(self) -> None:
-        """Make the finished run appear under its name, whole."""
+        """Remove temporary files and rename the folder to its final name."""
         shutil.rmtree(self.md.folder / "labeller", ignore_errors=True)
         (self.md.folder / PROGRESS_FILE).unlink(missing_ok=True)
         (self.md.folder / JOURNAL_FILE).unlink(missing_ok=True)
@@ -101,13 +108,18 @@ class Run:
 
 @dataclass(frozen=True)
 class System:
-    """What every run of one reference shares."""
+    """What all runs of one reference share."""
 
     structure: Atoms
+    """The initial configuration."""
     elements: tuple[str, ...]
+    """Element of each atom type."""
     labeller: Labeller
+    """The `[labeller]` table."""
     timestep: float
+    """MD time step, fs."""
     method: str
+    """Hash of the labeller's method."""
 
     def run(
         self, name: str, folder: Path, text: str, steps: int, stride: int, pull: Pull | None
@@ -119,15 +131,15 @@ class System:
         name : str
             For messages.
         folder : Path
-            Where the finished run will be.
+            Folder of the finished run.
         text : str
             The LAMMPS input.
         steps : int
             MD steps of the whole input.
         stride : int
-            Steps between two frames that are kept.
+            Every stride-th step is kept as a frame.
         pull : Pull or None
-            Whose two atoms' distance goes into each frame.
+            Its two atoms' distance is written to each frame.
         """
         start = frame_key(self.structure, self.method)
         md = LabellerMD(
@@ -143,7 +155,7 @@ class System:
 
 
 def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
-    """Return the pull of one seed, made in ``folder/pull_SEED``."""
+    """Return the run that pulls with one seed, in ``folder/pull_SEED``."""
     text = pull_input(
         potential=POTENTIAL,
         pull=pull,
@@ -158,7 +170,7 @@ def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
 
 
 def data_run(folder: Path, system: System, initial: InitialData) -> Run:
-    """Return the MD of the initial data, made in ``folder/data``."""
+    """Return the MD run of the initial data, in ``folder/data``."""
     text = md_input(
         potential=POTENTIAL,
         temperature=initial.temperature,
@@ -175,20 +187,20 @@ def data_run(folder: Path, system: System, initial: InitialData) -> Run:
 
 
 def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
-    """Make the runs that are not finished, several at a time.
+    """Do the runs that are not finished, several at a time.
 
     Parameters
     ----------
     runs : sequence of Run
     workers : int
-        Runs at a time; 0 means one for each core.
+        Runs at a time; 0 means one per core.
     progress : Progress
-        Gets one stage that counts the MD steps of all runs.
+        Receives one stage that counts the MD steps of all runs.
 
     Raises
     ------
     SimulationError
-        If the labeller or LAMMPS fails; what had finished is kept.
+        If the labeller or LAMMPS fails; finished runs are kept.
     AlrareError
         If a folder holds a run of other settings.
     """
@@ -214,7 +226,7 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
 
 
 def other_settings(path: Path) -> AlrareError:
-    """Return the error for a result that is there, but of other settings."""
+    """Return the error for an existing result that was made with other settings."""
     return AlrareError(
         f"{path}: was made with another structure, labeller or settings than al.toml now has; give"
         " the campaign a new name, or remove this folder's `reference` to make it again"

@@ -1,14 +1,13 @@
-"""LAMMPS inputs that stand alone, and the runner that follows one live.
+"""Complete LAMMPS inputs for pulls and MD, and the data file of the molecule.
 
-Reference and model pull with the same text, so that with the same seed they start from the same
-velocities and, with Langevin, feel the same noise: atoms are never sorted, and on one rank the
-random numbers go to the atoms in the order of the data file.
+Labeller and model pull with the same input, so that with the same seed they start from the same
+velocities and, with Langevin, feel the same noise: atoms are never sorted, and on one rank LAMMPS
+draws the random numbers in the order of the data file.
 
 The pull itself is `fix smd cvel ... couple auto auto auto 0.0`. LAMMPS sets its target to the
-distance of the two atoms when the run begins and moves it by rate · dt after each force; the
-force on the fix group, f[4], and the accumulated work, f[7], come out negative when it pulls
-apart (tension would be their opposite). Both signs, and the target's step, are handled in
-`pull_input` and nowhere else.
+distance of the two atoms when the run begins and moves it by rate · dt after each force. The force
+on the fix group, f[4], and the accumulated work, f[7], are negative when the spring pulls the atoms
+apart. Only `pull_input` deals with these signs and with the moving target.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +22,18 @@ from ..errors import AlrareError
 from ..files import write_text
 
 DATA_FILE = "molecule.data"
-"""Name of the structure beside each input."""
+"""File name of the structure beside each input."""
 INPUT_FILE = "in.smd"
-"""Name of the input itself: `lmp -in in.smd` in its folder repeats the run."""
+"""File name of the input: `lmp -in in.smd` in its folder repeats the run."""
 WORK_FILE = "work.dat"
-"""Name of the work curve that a pull writes."""
+"""File name of the work curve of a pull."""
 DUMP_FILE = "trajectory.lammpstrj"
-"""Name of the trajectory of a model's pull, which `observables.read_trajectory` reads."""
+"""File name of the trajectory of a model's pull, which `read_trajectory` reads."""
 TRAJECTORY_STRIDE = 10
-"""Every tenth configuration of a pull is kept, the model's and the labeller's alike."""
+"""Pulls of models and of the labeller write every tenth configuration."""
 
-_MARGIN = 10.0  # Å around a molecule; its box never shrinks below this, and grows with the atoms
-_HOTTEST = 1e5  # K; a molecule above it (or NaN) has blown up
+_MARGIN = 10.0  # Å around a molecule: the smallest box; it grows with the atoms
+_HOTTEST = 1e5  # K; a molecule that is hotter (or at NaN) has blown up
 
 
 def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
@@ -45,15 +44,15 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     path : Path
         File to make.
     atoms : Atoms
-        A molecule (pbc all off), or a cell that repeats in all directions and is lower
-        triangular, as LAMMPS wants it.
+        A molecule without periodic directions, or a cell that is periodic in all directions and
+        lower triangular, as LAMMPS requires.
     elements : sequence of str
-        Element of each atom type, in the order of the model's.
+        Element of each atom type, in the order of the model.
 
     Raises
     ------
     AlrareError
-        If an element is not listed, or the cell is one that LAMMPS cannot hold.
+        If an element is not listed, or LAMMPS cannot use the cell.
     """
     symbols = atoms.get_chemical_symbols()
     unknown = sorted(set(symbols) - set(elements))
@@ -114,26 +113,26 @@ def pull_input(
     potential : str
         Commands that define the forces (`pair_style ...`, `pair_coeff ...`), after `read_data`.
     pull : Pull
-        The spring, its rate, the thermostat, the lengths of both parts.
+        Spring, rate, thermostat and number of steps of both parts.
     seed : int
-        Makes the initial velocities and, with Langevin, the noise.
+        Seed of the initial velocities and, with Langevin, of the noise.
     timestep : float
-        fs.
+        MD time step, fs.
     watch : str
-        Commands put right before the work file's, for instance `fix al_select`; they may use
-        `v_d`, the distance of the pulled atoms in Å, the equal-style variable of the pull, and
-        `columns` may show what they computed at the same step.
+        Commands to insert before the work file is defined, for instance `fix al_select`. They may
+        use the equal-style variable `v_d`, the distance of the pulled atoms in Å; `columns` may
+        refer to values that they compute at the same step.
     columns : mapping of str to str
         Further columns of the work file: `{"energy_std/eV": "c_uq[1]"}`. A compute named here
         must be defined in `potential`.
     dump_elements : sequence of str
-        Element of each atom type: the pull then writes its configurations, every
-        `TRAJECTORY_STRIDE`-th step from 0, to `trajectory.lammpstrj`. Without elements it does
-        not.
+        Element of each atom type. The pull then writes every `TRAJECTORY_STRIDE`-th configuration,
+        from step 0, to `trajectory.lammpstrj`; without elements it writes none.
     periodic : bool
-        Whether the structure repeats; a molecule's box follows it, and no atom can be lost.
+        Whether the structure is periodic. Otherwise the box follows the molecule, so that no atom
+        is lost.
     thermo_every : int
-        Steps between two lines of the log, from which `run_lammps` reads how far the run is.
+        Steps between two lines of the log, from which `run_lammps` reads the number of steps done.
     """
     rate = f"{pull.rate:.10g}"
     shown = {
@@ -194,11 +193,11 @@ def md_input(
     temperature, damping_time, timestep : float
         K, ps, fs.
     seed : int
-        Makes velocities and noise.
+        Seed of velocities and noise.
     equilibration_steps, steps : int
         Steps before and after `reset_timestep 0`.
     periodic : bool
-        Whether the structure repeats.
+        Whether the structure is periodic.
     thermo_every : int
         Steps between two lines of the log.
     """
@@ -262,5 +261,5 @@ def _thermo(every: int, extra: str) -> list[str]:
 
 
 def _seed(seed: int, stream: int) -> int:
-    # LAMMPS's generators want 1 ... 900,000,000 and start alike for neighboring seeds.
+    # LAMMPS's generators need 1 ... 900,000,000, and start similarly for neighboring seeds.
     return 1 + (12345 * seed + 271828183 * stream) % 899_999_963

@@ -1,4 +1,4 @@
-"""Running LAMMPS as a program of its own, with live progress."""
+"""Running LAMMPS as a separate program, with live progress."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from ..processes import start
 from .lammps_input import INPUT_FILE
 
 _BLOWN_UP = re.compile(
-    # the fix that `lammps_input` sets for this, LAMMPS's own errors, the pair style's
+    # of the fix in `lammps_input` that stops such a run, of LAMMPS, and of the pair style
     r"structure_blew_up|halt condition|Domain too large|Lost atoms|Non-numeric|unstable"
     r"|blew up|not a number|not finite|non-finite|\bnan\b|neighbor bins"
     r"|neighbor list overflow|out of range",
     re.IGNORECASE,
 )
-"""What LAMMPS says when a structure has blown up: the one place that reads it."""
+"""Error messages that mean that the structure has blown up."""
 _LAST_LINES = 12  # of the log, shown when a run fails
 
 
@@ -32,10 +32,10 @@ def lammps_command(lmp: str, ranks: int) -> list[str]:
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program: beside the running Python, else on PATH, else `name` itself.
+    """Return the path of a program: beside the running Python, or on PATH, or `name` itself.
 
-    The Python environment that holds alrare holds the LAMMPS it was built for, whether or not the
-    environment is activated. A name with a slash is left as it is.
+    The folder of the Python interpreter comes first, since its environment holds the LAMMPS that
+    alrare was built for, even if it is not activated. A name with a slash is not changed.
     """
     beside = Path(sys.executable).parent
     return shutil.which(name, path=beside) or shutil.which(name) or name
@@ -50,14 +50,14 @@ def run_lammps(
 ) -> None:
     """Run `in.smd` in its folder to its end; `log.lammps` stays there.
 
-    Ended with everything it started when this thread is interrupted or the driver dies.
+    LAMMPS and everything it started end if this thread is interrupted or this process dies.
 
     Parameters
     ----------
     command : sequence of str
-        As from `lammps_command`.
+        Result of `lammps_command`.
     folder : Path
-        Holds the input and receives every output.
+        Holds the input and receives all output.
     on_step : callable
         Called with the number of MD steps done so far, over all `run` commands.
     on_start : callable
@@ -68,7 +68,7 @@ def run_lammps(
     BlownUpError
         If LAMMPS ended because the structure blew up.
     SimulationError
-        If LAMMPS is missing, or ends with another error; the message holds LAMMPS's own.
+        If LAMMPS is missing or ends with another error, which the message repeats.
     """
     words = [*command, "-in", INPUT_FILE, "-log", "log.lammps", "-nocite"]
     try:
@@ -107,7 +107,7 @@ def run_lammps(
 
 
 class _StepCounter:
-    """Steps done over all runs of an input, from the thermo lines LAMMPS prints."""
+    """Counts the MD steps of all runs of an input from the thermo lines that LAMMPS prints."""
 
     def __init__(self) -> None:
         self._table = False
@@ -140,7 +140,7 @@ def _error(status: int, words: list[str], folder: Path, last: list[str]) -> Simu
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a run and everything it started; nothing happens when it has ended."""
+    """End a run and everything it started; do nothing if it has ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return

@@ -1,7 +1,7 @@
-"""The model pulls: LAMMPS with pair nnp_ensemble and fix al_select, one folder for each seed.
+"""Pulls by a model: LAMMPS with pair nnp_ensemble and fix al_select, one folder per seed.
 
-A pull works in a folder of a temporary name, which is renamed when the pull has ended. What is
-there under its final name is finished and is never run again.
+A pull uses a folder with a temporary name, which is renamed when the pull has ended. A folder with
+its final name is finished and never run again.
 """
 
 import os
@@ -39,18 +39,18 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True)
 class SelectionCounts:
-    """What fix al_select said at the last step of a pull."""
+    """The counts of fix al_select at the last step of a pull."""
 
     threshold: float | None = None
-    """eV, or eV/Å where forces are judged; None while the `screening_steps` were not complete."""
+    """eV, or eV/Å with `uncertainty = "force"`; None if `screening_steps` was not reached."""
     selected: int = 0
-    """Candidates written."""
+    """Number of candidates written."""
     above: int = 0
-    """Configurations above the threshold."""
+    """Number of configurations above the threshold."""
     too_similar: int = 0
-    """Of those, how many were within a gap of a chosen one."""
+    """Number of those that were within a gap of a selected configuration."""
     unphysical: int = 0
-    """Configurations refused as unphysical: never labelled."""
+    """Number of configurations refused as unphysical, which are never labelled."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
@@ -62,21 +62,21 @@ class PullResult:
     """One pull by the model."""
 
     seed: int
-    """Seed of its velocities and noise."""
+    """Seed of the velocities and the noise."""
     folder: Path
-    """Holds in.smd and everything LAMMPS wrote."""
+    """Folder of in.smd and all files that LAMMPS wrote."""
     work: Path | None
     """The work curve; None if the structure blew up before the pull began."""
     trajectory: Path
-    """Dump of its configurations (`observables.read_trajectory`); absent where `work` is None."""
+    """Dump of the configurations (`read_trajectory`); missing if `work` is None."""
     candidates: Path
-    """Extended XYZ; absent or empty without candidates."""
+    """Extended XYZ; missing or empty if there are no candidates."""
     selection: SelectionCounts
     """Counts of the fix."""
     finished: bool
-    """Whether all steps were done."""
+    """Whether the pull did all its steps."""
     reason: str
-    """Why not; "" if finished."""
+    """Why it ended early; empty if finished."""
     seconds: float
     """Wall time."""
 
@@ -84,8 +84,8 @@ class PullResult:
 def model_file(folder: Path, device: str) -> Path:
     """Return the model file in a folder that LAMMPS opens for a device.
 
-    The master file, which the native engine evaluates on the CPU, unless a CUDA device is asked
-    for: that is the TorchScript export's.
+    It is `ensemble.pt`, the TorchScript export, for CUDA devices, and otherwise
+    `ensemble.safetensors`, which the native engine evaluates on the CPU.
     """
     return folder / ("ensemble.pt" if device.startswith("cuda") else "ensemble.safetensors")
 
@@ -108,37 +108,36 @@ def simulate_pulls(
     Parameters
     ----------
     model : Path
-        The file of `model_file`.
+        The file that `model_file` returns.
     structure : Atoms
         A molecule.
     elements : sequence of str
-        Of the model, in its order.
+        Elements of the model, in its order.
     pull, select : config tables
-        The spring, and what deserves a label; ``pull.seeds`` are the seeds. Without `select`
-        nothing is selected.
+        Spring, thermostat and seeds; and the selection criterion. If `select` is None, nothing is
+        selected.
     timestep : float, fs
         MD time step.
     forces : {"best", "mean"}
         Whose forces move the atoms.
     folder : Path
-        ``folder/pull_SEED`` is made for each seed.
+        Receives one folder ``pull_SEED`` per seed.
     run : Run
-        The LAMMPS program, MPI ranks of each pull, processes at a time (at least one pull), and
-        where the ensemble is evaluated.
+        LAMMPS program, MPI ranks per pull, number of processes, and device of the ensemble.
     progress : Progress
-        Gets one stage that counts the MD steps of all seeds.
+        Receives one stage that counts the MD steps of all seeds.
 
     Returns
     -------
     list of PullResult
-        In the order of the seeds. A pull whose structure blew up on the way counts, with
-        ``finished`` False and what it had written until then.
+        In the order of the seeds. A pull whose structure blew up has ``finished`` False and the
+        files that it had written until then.
 
     Raises
     ------
     SimulationError
-        If LAMMPS cannot be started or ends for another reason than the structure; the pulls that
-        had finished are kept.
+        If LAMMPS cannot be started, or fails for another reason than a structure that blew up;
+        finished pulls are kept.
     UnstableModelError
         If no pull made a single step.
     AlrareError
@@ -191,7 +190,7 @@ class _Task:
     device: str
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides what a pull gives, beside its seed."""
+        """Return everything but the seed that decides the result of a pull."""
         return {
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
@@ -202,12 +201,12 @@ class _Task:
         }
 
     def watch(self) -> str:
-        """Return the fix that selects; empty without selection."""
+        """Return the `fix al_select` command; empty without selection."""
         return "" if self.select is None else fix_command(self.select)
 
 
 class _Running:
-    """The runs under way: their sum of steps, and the way to end them all."""
+    """The pulls that are running: shows the sum of their steps, and can end them all."""
 
     def __init__(self, stage: Stage, per_pull: int) -> None:
         self.per_pull = per_pull
@@ -326,7 +325,7 @@ def _counts(row: dict[str, float]) -> SelectionCounts:
 
 
 def _last_row(path: Path) -> dict[str, float] | None:
-    """Return the last whole row of a work file by the names of its columns, None without rows."""
+    """Return the last complete row of a work file by column name; None if it has no rows."""
     if not path.is_file():
         return None
     header, *lines = path.read_text().splitlines(keepends=True) or [""]
@@ -338,6 +337,6 @@ def _last_row(path: Path) -> dict[str, float] | None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what killed or failed runs of the same pull left."""
+    """Remove the temporary folders of earlier attempts at this pull."""
     for path in folder.parent.glob(f".{folder.name}.*.partial"):
         shutil.rmtree(path, ignore_errors=True)

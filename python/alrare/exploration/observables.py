@@ -1,8 +1,8 @@
-"""What a pull shows beside its activation energy: where and how the molecule broke.
+"""Observables of a pull: the activation energy, and where and how the molecule broke.
 
-The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md); the work
-at the break, the peak of the spring force and the highest potential energy scatter less, and the
-bond that broke tells whether two pulls may be compared at all.
+The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md). The work
+at the break, the peak of the spring force and the highest potential energy scatter less; and pulls
+in which different bonds broke should not be compared.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from ..errors import SimulationError
 from .work import WorkCurve, activation_energy
 
 BONDED = 1.25
-"""Two atoms are bonded when nearer than this times the sum of their covalent radii."""
+"""Two atoms are bonded if closer than this times the sum of their covalent radii."""
 BROKEN = 1.45
-"""A bond is broken beyond this times its first length (C-C: about 2.2 Å)."""
-_HEADER = 8  # lines of a snapshot before its atoms: step, count, box
+"""A bond is broken if longer than this times its initial length (C-C: about 2.2 Å)."""
+_HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,29 @@ class Break:
     """The first bond that broke in a pull."""
 
     index: int
-    """Of the frame, from 0."""
+    """Index of the first frame in which it is broken, from 0."""
     atoms: tuple[int, int]
     """The bond's two atoms, from 1 as in LAMMPS."""
 
 
 @dataclass(frozen=True)
 class Observables:
-    """What one pull says, by the model or by the labeller."""
+    """Observables of one pull by a model or by the labeller."""
 
     activation_energy: float
     """Maximum of the work, eV (paper, Fig. 2b)."""
     peak_step: int
-    """The MD step of that, since the pull began."""
+    """MD step of that maximum, from the start of the pull."""
     work_at_break: float | None
-    """Work when the first bond broke, eV; None if none did."""
+    """Work when the first bond broke, eV; None if no bond broke."""
     break_step: int | None
-    """The MD step of that, since the pull began."""
+    """MD step of that break, from the start of the pull; None if no bond broke."""
     broken_bond: tuple[int, int] | None
-    """Its two atoms, from 1."""
+    """The two atoms of that bond, from 1; None if no bond broke."""
     peak_force: float
     """Largest tension of the spring, eV/Å."""
     peak_energy: float
-    """Highest potential energy above that of the pull's first step, eV."""
+    """Highest potential energy minus that of the first step of the pull, eV."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
@@ -60,14 +60,14 @@ class Observables:
 
 
 def observe(curve: WorkCurve, path: Sequence[Atoms]) -> Observables:
-    """Read a pull's observables off its work curve and its configurations.
+    """Compute the observables of a pull from its work curve and its configurations.
 
     Parameters
     ----------
     curve : WorkCurve
-        Of the pull.
+        Work curve of the pull.
     path : sequence of Atoms
-        Its configurations in order of step, `info["step"]` saying which; empty if unknown.
+        Trajectory of the pull in order of step, with `info["step"]`; may be empty.
 
     Raises
     ------
@@ -90,10 +90,10 @@ def observe(curve: WorkCurve, path: Sequence[Atoms]) -> Observables:
 
 
 def find_break(frames: Sequence[Atoms]) -> Break | None:
-    """Return the first broken bond of a pull, None if all hold.
+    """Return the first broken bond of a pull; None if no bond broke.
 
-    The bonds are those of the first frame; a bond is broken when it is `BROKEN` times as long as
-    there. Of several that break in the same frame, the relatively longest counts.
+    The bonds are those of the first frame. A bond is broken if it is longer than `BROKEN` times its
+    length there. If several break in the same frame, the one with the largest ratio is returned.
     """
     if not frames:
         return None
@@ -125,7 +125,7 @@ def read_trajectory(path: Path) -> list[Atoms]:
     Parameters
     ----------
     path : Path
-        `trajectory.lammpstrj` of a pull; a last frame that was cut is left out.
+        `trajectory.lammpstrj` of a pull; an incomplete last frame is ignored.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def read_trajectory(path: Path) -> list[Atoms]:
 
 
 def _frame(lines: list[str]) -> Atoms | None:
-    """Read a snapshot; None for one that was cut."""
+    """Read a snapshot; return None if it is incomplete."""
     rows = lines[_HEADER:]
     if not rows:
         return None

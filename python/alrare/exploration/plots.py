@@ -12,14 +12,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..files import atomic_path
+from ..units import KCAL_PER_MOL
 from .work import WorkCurve
 
-KCAL_PER_MOL = 0.0434
-"""The paper's aim for the error of the activation energy, eV."""
 POINTS = 800
-"""Points drawn of each curve."""
+"""Largest number of points drawn per curve."""
 NAMED = 7
-"""Iterations named in a legend; of more, every second, third, ... to the last."""
+"""At most this many iterations are named in a legend; beyond it every n-th one is."""
 INK = "#1a1a1a"
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -55,7 +54,7 @@ def plot_work(
     iterations : mapping from iteration to sequence of WorkCurve
         The model's pulls.
     names : mapping from iteration to str, optional
-        What to call them, where it is not "iteration N".
+        Legend entries that replace "iteration N".
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
@@ -75,7 +74,7 @@ def draw_work(
     given = {0: "initial model", **(names or {})}
     every = 1 + (len(iterations) - 1) // NAMED
     for number, color in _colors(iterations).items():
-        shown = (max(iterations) - number) % every == 0  # else its color says where it belongs
+        shown = (max(iterations) - number) % every == 0  # the others are told by their color
         label = given.get(number, f"iteration {number}" if shown else "")
         style = "--" if number == 0 else "-"
         _draw_pulls(axes, iterations[number], label, color, style, order=4)
@@ -135,18 +134,18 @@ def draw_abs_errors(
     colors: Sequence[Any],
     x: str = "iteration",
 ) -> None:
-    """Draw the size of the activation energy's error, with its standard error, on a log scale.
+    """Draw the absolute error of the activation energy with its standard error, on a log scale.
 
     Parameters
     ----------
     axes : Axes
-        What they hold already is kept in view.
+        Lines that they contain already stay within the limits.
     runs : mapping from label to sequence of mappings
         Iterations of results.json.
     colors : sequence of colors
-        One a run.
+        One per run.
     x : str
-        Key of an iteration to draw against: iteration, n_labels.
+        Key of an iteration that is the horizontal axis: `iteration` or `n_labels`.
     """
     known = [line.get_ydata() for line in axes.get_lines()]
     axes.axhspan(1e-6, KCAL_PER_MOL, color="#27ae60", alpha=0.15, linewidth=0, label="1 kcal/mol")
@@ -199,7 +198,7 @@ def _thin(n: int) -> NDArray[np.intp]:
 
 
 def _colors(iterations: Mapping[int, Any]) -> dict[int, Any]:
-    """Dark to light in order of learning, the initial model in gray."""
+    """Return a color per iteration: gray for iteration 0, then a scale in order of iterations."""
     learned = [number for number in sorted(iterations) if number > 0]
     shades = matplotlib.colormaps["plasma"](np.linspace(0.82, 0.15, max(len(learned), 1)))
     colors: dict[int, Any] = {0: "0.5"} if 0 in iterations else {}
@@ -217,7 +216,7 @@ def _column(
 
 
 def save_figure(figure: Figure, target: Path) -> None:
-    """Write target.png and target.svg, each whole or not at all."""
+    """Write target.png and target.svg."""
     for suffix, extra in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
         with atomic_path(target.with_suffix(suffix)) as partial:
             figure.savefig(partial, **extra)

@@ -1,7 +1,7 @@
-"""Pull a molecule, by a model or by the labeller itself, and say what the pulls show.
+"""Pull a molecule with a model or with the labeller, and compare the pulls.
 
-Pulls of two potentials with the same seeds start from the same velocities and, with the Langevin
-thermostat, feel the same noise: their differences are taken seed by seed.
+Pulls of two potentials with the same seed start from the same velocities and, with the Langevin
+thermostat, feel the same noise. So they are compared seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ..errors import AlrareError
 from ..files import write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from ..structure import elements_of
 from ..tables import mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
@@ -33,7 +33,7 @@ _SHOWN = {
     "peak_force": "peak force (eV/Å)",
     "peak_energy": "peak energy (eV)",
 }
-"""Observables that have a mean, and their headings."""
+"""Observables that are averaged over the pulls, and their headings."""
 
 
 def pull_with_model(
@@ -41,40 +41,44 @@ def pull_with_model(
     model: Path,
     structure: Atoms,
     pull: Pull,
-    timestep: float,
-    forces: Literal["best", "mean"],
     folder: Path,
-    run: Run,
-    progress: Progress,
+    timestep: float = 0.5,
+    forces: Literal["best", "mean"] = "mean",
+    run: Run | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Observables]:
-    """Pull with an ensemble, once a seed.
+    """Pull a molecule with an ensemble, once per seed.
 
     Parameters
     ----------
     model : Path
-        Model folder, or either of its two files.
+        Folder of the model, or one of its two files.
     structure : Atoms
         A molecule.
     pull : Pull
-        The spring, the thermostat, the seeds.
+        Spring, thermostat and seeds.
+    folder : Path
+        Receives one folder ``pull_SEED`` per seed; finished pulls in it are not repeated.
     timestep : float, fs
+        MD time step.
     forces : {"best", "mean"}
         Whose forces move the atoms.
-    folder : Path
-        ``folder/pull_SEED`` is made for each seed; what is finished there is not repeated.
-    run, progress
-        As in `model_pulls.simulate_pulls`.
+    run : Run, optional
+        LAMMPS program, MPI ranks, number of processes, and device of the ensemble.
+    progress : Progress, optional
+        Receives one stage that counts the MD steps; by default nothing is shown.
 
     Returns
     -------
     dict
-        From seed to Observables; a pull that blew up before its first step is missing.
+        Observables by seed; a pull that blew up before its first step is missing.
 
     Raises
     ------
     AlrareError
         If the model does not fit the molecule, or LAMMPS fails.
     """
+    run = run or Run()
     results = simulate_pulls(
         model=model_path(model, model_file(Path(), run.device).suffix),
         structure=structure,
@@ -85,7 +89,7 @@ def pull_with_model(
         forces=forces,
         folder=folder,
         run=run,
-        progress=progress,
+        progress=progress or SilentProgress(),
     )
     return observe_pulls(folder, [result.seed for result in results if result.work is not None])
 
@@ -95,12 +99,12 @@ def pull_with_labeller(
     labeller: Labeller,
     structure: Atoms,
     pull: Pull,
-    timestep: float,
     folder: Path,
-    workers: int,
-    progress: Progress,
+    timestep: float = 0.5,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> dict[int, Observables]:
-    """Pull with the labeller itself, once a seed; see `pull_with_model`."""
+    """Pull a molecule with the labeller, once per seed; other arguments as in `pull_with_model`."""
     run_pulls(
         structure=structure,
         elements=elements_of(structure),
@@ -109,7 +113,7 @@ def pull_with_labeller(
         timestep=timestep,
         folder=folder,
         workers=workers,
-        progress=progress,
+        progress=progress or SilentProgress(),
     )
     return observe_pulls(folder, list(pull.seeds))
 
@@ -122,12 +126,12 @@ def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int,
     folder : Path
         Holds ``pull_SEED``: a folder of `alrare smd`, a campaign's iteration, or its reference.
     seeds : sequence of int, optional
-        Which pulls; all that are there unless given.
+        The pulls to read; by default all pulls in the folder.
 
     Raises
     ------
     AlrareError
-        If there is none, or a file is damaged.
+        If the folder holds no pulls, or a file is damaged.
     """
     found = {int(path.name.removeprefix("pull_")): path for path in folder.glob("pull_[0-9]*")}
     if not found:
@@ -152,20 +156,21 @@ def write_pulls(folder: Path, summary: Mapping[str, Any]) -> None:
 def summarize(
     pulls: Mapping[int, Observables], against: Mapping[int, Observables] | None = None
 ) -> dict[str, Any]:
-    """Return what `pulls.json` holds: every pull, the means, and differences seed by seed.
+    """Return the content of `pulls.json`: every pull, the means, and differences seed by seed.
 
     Parameters
     ----------
     pulls : mapping from seed to Observables
     against : mapping from seed to Observables, optional
-        Of another potential; differences are `pulls` minus `against` over the seeds both have.
+        Pulls by another potential. Differences are `pulls` minus `against`, over the seeds that
+        both have.
 
     Returns
     -------
     dict
-        ``pulls`` (by seed), ``mean`` and, with `against`, ``difference``: for each observable
-        mean, sem (None for one pull) and n, in its unit (eV, eV/Å); ``same_bond`` counts the
-        shared seeds that broke the same bond.
+        ``pulls`` by seed; ``mean`` and, with `against`, ``difference``, which hold mean, sem (None
+        for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_bond``,
+        the number of common seeds whose pulls broke the same bond.
     """
     content: dict[str, Any] = {
         "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
@@ -182,7 +187,7 @@ def summarize(
 
 
 def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
-    """Lay out what `summarize` found, as text for a terminal."""
+    """Return the result of `summarize` as a table for a terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

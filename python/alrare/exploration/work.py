@@ -1,4 +1,4 @@
-"""The work of a pull, and the activation energy it gives (paper, §2.2 and Fig. 2b)."""
+"""The work curve of a pull, and its activation energy (paper, §2.2 and Fig. 2b)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,49 +10,49 @@ from numpy.typing import NDArray
 from ..errors import SimulationError
 
 COLUMNS = ("step", "distance", "target", "force", "work", "potential_energy", "temperature")
-"""Columns that every work file has; `lammps_input` writes them, with their units in the header."""
+"""Columns of every work file; `lammps_input` writes them, with their units in the header."""
 
 
 @dataclass(frozen=True)
 class WorkCurve:
-    """One pull, a value a step; every array is (n,).
+    """The work curve of one pull; every array is (n,), with one value per step.
 
-    The spring pulls with force = spring · (target − distance), and the work is that force
-    integrated over the target's path: the energy put in at the spring's moving end.
+    The spring pulls with force = spring · (target − distance). The work is this force integrated
+    over the target: the energy put in at the moving end of the spring.
     """
 
     step: NDArray[np.float64]
-    """MD steps since the pull began."""
+    """MD step, from the start of the pull."""
     distance: NDArray[np.float64]
     """Distance of the two pulled atoms, Å."""
     target: NDArray[np.float64]
-    """Length to which the spring pulls, Å."""
+    """Target length of the spring, Å."""
     force: NDArray[np.float64]
     """Tension of the spring, eV/Å; positive pulls the atoms apart."""
     work: NDArray[np.float64]
-    """Work done by the spring since the pull began, eV."""
+    """Work done by the spring since the start of the pull, eV."""
     potential_energy: NDArray[np.float64]
-    """eV."""
+    """Potential energy, eV."""
     temperature: NDArray[np.float64]
-    """K."""
+    """Temperature, K."""
     energy_std: NDArray[np.float64] | None
-    """Disagreement of the ensemble, eV; None when the labeller itself drove the pull."""
+    """Standard deviation of the members' energies, eV; None for a pull by the labeller."""
 
 
 def read_work(path: Path) -> WorkCurve:
     """Read the work file of a pull.
 
-    A last line that was cut (the pull is still running, or was killed) is left out.
+    An incomplete last line (the pull is still running, or was killed) is ignored.
 
     Parameters
     ----------
     path : Path
-        A first line `# column/unit ...`, then one row of numbers a step.
+        A header line `# column/unit ...`, then one row of numbers per step.
 
     Raises
     ------
     SimulationError
-        If the file is missing, is no work file, or holds no step.
+        If the file is missing, is not a work file, or holds no step.
     """
     try:
         header, *lines = path.read_text().splitlines(keepends=True)
@@ -84,7 +84,7 @@ def read_work(path: Path) -> WorkCurve:
 
 
 def activation_energy(curve: WorkCurve) -> float:
-    """Activation energy of one pull in eV: the maximum of the work (paper, Fig. 2b).
+    """Return the activation energy of a pull, eV: the maximum of the work (paper, Fig. 2b).
 
     Raises
     ------
@@ -102,11 +102,11 @@ class Mean:
     """A mean over pulls, eV: an activation energy, or its difference between two potentials."""
 
     mean: float
-    """eV."""
+    """The mean, eV."""
     sem: float | None
-    """Standard error of the mean, eV; None for one pull, which has no spread."""
+    """Standard error of the mean, eV; None for a single pull."""
     values: tuple[float, ...]
-    """One value a pull, eV."""
+    """One value per pull, eV."""
 
     @property
     def n(self) -> int:
@@ -120,8 +120,8 @@ def mean_of(values: Sequence[float]) -> Mean:
     Parameters
     ----------
     values : sequence of float, eV
-        One activation energy a pull, or, to compare two potentials pull by pull, one difference
-        a seed: the noise that both share then cancels.
+        One activation energy per pull; or, to compare two potentials, one difference per seed, in
+        which the noise that both pulls share cancels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The label stage: frames in, labels in the store, each computed once."""
+"""Labelling a batch of frames: each label is computed once and kept in the store."""
 
 import queue
 import shutil
@@ -14,10 +14,10 @@ from ..errors import LabelError
 from ..files import write_text
 from ..frames import frame_key, write_frames
 from ..processes import worker_count
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .failures import ATTEMPTS, LabelFailure, describe_failures
 from .method import method_of
-from .store import LabelStore, Row
+from .store import STORE_FILE, LabelStore, Row
 from .worker import Label, LabelWorker, keep_failed
 
 
@@ -26,7 +26,7 @@ class Failed:
     """A frame of a batch that has no label."""
 
     key: str
-    """Key of the label; empty when a position is not finite."""
+    """Key of the label; empty if a position is not finite."""
     kind: str
     """A `failures.Kind`."""
     reason: str
@@ -35,21 +35,21 @@ class Failed:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What became of a batch."""
+    """Result of a batch."""
 
     keys: tuple[str, ...]
     """Keys of the good labels, in the order of the frames, each once."""
     reused: int
-    """Good labels that were in the store already."""
+    """Number of good labels that were in the store already."""
     computed: int
-    """Good labels made now."""
+    """Number of good labels computed by this call."""
     failed: tuple[Failed, ...]
     """Frames without a label."""
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What stands beside every label of a batch."""
+    """Origin and method, stored with every label of a batch."""
 
     origin: str
     method: str
@@ -59,49 +59,50 @@ def label(
     frames: Sequence[Atoms],
     *,
     labeller: Labeller,
-    store_path: Path,
     folder: Path,
-    workers: int,
-    progress: Progress,
+    store_path: Path | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
     origin: str = "",
 ) -> Labelled:
-    """Label a batch of frames, in parallel, each in the time limit of the labeller.
+    """Label a batch of frames in parallel.
 
-    Every label is committed as soon as it is finished; a good one is never computed again. One that
-    crashed or timed out is tried again (`failures.ATTEMPTS`), one that was rejected when its batch
-    is labelled again, and one that failed for another reason never.
+    Every label is committed to the store as soon as it is finished; a good label is never computed
+    again. After a crash or a timeout the label is tried again (`failures.ATTEMPTS`); a rejected one
+    is tried again when the batch is labelled again; other failures are final.
 
     Parameters
     ----------
     frames : sequence of Atoms
-        Frames that are the same count once.
+        A repeated frame is labelled once.
     labeller : Labeller
         The `[labeller]` table.
-    store_path : Path
-        The label store.
     folder : Path
-        Scratch of the workers; `failed/KEY/` in it keeps inputs and outputs of what failed.
+        Working folder; inputs and outputs of failed labels are kept in its `failed/KEY/`.
+    store_path : Path, optional
+        The label store; by default `labels.sqlite` in the folder.
     workers : int
-        Labels at a time; 0 means one for each core.
-    progress : Progress
-        Where to report.
+        Labels computed at a time; 0 means one per core.
+    progress : Progress, optional
+        By default nothing is shown.
     origin : str
-        What asks for the labels, kept with them.
+        Purpose of the labels, such as the name of a stage; stored with them.
 
     Raises
     ------
     LabelError
-        If no frame of the batch has a label in the end, or the labeller is not installed.
+        If all labels failed, or the labeller is not installed.
     AlrareError
         If the store cannot be written.
     """
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     method = method_of(labeller, elements)
     unique, failed = _unique(frames, method.hash)
-    with LabelStore(store_path) as store:
+    progress = progress or SilentProgress()
+    with LabelStore(store_path or folder / STORE_FILE) as store:
         store.put_method(method.hash, method.description)
         known = {key: store.get(key) for key in unique}
-        # A labeller may have to start anew for other elements: alike frames come together.
+        # A labeller may have to restart for other elements, so frames are sorted by their elements.
         to_do = {
             key: unique[key]
             for key in sorted(unique, key=lambda key: unique[key].numbers.tolist())
@@ -127,7 +128,7 @@ def label(
 
 
 def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
-    """Check that a batch did not fail too often to go on with.
+    """Raise an error if too many labels of a batch failed.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
     Raises
     ------
     LabelError
-        If more failed; the message counts the reasons.
+        If a larger share failed; the message counts the kinds of failure.
     """
     total = len(done.keys) + len(done.failed)
     if len(done.failed) > max_failed * total:
@@ -181,7 +182,7 @@ def _compute(
     asked: _Asked,
 ) -> None:
     scratch = folder / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     pool = [LabelWorker(labeller, scratch / str(n)) for n in range(min(workers, len(frames)))]
     idle: queue.SimpleQueue[LabelWorker] = queue.SimpleQueue()
     for worker in pool:
@@ -198,7 +199,7 @@ def _compute(
             while tasks:
                 ended = wait(tasks, return_when=FIRST_COMPLETED).done
                 broken = [task.exception() for task in ended if _is_broken(task)]
-                # Whatever ended during one commit, which waits for the disk, shares the next.
+                # Labels that end during a commit, which waits for the disk, share the next commit.
                 with store.transaction():
                     for task in (task for task in ended if not _is_broken(task)):
                         key = tasks.pop(task)
@@ -228,7 +229,7 @@ def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, kept: Path) 
     worker = idle.get()
     try:
         label = worker.evaluate(frame)
-        shutil.rmtree(kept, ignore_errors=True)  # of an attempt that failed for a passing reason
+        shutil.rmtree(kept, ignore_errors=True)  # left by an earlier attempt that failed
         return label
     except LabelFailure as failure:
         keep_failed(worker.folder, kept)

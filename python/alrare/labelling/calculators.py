@@ -1,4 +1,4 @@
-"""What computes an energy and forces, and whether to believe it."""
+"""The labeller's calculator, and the checks of its result."""
 
 import importlib
 from pathlib import Path
@@ -16,17 +16,17 @@ from .failures import LabelFailure
 
 
 def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
-    """Make the calculator of a labeller; call it in a process that may die.
+    """Make the calculator of a labeller, in a process whose death does no harm.
 
-    With `reset()` before each call, a label depends on nothing but its frame: neither a resumed
-    run nor the order of a batch changes one.
+    With `reset()` before each call, a label depends on its frame only, not on the labels before it
+    or on interruptions.
 
     Parameters
     ----------
     labeller : Labeller
         The `[labeller]` table.
     folder : Path
-        Scratch of this calculator alone.
+        Working folder, used by this calculator only.
 
     Raises
     ------
@@ -68,22 +68,22 @@ def evaluate_frame(
     calculator : Calculator
         As from `make_calculator`.
     atoms : Atoms
-        N atoms; left as it is.
+        N atoms; not changed.
     min_distance : float
-        Å; a frame with two atoms nearer than this is unphysical. Programs give such frames
-        converged results without complaint.
+        Å; a frame with two atoms closer than this is unphysical. Electronic-structure programs
+        may converge for such a frame without a warning.
 
     Returns
     -------
     energy : float
-        eV; the energy whose gradient the forces are.
+        eV; the forces are its negative gradient.
     forces : (N, 3) array
         eV/Å.
 
     Raises
     ------
     LabelFailure
-        If the frame or the result is not sane, or the calculator fails.
+        If the frame or the result is unphysical, or the calculator fails.
     """
     if not np.isfinite(atoms.positions).all():
         raise LabelFailure("unphysical", "a position is not finite")

@@ -1,4 +1,4 @@
-"""How a label fails: the few kinds that everything about labels agrees on."""
+"""The kinds of failure of a label."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,12 +6,13 @@ from typing import Literal
 from ..errors import LabelError
 
 Kind = Literal["not_converged", "unphysical", "crashed", "timed_out", "rejected"]
-"""not_converged: the self-consistency did not; unphysical: NaN, or atoms on top of each other;
-crashed: the program or its process died; timed_out; rejected: input or parameters refused."""
+"""not_converged: the self-consistency did not converge; unphysical: NaN, or two atoms too close;
+crashed: the program or its process died; timed_out: no result within the time limit; rejected:
+input or parameters refused."""
 
 ATTEMPTS: dict[str, int] = {"crashed": 4, "timed_out": 2}
-"""Maximum number of attempts for failures that may pass by themselves; the other kinds are
-permanent, since the configuration or the settings are at fault."""
+"""Maximum number of attempts after transient failures. The other kinds are not tried again in the
+same batch, since the configuration or the settings are at fault."""
 
 
 class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between processes)

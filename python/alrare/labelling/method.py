@@ -1,4 +1,4 @@
-"""By which method a label was made: labels of two methods never meet in one data set."""
+"""The method of a label; labels of different methods are never combined in a data set."""
 
 import hashlib
 import importlib.metadata
@@ -14,7 +14,7 @@ from .dftb.run import program_version
 
 @dataclass(frozen=True)
 class Method:
-    """What was computed: labels of two methods never meet in one data set."""
+    """Everything that decides the value of a label."""
 
     description: dict[str, Any]
     """Program, version, settings and parameter checksums; JSON."""

@@ -1,4 +1,4 @@
-"""The label store: one SQLite row a label, keyed by content, committed as soon as it exists."""
+"""The label store: one SQLite row per label, keyed by content, committed as soon as it exists."""
 
 import json
 import sqlite3
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from ..errors import AlrareError
 from ..frames import labelled
 from .failures import Kind
+
+STORE_FILE = "labels.sqlite"
+"""File name of the store in a folder of labels."""
 
 _APPLICATION = 0x414C5241  # "ALRA"
 _VERSION = 2
@@ -51,9 +54,9 @@ class Row:
     status: str
     """`ok`, or the kind of failure."""
     reason: str
-    """Why it failed; empty when ok."""
+    """Reason of the failure; empty if ok."""
     attempts: int
-    """How often it was tried."""
+    """Number of attempts so far."""
 
 
 class LabelStore:
@@ -62,12 +65,12 @@ class LabelStore:
     Parameters
     ----------
     path : Path
-        SQLite file; made, with its folder, when missing.
+        SQLite file; it and its folder are created if missing.
 
     Raises
     ------
     AlrareError
-        From every method, if the file is foreign, damaged, in use, or the disk refuses.
+        From every method, if the file is no label store, is damaged or in use, or the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +97,7 @@ class LabelStore:
             self._connection = None
 
     def get(self, key: str) -> Row | None:
-        """Return what is known of a label, or None."""
+        """Return the state of a label; None if it was never tried."""
         with self._explained() as database:
             found = database.execute(
                 "SELECT status, reason, attempts FROM labels WHERE key = ?", (key,)
@@ -112,7 +115,7 @@ class LabelStore:
         origin: str = "",
         method: str = "",
     ) -> None:
-        """Commit a label; a good label that is there already stays as it is.
+        """Commit a label; a good label that is stored already is not changed.
 
         Parameters
         ----------
@@ -125,9 +128,9 @@ class LabelStore:
         forces : (N, 3) array
             eV/Å.
         seconds : float
-            Wall time it took.
+            Wall time of the computation.
         origin : str
-            What asked for it.
+            Purpose of the label, such as the name of a stage.
         method : str
             Hash of the labeller's method; see `put_method`.
         """
@@ -145,7 +148,7 @@ class LabelStore:
         origin: str = "",
         method: str = "",
     ) -> None:
-        """Commit a failure, so that it is known and counted; see `put_ok`."""
+        """Commit a failed attempt; see `put_ok`."""
         self._put(key, kind, reason, atoms, seconds, origin, (None, None, method))
 
     def put_method(self, method: str, description: Mapping[str, Any]) -> None:
@@ -164,7 +167,7 @@ class LabelStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit everything put inside the block at once, or, on an error, nothing of it."""
+        """Commit all changes made inside the block together, or none of them after an error."""
         with self._explained() as database:
             database.execute("BEGIN IMMEDIATE")
         try:
@@ -179,7 +182,7 @@ class LabelStore:
     def frames(self, keys: Iterable[str]) -> list[Atoms]:
         """Return labelled frames in the order of their keys.
 
-        `info["label"]` is the key, `info["origin"]` what asked for the label, `info["method"]` the
+        `info["label"]` is the key, `info["origin"]` the origin of the label, `info["method"]` the
         hash of the method.
 
         Raises
@@ -190,7 +193,7 @@ class LabelStore:
         return [self._frame(key) for key in keys]
 
     def keys(self, origin: str | None = None) -> list[str]:
-        """Return the keys of all good labels, or of those that one origin asked for, sorted."""
+        """Return the sorted keys of all good labels, or of those of one origin."""
         with self._explained() as database:
             rows = database.execute(
                 "SELECT key FROM labels WHERE status = 'ok' AND (?1 IS NULL OR origin = ?1)"
@@ -278,7 +281,7 @@ class LabelStore:
     @contextmanager
     def _explained(self) -> Iterator[sqlite3.Connection]:
         try:
-            # Opening is the only time that there is no connection yet, and it does not look.
+            # The connection is None only while it is opened, where the yielded value is not used.
             yield self._connection  # type: ignore[misc]
         except (sqlite3.Error, OSError) as error:
             raise AlrareError(

@@ -11,15 +11,15 @@ MIXERS: tuple[dict[str, Any], ...] = (
     {"mixer_damping": 0.2, "max_iterations": 500},
     {"mixer_damping": 0.05, "max_iterations": 1000},
 )
-"""Tried in turn; the first is tblite's own: damping 0.4, 250 iterations. It fails where a bond is
-breaking, once in some hundred thousand steps of a pull: enough to end one pull in twenty."""
+"""Settings tried one after the other. The first are tblite's own: damping 0.4, 250 iterations. They
+fail where a bond breaks, once in some hundred thousand steps; that would end one pull in twenty."""
 
 
 class Tblite(Calculator):
-    """tblite's ASE calculator, tried with one mixer after the other until one converges.
+    """tblite's ASE calculator, which tries other mixer settings until one converges.
 
-    The mixer decides whether a result is found, not which: where two converge they agree within
-    the tolerance of the self-consistency (1e-6 eV, 1e-4 eV/Å).
+    The mixer decides whether a result is found but does not change it: where two settings converge,
+    they agree within the tolerance of the self-consistency (1e-6 eV, 1e-4 eV/Å).
 
     Parameters
     ----------

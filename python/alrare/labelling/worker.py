@@ -1,9 +1,8 @@
-"""A labeller in a process of its own, which may hang or die without loss.
+"""A labeller in a process of its own, which may hang or die without harm to the main process.
 
-The process is this module run as a program: it inherits nothing of the driver but its import
-path, holds one thread and no torch, works in a scratch folder of its own, and leads a process
-group, so that whatever program it started ends with it. Frames go in and labels come out over a
-socket.
+The process is this module run as a program. It inherits only the import path, uses one thread and
+no torch, works in a folder of its own, and leads a process group, so that every program it started
+ends with it. Frames and labels are sent over a socket.
 """
 
 import os
@@ -28,7 +27,7 @@ from ..errors import AlrareError
 from ..processes import start
 from .failures import LabelFailure
 
-_START = 120.0  # s that importing and making the calculator may take
+_START = 120.0  # s, limit for importing and making the calculator
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,14 @@ class Label:
 
 
 class LabelWorker:
-    """One labeller process, started when first needed and again after it was lost.
+    """One labeller process, started when first needed, and again after it died.
 
     Parameters
     ----------
     labeller : Labeller
         The `[labeller]` table.
     folder : Path
-        Scratch of this worker alone.
+        Working folder, used by this worker only.
     """
 
     def __init__(self, labeller: Labeller, folder: Path) -> None:
@@ -67,8 +66,8 @@ class LabelWorker:
         Raises
         ------
         LabelFailure
-            Of kind timed_out when the time limit passed, crashed when the process died; either
-            way the next call starts a new process. Otherwise as `evaluate_frame`.
+            Of kind timed_out after the time limit, or crashed if the process died; the next call
+            then starts a new process. Other kinds as in `evaluate_frame`.
         """
         begin = time.perf_counter()
         if self._connection is None:
@@ -76,14 +75,14 @@ class LabelWorker:
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         answer = self._ask(frame, self._labeller.timeout)
         if isinstance(answer, LabelFailure):
-            if answer.kind == "timed_out":  # the program ended, but perhaps not what it started
+            if answer.kind == "timed_out":  # programs that it started may still run
                 self._lose()
             raise answer
         energy, forces = answer
         return Label(energy=energy, forces=forces, seconds=time.perf_counter() - begin)
 
     def end(self) -> None:
-        """End the process and all that it started, for good; safe from any thread."""
+        """End the process and everything it started, permanently; may be called from any thread."""
         self._ended = True
         process = self._process
         if process is not None:
@@ -141,7 +140,7 @@ class LabelWorker:
 
 
 def keep_failed(worker_folder: Path, target: Path) -> None:
-    """Copy the scratch of a failed label, its inputs and outputs, to a folder that stays.
+    """Copy the inputs and outputs of a failed label to a folder that is kept.
 
     Raises
     ------
@@ -174,7 +173,7 @@ def _serve(connection: "Connection[Any, Any]") -> None:
     connection.send(None)
     while True:
         frame: Atoms = connection.recv()
-        calculator.reset()  # with its wave function: a label depends on nothing but its frame
+        calculator.reset()  # also drops the wave function: a label must depend on its frame only
         try:
             answer: Any = evaluate_frame(calculator, frame, min_distance=labeller.min_distance)
         except LabelFailure as failure:
@@ -183,5 +182,5 @@ def _serve(connection: "Connection[Any, Any]") -> None:
 
 
 if __name__ == "__main__":
-    with suppress(EOFError, ConnectionError):  # the driver is done with this worker
+    with suppress(EOFError, ConnectionError):  # the main process has closed the connection
         _serve(Connection(int(sys.argv[1])))

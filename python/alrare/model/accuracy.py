@@ -1,4 +1,4 @@
-"""How far an ensemble is from labels, frame by frame, and what its spread says about that."""
+"""Errors of an ensemble on labelled frames, and whether its spread predicts them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ Forces = Literal["best", "mean"]
 class FrameErrors:
     """Errors of the driving potential on labelled frames.
 
-    Energies are compared relative to their mean offset: an error common to all frames moves no
-    atom and costs no work (Jung et al. 2024, Fig. 3c, "MAE of the relative energy").
+    The mean energy error of all frames is subtracted first, since a constant offset changes neither
+    forces nor work (Jung et al. 2024, Fig. 3c, "MAE of the relative energy").
     """
 
     n_frames: int
     """Frames compared."""
     energy_mae: float | None
-    """Mean absolute error of the relative energy, eV; None without frames or when not finite."""
+    """Mean absolute error of the relative energy, eV; None without frames or if not finite."""
     force_mae: float | None
-    """Mean absolute error of the force components, eV/Å; None likewise."""
+    """Mean absolute error of the force components, eV/Å; None without frames or if not finite."""
     calibration: float | None
-    """Rms error of the relative energy over rms energy_std; above 1: over-confident."""
+    """Rms error of the relative energy divided by rms energy_std; above 1: over-confident."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What the spread of the members says about the error of their mean.
 
-    Taken on labels that the ensemble was not trained on. A ratio above 1 means over-confident;
-    a spread times the ratio is the calibrated uncertainty.
+    Computed from labels that the ensemble was not trained on. A ratio above 1 means that the
+    ensemble is over-confident; spread times ratio is the calibrated uncertainty.
     """
 
     n_frames: int
@@ -50,22 +50,22 @@ class Calibration:
     energy_std: float | None
     """Rms energy_std, eV."""
     energy_ratio: float | None
-    """The first over the second."""
+    """`energy_error` divided by `energy_std`."""
     energy_correlation: float | None
-    """Rank correlation of error and energy_std over the frames."""
+    """Spearman rank correlation of the absolute error and energy_std over the frames."""
     force_error: float | None
     """Rms error of the components of the mean forces, eV/Å."""
     force_std: float | None
     """Rms standard deviation of the members' force components, eV/Å."""
     force_ratio: float | None
-    """The first over the second."""
+    """`force_error` divided by `force_std`."""
     force_correlation: float | None
-    """Rank correlation of both over the frames, each taken as the rms over a frame."""
+    """Spearman rank correlation of both over the frames, each as the rms over a frame."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An ensemble beside the labels of N frames."""
+    """Differences of an ensemble to the labels of N frames."""
 
     energy: Floats
     """(N,) eV: driving potential minus label."""
@@ -74,14 +74,14 @@ class Comparison:
     energy_of_mean: Floats
     """(N,) eV: mean of the members minus label."""
     forces_of_mean: list[Floats]
-    """N arrays (n, 3), eV/Å."""
+    """N arrays (n, 3), eV/Å: mean of the members minus label."""
     energy_std: Floats
     """(N,) eV."""
     force_std: list[Floats]
     """N arrays (n, 3), eV/Å: standard deviation of the members, component by component."""
 
     def part(self, rows: Sequence[int]) -> "Comparison":
-        """Return the same for some of the frames."""
+        """Return the comparison of some of the frames."""
         which = list(rows)
         return Comparison(
             self.energy[which],
@@ -137,12 +137,12 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
     frames : sequence of Atoms
         Each with a calculator that holds its energy (eV) and forces (eV/Å).
     forces : {"best", "mean"}
-        Whose energy and forces move the atoms.
+        Whose energy and forces are the driving potential: the best member's or the mean.
 
     Raises
     ------
     AlrareError
-        If the model does not fit the frames, or a frame carries no label.
+        If the model does not know an element of the frames, or a frame carries no label.
     """
     if not frames:
         return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [])
@@ -174,7 +174,7 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:
-    """Energies (M,) and forces (M, n, 3) of every member on one frame."""
+    """Return the energies (M,) and forces (M, n, 3) of every member on one frame."""
     calculator.calculate(frame)
     return calculator.results["member_energies"], calculator.results["member_forces"]
 

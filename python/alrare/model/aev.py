@@ -1,8 +1,8 @@
 r"""Atomic environment vectors (AEV) of ANI-2x and their analytic derivatives.
 
 Every term and its derivative is written once, as a plain torch function that ``torch.jit.script``
-compiles for the exported model (`alrare.model.torchscript`). The native engine has its own
-(`alrare._core`); descriptors for training and every evaluation in Python come from there.
+compiles for the exported model (`alrare.model.torchscript`). Descriptors for training and
+evaluations in Python use the native engine, which has its own version.
 
 An edge *e* points from a center *i* to a neighbor *j*, :math:`d = |r_j - r_i| < r_c`; a triple is
 a pair of edges of one center, both shorter than the angular cutoff. With the cosine cutoff

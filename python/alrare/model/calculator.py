@@ -27,16 +27,18 @@ class EnsembleCalculator(Calculator):
     model : Path or str
         `ensemble.safetensors`, or the folder that holds it.
     forces : {"mean", "best"} or int
-        Which energy and forces: of the members' mean, of the member that the model calls its best,
-        or of member K, from 1, as the keyword `forces` of the pair style.
+        Whose energy and forces the calculator returns: the mean of the members, the best member
+        that the model file names, or member K, counted from 1. As `forces` of the pair style.
     force_std : bool
-        Compute the members' forces too, which costs up to half as much again.
+        Compute the forces of all members too, which takes up to a third more time
+        (docs/performance.md).
     threads : int
+        OpenMP threads.
 
     Raises
     ------
     ModelError
-        If the file is not such a model, or `forces` names no member.
+        If the file is not an ensemble.safetensors, or `forces` names no member.
 
     Notes
     -----
@@ -130,7 +132,7 @@ def _std(members: Floats) -> Floats:
 
 
 def _weights(forces: str | int, members: int, best_member: int) -> Floats:
-    """Return the weight of each member in what drives the atoms."""
+    """Return the weight of each member in the returned energy and forces."""
     if forces == "mean":
         return np.full(members, 1.0 / members)
     member = best_member if forces == "best" else forces - 1 if isinstance(forces, int) else -1

@@ -24,7 +24,7 @@ class StackedLinear(torch.nn.Module):
         self.register_buffer("bias", bias.unsqueeze(1).contiguous())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (M, n, in) to (M, n, out); return the weights too, for the backward pass."""
+        """Map (M, n, in) to (M, n, out); also return the weights, for the backward pass."""
         return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2)), self.weight
 
 
@@ -36,7 +36,7 @@ def activate(x: Tensor, celu_alpha: float) -> Tensor:
 
 
 def activation_backward(grad: Tensor, x: Tensor, celu_alpha: float) -> Tensor:
-    """Multiply a gradient with the slope of `activate` at x."""
+    """Multiply a gradient by the slope of `activate` at x."""
     if celu_alpha > 0.0:
         return grad * torch.exp(torch.clamp(x, max=0.0) / celu_alpha)
     return torch.ops.aten.gelu_backward(grad, x, approximate="none")  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
-"""TorchANI models as alrare's model files, so that an existing ANI user gets LAMMPS speed.
+"""Conversion of TorchANI models to alrare's model files.
 
-The converted ensemble is the same function: AEV constants, weights and self energies are taken over
-as they are, energies change from Hartree to eV. A file of the user's own model is not read here,
-since unpickling it would run its code: build the model in Python, and convert the object.
+The converted ensemble is the same function: AEV constants, weights and self energies are copied,
+with energies converted from Hartree to eV. Files of TorchANI models are not read, since unpickling
+runs the code in them: build the model in Python and convert the object.
 """
 
 import importlib
@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..units import HARTREE
 from .aev import AEVConstants
 from .ensemble import Ensemble, Metadata, stack_members
 from .torchscript import export_torchscript
-
-HARTREE = 27.211386024367243
-"""eV; as torchani and ASE have it."""
 
 
 def convert(model: Any, *, best_member: int = 0) -> Ensemble:
@@ -29,9 +27,9 @@ def convert(model: Any, *, best_member: int = 0) -> Ensemble:
     ----------
     model : torchani.arch.ANI
         ANI-1x or ANI-2x style: any elements in any order, any layer widths, CELU or GELU, one
-        network or a `torchani.nn.Ensemble` of them; cosine cutoff, no potential beside them.
+        network or a `torchani.nn.Ensemble`; cosine cutoff; no further potentials.
     best_member : int
-        What `forces best` will mean; a TorchANI model does not say.
+        The member, from 0, that `forces best` will use; a TorchANI model names none.
 
     Returns
     -------
@@ -41,7 +39,8 @@ def convert(model: Any, *, best_member: int = 0) -> Ensemble:
     Raises
     ------
     ModelError
-        If the model is of another kind, naming what alrare does not know, or TorchANI is missing.
+        If the model is of another kind (the message names the part that alrare does not support),
+        or TorchANI is missing.
 
     Examples
     --------
@@ -103,7 +102,7 @@ def convert_to(model: Any, folder: Path, *, best_member: int = 0) -> tuple[Path,
 
 
 def build_model(name: str) -> Any:
-    """Make the TorchANI model that a name stands for.
+    """Build a TorchANI model by name.
 
     Parameters
     ----------
@@ -114,7 +113,7 @@ def build_model(name: str) -> Any:
     Raises
     ------
     ModelError
-        If there is no such thing, or it fails, or TorchANI is missing.
+        If the name cannot be found, building the model fails, or TorchANI is missing.
     """
     _require_torchani()
     import torchani.models

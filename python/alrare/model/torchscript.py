@@ -1,6 +1,6 @@
 """The ensemble as a TorchScript file for LAMMPS (contract version 1, docs/model_format.md).
 
-TorchScript is deprecated upstream: only this module and the C++ backend know of it.
+TorchScript is deprecated upstream: only this module and the C++ backend use it.
 """
 
 import json
@@ -86,7 +86,7 @@ class EnsembleModule(torch.nn.Module):
 
 
 def export_torchscript(ensemble: Ensemble, path: Path) -> None:
-    """Write `ensemble.pt`, after comparing it with the Python model on a random configuration.
+    """Write `ensemble.pt` after comparing it with the Python model on a random configuration.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def load_torchscript(path: Path) -> tuple[torch.nn.Module, dict[str, object]]:
     Raises
     ------
     ModelError
-        If the file is missing or foreign.
+        If the file is missing or is not an `ensemble.pt` of alrare.
     """
     extra = {METADATA_FILE: ""}
     try:

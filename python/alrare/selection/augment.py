@@ -14,19 +14,19 @@ def noisy_copies(
     Parameters
     ----------
     frames : sequence of Atoms
-        The selected configurations; they are not changed and not part of the result.
+        The selected configurations; the result does not contain them.
     copies : int
-        Noisy copies of each (the paper's 2).
+        Noisy copies of each configuration (2 in the paper).
     amplitude : float, Å
-        The noise is uniform in ±amplitude on every coordinate (the paper's 0.05).
+        The noise is uniform in ±amplitude on every coordinate (0.05 in the paper).
     rng : numpy.random.Generator
         The source of the noise.
 
     Returns
     -------
     list of Atoms
-        ``copies * len(frames)`` configurations, all copies of a frame side by side, without
-        calculator; `info["copy_of"]` is the index of the frame in `frames`.
+        ``copies * len(frames)`` configurations without calculator, the copies of one frame one
+        after the other; `info["copy_of"]` is the index of the frame in `frames`.
     """
     result = []
     for index, frame in enumerate(frames):

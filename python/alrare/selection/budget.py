@@ -1,4 +1,4 @@
-"""Which candidates of an iteration's pulls are labelled."""
+"""The label budget: which candidates of an iteration are labelled."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,30 +22,30 @@ def choose(
     """Take an iteration's label budget from the candidates of all its pulls.
 
     The fix has already screened each pull by threshold and similarity (Jung et al. 2024, §2.3.2
-    and §2.3.3); this is the cap. The candidates of two pulls are never compared for similarity:
-    equal spring distance and energy do not make two trajectories equal.
+    and §2.3.3); this function limits their number. Candidates of different pulls are not compared
+    for similarity, since configurations of equal distance and energy may still differ.
 
     Parameters
     ----------
     files : sequence of Path
-        One candidates.extxyz a pull, in the order of the seeds; missing and empty files count as
-        a pull without candidates.
+        One candidates.extxyz per pull, in the order of the seeds; a missing or empty file means
+        that the pull has no candidates.
     maximum : int
-        Configurations to take at most (the paper's 50).
+        Largest number of configurations to take (50 in the paper).
     strategy : {"paper", "spread"}
-        paper: first come, first taken. The pulls run side by side, so "first" is the lowest MD
-        step, whichever the pull (equal steps in the order of `files`); with one pull this is the
-        paper's rule, with several no pull uses up the budget of the others.
-        spread: one configuration from each of `maximum` equal intervals of the spring distance,
-        then those most unlike the ones taken, by their interatomic distances.
+        paper: the earliest MD steps of all pulls (equal steps in the order of `files`). For one
+        pull this is the paper's rule; with several, no pull uses up the budget of the others.
+        spread: one configuration from each of `maximum` equal intervals of the distance of the
+        pulled atoms, then those that differ most from all taken so far in their interatomic
+        distances.
     last_steps : sequence of int or None, optional
-        For each pull the last MD step whose configuration is taken; None sets no end.
+        For each pull, later MD steps than this are not taken; None: no limit.
 
     Returns
     -------
     list of Atoms
-        In order of step; `info` as the fix wrote it (step, cv, ...) plus `pull`, the index of
-        the file.
+        In order of step. `info` holds the keys of the fix (step, cv, ...) and `pull`, the index
+        of the file.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def choose(
 
 
 def _spread(frames: list[Atoms], maximum: int) -> list[int]:
-    """Choose one frame for each interval of the cv, then the most unlike; return indices."""
+    """Take one frame per interval of the cv, then the most different ones; return indices."""
     cv = np.array([frame.info["cv"] for frame in frames])
     shapes = np.array([_distances(frame) for frame in frames], dtype=np.float32)
     width = (cv.max() - cv.min()) / maximum or 1.0
@@ -101,7 +101,7 @@ def _take_most_unlike(
     nearest: NDArray[np.float64],
     chosen: list[int],
 ) -> None:
-    """Farthest-point step: take the frame whose nearest taken frame is farthest away."""
+    """Farthest-point sampling: take the frame that is farthest from all frames taken so far."""
     index = int(among[np.argmax(nearest[among])])
     chosen.append(index)
     distance = np.sqrt(np.mean((shapes - shapes[index]) ** 2, axis=1))

@@ -15,62 +15,64 @@ from ..config import Select
 from ..errors import AlrareError
 from ..model.calculator import EnsembleCalculator
 from ..model.species import species_of
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from .settings import open_selection
 
 VERDICTS = ("screening", "below", "unphysical", "too_similar", "over_cap", "selected")
-"""What may become of a frame; docs/fix_al_select.md says what each means."""
+"""The verdicts on a frame; docs/fix_al_select.md explains each."""
 
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """What became of the frames of a trajectory."""
+    """Result of a selection from a trajectory."""
 
     frames: list[Atoms]
-    """The selected ones; `info` holds what the fix writes, and no label goes along."""
+    """The selected frames, without labels; `info` holds the keys that the fix writes."""
     verdicts: dict[str, int]
-    """Number of frames by `VERDICTS`."""
+    """Number of frames with each of `VERDICTS`."""
     threshold: float | None
-    """At the last frame, eV (forces judged: eV/Å); None while the window was not full."""
+    """At the last frame, eV (`uncertainty = "force"`: eV/Å); None if the window was never full."""
     mean: float
-    """Of the uncertainty, over the adaptive window or all frames; the unit of the threshold."""
+    """Mean of the uncertainty over the adaptive window or all frames, unit of the threshold."""
     std: float
-    """Of the uncertainty, likewise."""
+    """Standard deviation of the uncertainty over the same frames."""
 
 
 def select_frames(
     frames: Sequence[Atoms],
     *,
     model: Path,
-    select: Select,
+    select: Select | None = None,
     atoms: tuple[int, int] | None = None,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> FrameSelection:
-    """Judge the frames of one trajectory in their order, each as one look of the fix.
+    """Select the frames of a trajectory that deserve a label, as fix al_select would in a run.
 
     Parameters
     ----------
     frames : sequence of Atoms
-        `info` may hold `step` (or `Timestep`, as LAMMPS's dump extxyz writes it); else the step
-        is the number of the frame, from 0.
+        In order of time. The MD step of a frame is ``info["step"]``, else ``info["Timestep"]`` (as
+        LAMMPS's dump extxyz writes it), else the number of the frame, from 0.
     model : Path
         `ensemble.safetensors`, evaluated by the native engine.
-    select : Select
-        The criterion; `max_per_run` is the cap, `strategy` and `max_per_iteration` are not used.
+    select : Select, optional
+        The `[select]` table; by default with its default values. `max_per_run` limits the number
+        of selected frames; keys that concern whole iterations are ignored.
     atoms : two ints, optional
-        Counted from 1: their distance (Å) is the collective variable, whose gap is
-        ``select.cv_gap``. Without them it is ``info["cv"]`` where every frame has one;
-        else there is no variable and that gap is not tested.
-    progress : Progress
-        Gets one stage that counts the frames.
+        Two atoms, counted from 1, whose distance (Å) is the collective variable. By default the
+        variable is ``info["cv"]`` if every frame has it; otherwise there is no variable, and
+        `cv_gap` is not tested.
+    progress : Progress, optional
+        Receives one stage that counts the frames.
 
     Raises
     ------
     AlrareError
-        If the two atoms are not two of every frame, or the model has a single member.
+        If the two atoms do not exist in every frame, or the model has a single member.
     ModelError
-        If the file is not a model, or does not know an element.
+        If the file is not an ensemble, or the model does not know an element.
     """
+    select, progress = select or Select(), progress or SilentProgress()
     _check_atoms(frames, atoms)
     by_force = select.uncertainty == "force"
     calculator = EnsembleCalculator(model, force_std=by_force)
@@ -120,7 +122,7 @@ def _check_atoms(frames: Sequence[Atoms], atoms: tuple[int, int] | None) -> None
 
 
 def _evaluate(calculator: EnsembleCalculator, frame: Atoms) -> dict[str, Any]:
-    """Return energies (eV) and, if the calculator has them, sizes of forces (eV/Å)."""
+    """Return energies (eV) and, if the calculator computes them, sizes of forces (eV/Å)."""
     if not np.isfinite(frame.positions).all():  # the fix counts such a frame as unphysical
         return dict.fromkeys(("energy", "energy_std", "force_std", "force_max"), np.nan)
     calculator.calculate(frame)
@@ -163,5 +165,5 @@ def _written(by_force: bool) -> tuple[str, ...]:
 
 
 def _candidate(frame: Atoms, info: dict[str, Any]) -> Atoms:
-    """Return the bare configuration with what is said of it: a candidate has no label."""
+    """Return the configuration with its info keys and without a label."""
     return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=info)

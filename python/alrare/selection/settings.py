@@ -10,11 +10,11 @@ from ..config import Select
 from ..errors import AlrareError
 
 CANDIDATES_FILE = "candidates.extxyz"
-"""What the fix writes, beside its input."""
+"""Name of the file that the fix writes, in the folder of its input."""
 
 
 def fix_command(select: Select) -> str:
-    """Return the fix, named `select`, on the equal-style variable `v_d` of a pull."""
+    """Return the `fix al_select` command, with the ID `select` and the variable `v_d` of a pull."""
     if select.threshold != "adaptive":
         threshold = f"value {select.threshold:.10g}"
     elif select.relative is not None:
@@ -37,7 +37,7 @@ def fix_command(select: Select) -> str:
 
 
 def fix_columns(select: Select | None) -> dict[str, str]:
-    """Return what a run's table shows of the uncertainty and the fix: heading to LAMMPS value."""
+    """Return the work file's columns for the uncertainty and the fix: heading to LAMMPS value."""
     if select is None:
         return {"energy_std/eV": "c_uq[1]"}
     force = select.uncertainty == "force"
@@ -52,20 +52,18 @@ def fix_columns(select: Select | None) -> dict[str, str]:
 
 
 def open_selection(select: Select, *, has_cv: bool) -> _core.Selection:
-    """Return the criterion for frames outside LAMMPS; without a variable its gap is not tested."""
-    relative = None
-    if select.relative is not None and select.relative_floor is not None:
-        relative = (select.relative, select.relative_floor)
+    """Return the criterion for use outside LAMMPS; without a variable, its gap is not tested."""
     try:
         return _core.Selection(
             threshold=None if select.threshold == "adaptive" else select.threshold,
-            relative=relative,
-            window=select.screening_steps,
+            relative=select.relative,
+            relative_floor=select.relative_floor,
+            screening_steps=select.screening_steps,
             sigma=select.sigma,
             energy_gap=select.energy_gap,
             cv_gap=select.cv_gap if has_cv else 0.0,
             gap_steps=select.gap_steps,
-            max=select.max_per_run,
+            max_per_run=select.max_per_run,
             upper=None if select.upper == "none" else select.upper,
         )
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Learning curves: a table, a figure, and TensorBoard's event files when asked for."""
+"""Learning curves: a table, a figure and, with `[train] tensorboard`, TensorBoard event files."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ COLUMNS = (
     "validation_energy_rmse",
     "validation_force_mae",
 )
-"""Columns of curves.csv after `member` and `epoch`: loss of eq. 3, eV, eV/Å."""
+"""Columns of curves.csv after `member` and `epoch`: rate, loss of eq. 3, eV, eV/Å."""
 
 Curve = Mapping[str, Sequence[float]]
-"""One value an epoch for each of `COLUMNS`."""
+"""For each of `COLUMNS`, one value per epoch."""
 
 
 def write_csv(path: Path, curves: Sequence[Curve]) -> None:
-    """Write the curves of all members, one row an epoch."""
+    """Write the curves of all members, one row per member and epoch."""
     with atomic_path(path) as partial, partial.open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("member", "epoch", *COLUMNS))
@@ -32,7 +32,7 @@ def write_csv(path: Path, curves: Sequence[Curve]) -> None:
 
 
 def write_figure(path: Path, curves: Sequence[Curve], best_epochs: Sequence[int]) -> None:
-    """Draw loss and validation errors against the epoch as a PNG; a dot marks the epoch kept."""
+    """Draw loss and validation errors against the epoch as a PNG; a dot marks the best epoch."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def write_figure(path: Path, curves: Sequence[Curve], best_epochs: Sequence[int]
 
 
 class EventWriter(Protocol):
-    """What is used of TensorBoard's `SummaryWriter`."""
+    """The methods of TensorBoard's `SummaryWriter` that alrare calls."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> Any:
         """Add one point of a curve."""

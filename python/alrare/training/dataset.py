@@ -1,4 +1,4 @@
-"""Labelled configurations as numbers, and which of them train and which validate."""
+"""The data set of a training: labels as arrays, and the split into training and validation."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,21 +17,20 @@ Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
 """Weight that pulls the self energies to the isolated atoms; no unit (both terms are per atom)."""
 DUPLICATE_TOLERANCE = 1e-5
-"""eV; labels of one configuration that differ by more contradict each other."""
+"""eV; two energies of one configuration that differ by more than this are an error."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Roles of the configurations of a data set for one member, as row numbers.
 
-    Attributes
-    ----------
-    train, validation : tuples of int
-        Sorted; every row is in one of them.
+    Both tuples are sorted, and every row is in exactly one of them.
     """
 
     train: tuple[int, ...]
+    """Rows that the member is trained on."""
     validation: tuple[int, ...]
+    """Rows that decide which epoch's weights are kept."""
 
     def __len__(self) -> int:
         """Count the configurations."""
@@ -55,12 +54,12 @@ def random_split(
     Parameters
     ----------
     n : int
-        At least 2 more than the fixed ones.
+        Number of configurations; at least ``fixed + 2``.
     train_fraction : float
         Share that trains; both parts get at least one.
     rng : numpy Generator
     fixed : int
-        So many of the first rows always train, beyond that share.
+        The first `fixed` rows always train; `train_fraction` is the share of the others.
 
     Raises
     ------
@@ -81,7 +80,7 @@ def random_split(
 def inherited_split(
     old: Split, n: int, *, train_fraction: float, rng: np.random.Generator
 ) -> Split:
-    """Keep every old role for good and distribute the new configurations (paper, §2.3.6).
+    """Keep the role of every old configuration and distribute the new ones (paper, §2.3.6).
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def inherited_split(
     n : int
         Configurations now; rows from len(old) on are new.
     train_fraction : float
-        Share of the new ones that trains.
+        Share of the new configurations that trains.
     rng : numpy Generator
 
     Raises
@@ -113,22 +112,16 @@ def inherited_split(
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labels of C configurations, checked, in the units and order of a model.
-
-    Attributes
-    ----------
-    elements : tuple of str
-        By atomic number.
-    self_energies : (S,) array, eV
-    energies : (C,) array, eV
-        Self energies subtracted.
-    forces : list of C (n, 3) arrays, eV/Å
-    """
+    """Checked labels of C configurations."""
 
     elements: tuple[str, ...]
+    """By atomic number."""
     self_energies: Array
+    """(S,), eV: one per element."""
     energies: Array
+    """(C,), eV, with the self energies subtracted."""
     forces: list[Array]
+    """C arrays (n, 3), eV/Å."""
 
     @property
     def n_atoms(self) -> npt.NDArray[np.int64]:
@@ -137,7 +130,7 @@ class Dataset:
 
 
 def common_method(frames: Sequence[Atoms]) -> str:
-    """Return the hash of the method that made the labels; empty when no frame says.
+    """Return the hash of the method that made the labels; empty if no frame names one.
 
     Parameters
     ----------
@@ -162,9 +155,9 @@ def common_method(frames: Sequence[Atoms]) -> str:
 
 
 def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
-    """Return every configuration once, in the order of its first frame.
+    """Return every configuration once, in the order in which it first occurs.
 
-    A configuration that came twice could train and validate at the same time.
+    A configuration that occurred twice could train and validate at the same time.
 
     Raises
     ------
@@ -188,14 +181,14 @@ def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
 def split_off_isolated_atoms(
     frames: Sequence[Atoms],
 ) -> tuple[list[Atoms], dict[str, float]]:
-    """Take the frames of a single atom out: their energies are the isolated-atom energies.
+    """Separate frames of a single atom, which give the isolated-atom energies, from the others.
 
     Returns
     -------
     list of Atoms
-        The others.
-    dict
-        Element → energy in eV.
+        Frames of more than one atom, or with a periodic cell.
+    dict from str to float
+        Energy of the isolated atom by element, eV.
 
     Raises
     ------
@@ -220,7 +213,7 @@ def split_off_isolated_atoms(
 def make_dataset(
     frames: Sequence[Atoms], *, isolated: Mapping[str, float] | None = None
 ) -> Dataset:
-    """Check labelled frames and take the self energies off their energies.
+    """Check labelled frames and subtract the self energies from their energies.
 
     Parameters
     ----------
@@ -232,8 +225,8 @@ def make_dataset(
     Raises
     ------
     AlrareError
-        If there are fewer than 2 frames, a frame has no label or one that is not finite (the
-        message names the frame), or an isolated-atom energy is missing.
+        If there are fewer than 2 frames, the label of a frame is missing or not finite (the message
+        names the frame), or an isolated-atom energy is missing.
     """
     if len(frames) < 2:
         raise AlrareError(f"training needs at least 2 labelled frames, got {len(frames)}")
@@ -267,7 +260,7 @@ def _in_order(isolated: Mapping[str, float], elements: Sequence[str]) -> Array:
 def fit_self_energies(
     composition: npt.NDArray[np.int64], energies: Array, *, isolated: Array | None = None
 ) -> Array:
-    r"""Energies that the elements have by themselves, fitted to the data.
+    r"""Fit the self energy of each element to the data.
 
     With isolated-atom energies :math:`e^0` the self energies are
 
@@ -275,11 +268,12 @@ def fit_self_energies(
         \arg\min_e \tfrac1C \sum_c \left(\frac{E_c - \sum_s N_{cs} e_s}{N_c}\right)^2
         + \lambda \sum_s (e_s - e^0_s)^2
 
-    with the ridge :math:`\lambda` = `RIDGE`: what the data determine follows the data, what they
-    leave open (one stoichiometry determines only one number) is the binding energy, shared in
-    proportion to the composition, on top of the atoms' own energies. So the model of one molecule
-    carries over to another of the same elements. Without isolated-atom energies: plain least
-    squares, the smallest energies where the data leave a choice.
+    with the ridge :math:`\lambda` = `RIDGE`. The fit follows the data where they determine the self
+    energies. Data of one stoichiometry determine only one number; the ridge then shares the binding
+    energy among the elements in proportion to the composition and adds it to the isolated-atom
+    energies. So the model of one molecule can be used for another of the same elements. Without
+    isolated-atom energies this is plain least squares, with the smallest norm where the data leave
+    a choice.
 
     Parameters
     ----------
@@ -305,12 +299,12 @@ def fit_self_energies(
 
 
 def dataset_hash(keys: Sequence[str], dataset: Dataset) -> str:
-    """Identity of a data set: configurations and labels, in order.
+    """Return a hash of a data set: its configurations and labels, in order.
 
     Parameters
     ----------
     keys : sequence of str
-        Of the configurations (`alrare.training.descriptor_cache.DescriptorCache.key`).
+        Keys of the configurations (`DescriptorCache.key`).
     dataset : Dataset
     """
     digest = hashlib.sha256("".join(keys).encode())

@@ -1,6 +1,6 @@
 r"""The cache of descriptors: AEV and its Jacobian, computed once for each configuration.
 
-Neither depends on the weights, so training needs the networks only: with
+Neither depends on the weights, so a training step evaluates the networks only: with
 :math:`g = \partial E/\partial \mathrm{AEV}` the forces are :math:`F = -g \cdot J`. The Jacobian is
 stored by edge, since a neighbor of species *s* moves only the feature blocks of *s*: for each edge
 its unit vector and the 16 slopes of its radial terms, for each edge within the angular cutoff the
@@ -36,7 +36,7 @@ from ..model.aev import AEVConstants, pair_index
 from ..model.species import finite_positions, species_of
 
 SHARD = 512
-"""Configurations in a shard at most; bounds the memory of making one."""
+"""Largest number of configurations in a shard; bounds the memory needed to make one."""
 CACHE_VERSION = 1
 
 _BY_ATOM = ("species", "aev")
@@ -46,55 +46,46 @@ _BY_SHORT = ("short", "jacobian")
 
 @dataclass(frozen=True)
 class AtomBatch:
-    """What the energies of C configurations with N atoms need.
-
-    Attributes
-    ----------
-    species : (N,) int64 tensor
-    aev : (N, F) tensor
-    configuration : (N,) int64 tensor
-        Which configuration an atom belongs to; sorted.
-    count : int
-        C.
-    """
+    """Input of the energies of C configurations with N atoms in all."""
 
     species: Tensor
+    """(N,) int64: index of each atom's element."""
     aev: Tensor
+    """(N, F): the descriptors."""
     configuration: Tensor
+    """(N,) int64, sorted: the configuration that each atom belongs to, from 0."""
     count: int
+    """C, the number of configurations."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the forces need beside: E edges, A of them within the angular cutoff.
-
-    Attributes
-    ----------
-    atoms : AtomBatch
-    edge_i, edge_j : (E,) int64 tensors
-    unit : (E, 3) tensor
-    slope : (E, K) tensor, 1/Å
-    short : (A,) int64 tensor
-        The edges within the angular cutoff.
-    jacobian : (A, 3, S·L) tensor, 1/Å
-    radial_row, angular_row : (E,) and (A·S,) int64 tensors
-        Feature blocks that an edge moves.
-    """
+    """Input of energies and forces: E edges, of which A are within the angular cutoff."""
 
     atoms: AtomBatch
+    """Input of the energies."""
     edge_i: Tensor
+    """(E,) int64: center of each edge."""
     edge_j: Tensor
+    """(E,) int64: neighbor of each edge."""
     unit: Tensor
+    """(E, 3): unit vector from center to neighbor."""
     slope: Tensor
+    """(E, K), 1/Å: derivative of the radial features by the length of the edge."""
     short: Tensor
+    """(A,) int64: the edges within the angular cutoff."""
     jacobian: Tensor
+    """(A, 3, S·L), 1/Å: derivative of the angular features by the edge vector."""
     radial_row: Tensor
+    """(E,) int64: the radial feature block that each edge changes."""
     angular_row: Tensor
+    """(A·S,) int64: the angular feature blocks that each short edge changes."""
     n_elements: int
+    """S, the number of elements."""
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tensors that count: the Jacobian, and the terms of atoms and edges."""
+        """Bytes of the large tensors: the Jacobian, and the terms of atoms and edges."""
         tensors = (self.atoms.aev, self.unit, self.slope, self.jacobian, self.angular_row)
         return sum(tensor.nbytes for tensor in tensors)
 
@@ -135,12 +126,12 @@ class Batch:
 
 
 class DescriptorCache:
-    """Descriptors of every configuration of a data set, in the order of the frames given.
+    """Descriptors of every configuration of a data set, by key.
 
     Parameters
     ----------
     folder : Path
-        Of the shards. Shards of another descriptor or element list are left alone.
+        Holds the shards. Shards of another descriptor or element list in it are ignored.
     constants : AEVConstants
     elements : sequence of str
         By atomic number.
@@ -162,7 +153,7 @@ class DescriptorCache:
         return len(self._where)
 
     def key(self, atoms: Atoms) -> str:
-        """Identity of a configuration's descriptors."""
+        """Return the key of a configuration's descriptors."""
         return frame_key(atoms, self.descriptor)
 
     def __contains__(self, key: str) -> bool:
@@ -172,12 +163,12 @@ class DescriptorCache:
     def add(
         self, frames: Sequence[Atoms], *, report: Callable[[int], None] = lambda done: None
     ) -> int:
-        """Compute and store what is not there yet.
+        """Compute and store the descriptors that are missing.
 
         Parameters
         ----------
         frames : sequence of Atoms
-            Of any sizes; may repeat.
+            Of any sizes; the same frame may occur more than once.
         report : callable
             Called with the number of configurations just stored.
 

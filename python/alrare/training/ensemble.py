@@ -1,4 +1,4 @@
-"""Train an ensemble: members in parallel processes, each finished one kept."""
+"""Train an ensemble: members in parallel processes; a finished member is kept on disk."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ TRAINING_VERSION = 4
 """Bump this when a change of the code alters the weights that equal settings give."""
 _POLL = 0.5
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
-"""Settings that do not change the weights, beyond the splits and the start that they lead to."""
+"""Settings that change the weights only through the splits and starting weights, or not at all."""
 
 
 def train(
@@ -55,23 +55,23 @@ def train(
 ) -> Path:
     """Train an ensemble on labelled configurations, each member with a random split of its own.
 
-    What `alrare train` does; call it again after a kill to go on.
+    This is `alrare train`. Called again after an interruption, it keeps the finished members.
 
     Parameters
     ----------
     frames : sequence of Atoms
-        Labelled, by one method. A configuration that comes twice counts once; frames of a single
-        atom give the self energies.
+        Labelled by one method. Repeated configurations are used once; frames of a single atom are
+        not trained on but give the isolated-atom energies.
     folder : Path
-        Gets the model, as in `train_ensemble`.
+        The model is written here; see `train_ensemble`.
     model, settings : config.Model, config.Train, optional
-        The defaults of al.toml unless given.
+        Tables of al.toml; by default with their default values.
     seed : int
-        Of the splits and the weights.
+        Decides the splits and the initial weights.
     workers : int
-        Members at a time; 0 means one for each core.
+        Members trained at a time; 0 means one per core.
     progress : Progress, optional
-        Nothing is shown unless given.
+        By default nothing is shown.
     start : Path, optional
         ensemble.safetensors of an earlier model whose weights the members start from.
 
@@ -83,8 +83,8 @@ def train(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, labels are of several methods or contradict each other, or
-        the earlier model does not fit.
+        If a frame has no usable label, the labels are of several methods or contradict each other,
+        or the earlier model has other elements, layers or descriptor constants.
     """
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
@@ -130,10 +130,10 @@ def train_ensemble(
     isolated: Mapping[str, float] | None = None,
     start: Path | None = None,
 ) -> Path:
-    """Train the members and write the ensemble; call again after a kill to go on.
+    """Train the members and write the ensemble.
 
-    Members whose file is there, made from the same data, split, seed and settings, are kept. The
-    same arguments give the same weights on the same machine.
+    Members that are finished in the folder with the same data, split, seed and settings are not
+    trained again. The same arguments give the same weights on the same machine.
 
     Parameters
     ----------
@@ -146,21 +146,21 @@ def train_ensemble(
     seed : int
         Member m is trained with seed ``1000 * seed + m``.
     folder : Path
-        Gets `ensemble.safetensors`, `ensemble.pt`, `curves.csv`, `curves.png`, `training.json`
-        (last) and the members.
+        Receives the members, `ensemble.safetensors`, `ensemble.pt`, `curves.csv`, `curves.png` and,
+        last, `training.json`.
     method : str
         Hash of the labels' method, for the metadata.
     workers : int
-        Members at a time; 0 means one for each core.
+        Members trained at a time; 0 means one per core.
     progress : Progress
     cache : Path, optional
-        Folder of the descriptor cache; share it between iterations. ``folder/descriptors`` unless
-        given.
+        Folder of the descriptor cache, which several trainings may share; by default
+        ``folder/descriptors``.
     isolated : mapping from element to eV, optional
         Energies of isolated atoms by the same method, for the self energies.
     start : Path, optional
-        ensemble.safetensors of an earlier model whose weights the members start from; random
-        weights unless given.
+        ensemble.safetensors of an earlier model whose weights the members start from; by default
+        they start from random weights.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def _provenance(
     isolated: Mapping[str, float] | None,
     start: Path | None,
 ) -> dict[str, Any]:
-    """Return what it takes, beside the data, to train the same model again."""
+    """Return everything but the data that is needed to train the same model again."""
     return {
         "version": TRAINING_VERSION,
         "settings": settings.model_dump(exclude={"tensorboard"}),

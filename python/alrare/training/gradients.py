@@ -10,10 +10,10 @@ For one network with layers :math:`z_l = W_l h_{l-1} + b_l`, :math:`h_l = \sigma
 need :math:`g = dE/dh_0`, and the loss has adjoints :math:`\bar E` of E and :math:`\bar g` of g. As
 :math:`\bar g \cdot g` is the derivative of E along :math:`\bar g`, its weight gradient is that of a
 tangent pass :math:`\dot h_0 = \bar g`; the adjoint of :math:`\dot z_l` in it is dE/dz_l, which the
-force already needed. Cost: six matrix products a layer instead of the graph of a double backward.
+force already needed. Cost: six matrix products per layer instead of the graph of a double backward.
 
-`alrare._core` does this on tiles of atoms (src/nnp/native/kernels/training_kernels.h); here it
-stands once more in plain torch, in any dtype, as the reference.
+`alrare._core` does this on tiles of atoms (src/nnp/native/kernels/training_kernels.h). The version
+in plain torch, in any dtype, is the reference for it.
 """
 
 import math
@@ -35,25 +35,19 @@ Gradients = list[list[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class Labels:
-    """Reference of C configurations with N atoms in all.
-
-    Attributes
-    ----------
-    energies : (C,) tensor, eV
-        Without self energies.
-    forces : (N, 3) tensor, eV/Å
-    n_atoms : (C,) tensor
-        Of the dtype of the energies.
-    """
+    """Labels of C configurations with N atoms in all."""
 
     energies: Tensor
+    """(C,), eV, without self energies."""
     forces: Tensor
+    """(N, 3), eV/Å."""
     n_atoms: Tensor
+    """(C,): atoms of each configuration, in the dtype of the energies."""
 
 
 @dataclass
 class _Pass:
-    """What the forward and backward passes of one network leave for the gradient."""
+    """Intermediate values of one network's passes that its weight gradient needs."""
 
     rows: Tensor
     inputs: list[Tensor]  # h_0 … h_{L-1}
@@ -95,7 +89,7 @@ def open_gradient_engine() -> GradientEngine:
 
 
 class NativeGradient:
-    """Equation 3 by `alrare._core`: float32, energies and the loss summed in float64.
+    """Equation 3 in the native engine: float32, with energies and the loss summed in float64.
 
     Parameters
     ----------

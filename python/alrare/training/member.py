@@ -22,65 +22,53 @@ FORCE_ROWS = 64
 
 BATCH_MEMORY = 1 << 29
 """Bytes of joined batches that a member keeps from epoch to epoch: joining takes a seventh of the
-time of a step. What does not fit is joined again; the weights do not depend on it."""
+time of a step. Other batches are joined again in every epoch; the weights are the same."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Mean absolute errors: eV per configuration, and eV/Å per force component."""
+    """Mean absolute errors over some configurations."""
 
     energy: float
+    """Of the energy of a configuration, eV."""
     force: float
+    """Of a force component, eV/Å."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training data came to.
-
-    Attributes
-    ----------
-    number : int
-        From 1.
-    learning_rate : float
-        At its end.
-    train_loss : float
-        Mean of eq. 3 over the pass.
-    validation_energy_mse : float
-        eV², over the whole validation set; the epoch of its minimum is kept.
-    validation_force_mae : float
-        eV/Å, over at most `FORCE_ROWS` validation configurations.
-    """
+    """Loss and errors of one pass over the training data."""
 
     number: int
+    """From 1."""
     learning_rate: float
+    """At the end of the epoch."""
     train_loss: float
+    """Mean of eq. 3 over the pass."""
     validation_energy_mse: float
+    """eV², over the whole validation set; the weights of the epoch with the lowest are kept."""
     validation_force_mae: float
+    """eV/Å, over at most `FORCE_ROWS` validation configurations."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted member.
-
-    Attributes
-    ----------
-    weights : dict of tensors
-        "{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV.
-    best_epoch : int
-        From 1.
-    curve : list of Epoch
-    train, validation, everything : Errors
-    seconds : float
-        CPU time.
-    """
+    """A fitted member."""
 
     weights: dict[str, Tensor]
+    """"{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV."""
     best_epoch: int
+    """The epoch whose weights these are, from 1."""
     curve: list[Epoch]
+    """Every epoch, in order."""
     train: Errors
+    """On the training configurations."""
     validation: Errors
+    """On the validation configurations."""
     everything: Errors
+    """On both."""
     seconds: float
+    """CPU time."""
 
 
 def fit_member(
@@ -109,7 +97,8 @@ def fit_member(
         Elements and layer widths.
     settings : config.Train
     seed : int
-        Of the initial weights and the order of the batches: same seed, same weights.
+        Decides the initial weights and the order of the batches; the same seed gives the same
+        weights.
     report : callable
         Called after each epoch.
     start : mapping of tensors, optional
@@ -151,7 +140,7 @@ def fit_member(
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums of absolute errors, and over how many energies and force components."""
+    """Sums of absolute errors, and the numbers of energies and force components in them."""
 
     energy: float
     energies: int
@@ -280,7 +269,7 @@ class _Trainer:
         return joined
 
     def validate(self) -> tuple[float, float]:
-        """Mean squared error of the validation energies, eV²; force MAE of some of them, eV/Å."""
+        """Return the MSE of all validation energies (eV²) and the force MAE of some (eV/Å)."""
         networks = self._networks()
         predicted = energies(self._validation, networks, self._centers)
         reference = self._energies[torch.tensor(self._split.validation)]
@@ -312,7 +301,7 @@ class _Trainer:
             tensor.copy_(value)
 
     def exported(self) -> dict[str, Tensor]:
-        """Weights for the raw AEV: whitening and center folded into the first layer."""
+        """Return weights for the raw AEV: the first layer includes whitening and center."""
         weights = {}
         folded = zip(self._metadata.elements, self._networks(), self._centers, strict=True)
         for element, layers, center in folded:
@@ -331,7 +320,7 @@ def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
 
 
 def count_epochs(settings: Train, n_train: int) -> int:
-    """Return the passes over `n_train` configurations that the settings ask for."""
+    """Return the number of epochs: `epochs`, or as many as `min_steps` needs if that is more."""
     steps_of_one = -(-n_train // settings.batch_size)
     return max(settings.epochs, -(-settings.min_steps // steps_of_one))
 

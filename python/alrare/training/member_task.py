@@ -1,4 +1,4 @@
-"""A member's training as a task of its own process: what it needs, what it leaves on disk."""
+"""The training of one member as a task for a process: its input, and the files it writes."""
 
 import json
 from collections.abc import Sequence
@@ -23,32 +23,43 @@ from .member import Epoch, Errors, Fit, fit_member
 
 @dataclass(frozen=True)
 class MemberTask:
-    """All that a member's process needs."""
+    """Everything that the process of one member needs."""
 
     number: int
+    """Of the member, from 0."""
     seed: int
+    """Decides the initial weights and the order of the batches."""
     split: Split
+    """Which configurations train this member."""
     keys: tuple[str, ...]
+    """Keys of the configurations in the descriptor cache, in the order of `dataset`."""
     dataset: Dataset
+    """The labels."""
     metadata: Metadata
+    """Elements, layer widths and descriptor of the model."""
     settings: config.Train
+    """The `[train]` table."""
     cache: Path
+    """Folder of the descriptor cache."""
     folder: Path
+    """Folder of the model."""
     start: Path | None
+    """Earlier model whose weights the member starts from; None for random weights."""
     identity: str
+    """Hash of everything that decides the weights."""
 
     @property
     def output(self) -> Path:
-        """The finished member; its metadata entry holds `identity` and the results."""
+        """File of the finished member; its metadata entry holds `identity` and the metrics."""
         return self.folder / f"member_{self.number}.safetensors"
 
     @property
     def heartbeat(self) -> Path:
-        """The last epoch's errors, for the progress display."""
+        """File with the errors of the last epoch, for the progress display."""
         return self.folder / f".member_{self.number}.epoch"
 
     def is_finished(self) -> bool:
-        """Whether the output is there and was made from the same task."""
+        """Whether the output exists and was written by a task of the same identity."""
         try:
             with safe_open(self.output, framework="pt") as stream:
                 return bool(stream.metadata()["identity"] == self.identity)
@@ -64,7 +75,7 @@ class MemberTask:
 
 
 def run_task(task: MemberTask) -> None:
-    """Fit one member and write its file. For a process of its own."""
+    """Fit one member and write its file; meant for a worker process."""
     torch.set_num_threads(1)
     constants, elements = task.metadata.aev, task.metadata.elements
     cache = DescriptorCache(task.cache, constants=constants, elements=elements)
@@ -94,7 +105,7 @@ def run_task(task: MemberTask) -> None:
 def starting_weights(
     start: Path | None, metadata: Metadata, number: int
 ) -> dict[str, Tensor] | None:
-    """Return the weights of a member of an earlier model, moved to the new self energies.
+    """Return a member's weights of an earlier model, corrected for the change of the self energies.
 
     Parameters
     ----------
@@ -103,7 +114,7 @@ def starting_weights(
     metadata : Metadata
         Of the model to be trained.
     number : int
-        Of the member; an earlier model of fewer members is used in turn.
+        Of the member, from 0. If the earlier model has fewer members, they are used in turn.
 
     Raises
     ------
@@ -147,7 +158,7 @@ def _point(epoch: Epoch) -> tuple[float, float, float, float]:
 
 
 def heartbeats(tasks: Sequence[MemberTask]) -> tuple[int, str]:
-    """Return the epochs done by all tasks, and the mean of their last validation errors as text."""
+    """Return the number of epochs all tasks have done, and a text with their mean last errors."""
     last = []
     for task in tasks:
         try:

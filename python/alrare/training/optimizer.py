@@ -5,10 +5,11 @@ For a weight matrix with gradient *G* the bases :math:`Q_L, Q_R` diagonalize the
 :math:`GG^T` and :math:`G^TG`, and the moments are those of :math:`Q_L^T G Q_R`. The bases are
 refreshed every few steps by one step of orthogonal iteration.
 
-Written here for its cost (docs/decisions/0006-own-optimizers.md): the moments are kept in the
-eigenbasis, so that a step needs two projections and not three; the running means take every other
-gradient; the products are the native engine's, which a BLAS does not reach on every machine
-(docs/performance.md); and no process imports torch's compiler, as `torch.optim` does.
+alrare has its own version to save time (docs/decisions/0006-own-optimizers.md): the moments are
+kept in the eigenbasis, so that a step needs two projections instead of three; the running means
+take every second gradient; the matrix products are those of the native engine, which is faster
+than the BLAS of some machines (docs/performance.md); and unlike `torch.optim` it does not import
+torch's compiler.
 """
 
 import math
@@ -24,7 +25,7 @@ EPSILON = 1e-8
 
 
 class Optimizer(Protocol):
-    """Changes parameters in place, given their gradients."""
+    """An optimizer: changes parameters in place, given their gradients."""
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step.
@@ -113,14 +114,14 @@ class Soap:
     parameters : sequence of tensors
         Of one or two dimensions; changed in place. The first step only sets up the bases.
     betas : (float, float)
-        Decay of the two moments; the second is that of the preconditioner too.
+        Decay of the two moments; the preconditioner decays with the second.
     weight_decay : float
     refresh : int
         Steps between two refreshes of the bases.
     statistics : int
-        Every so many-th gradient goes into the preconditioner.
+        The preconditioner takes every `statistics`-th gradient.
     clip : float
-        A gradient longer than this times what is usual is shortened to that; see `Clip`.
+        A gradient longer than `clip` times the usual length is shortened to that; see `Clip`.
     """
 
     def __init__(
@@ -157,14 +158,14 @@ class Soap:
 class Clip:
     """Shorten gradients that are far longer than usual.
 
-    A few configurations from a pull that came apart have errors a thousand times those of the
-    rest. Unclipped, they alone make the second moments, and the rest is learned a thousand times
-    slower (docs/performance.md). What is usual is the geometric mean over about twenty steps.
+    A few configurations from a pull that blew up have errors a thousand times larger than the rest.
+    Without clipping they dominate the second moments, and the others are hardly learned
+    (docs/performance.md). The usual length is the geometric mean over about twenty steps.
 
     Parameters
     ----------
     factor : float
-        The longest gradient, in units of the usual one.
+        Largest length allowed, in units of the usual length.
     """
 
     def __init__(self, factor: float) -> None:
@@ -172,7 +173,7 @@ class Clip:
         self._usual = 0.0
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients of one step, all shortened alike, or as they are."""
+        """Return the gradients of one step, unchanged or all multiplied by the same factor."""
         length = math.sqrt(sum(float(torch.sum(tensor * tensor)) for tensor in gradients))
         if not 0.0 < length < math.inf:
             return list(gradients)
@@ -222,7 +223,7 @@ class _SoapMatrix:
             self._turn()
 
     def _turn(self) -> None:
-        """Refresh the bases; carry the moments over."""
+        """Refresh the bases and transform the moments to the new ones."""
         multiply = self._multiply
         left, order_left = self._orthogonal_step(self._left, self._base_left)
         right, order_right = self._orthogonal_step(self._right, self._base_right)
@@ -233,14 +234,14 @@ class _SoapMatrix:
         self._base_left, self._base_right = left, right
 
     def _orthogonal_step(self, matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a basis nearer to the eigenvectors, and the order of the old vectors in it."""
+        """Return the basis after an orthogonal iteration, and the order of the old vectors."""
         product = self._multiply(matrix, basis)
         order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
         return torch.linalg.qr(product[:, order])[0].contiguous(), order
 
 
 def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:
-    """Learning rate that rises from peak/25 to its peak and falls to almost nothing, by cosines.
+    """Return the rate of a step: it rises from peak/25 to the peak, then falls to almost 0.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:
     steps : int
     peak : float
     rise : float
-        Share of the steps that rise.
+        Share of the steps during which the rate rises.
     """
     start, end = peak / 25.0, peak / 25.0e4
     top = max(rise * steps - 1.0, 1e-9)

@@ -1,4 +1,4 @@
-r"""Thinning of MD frames: successive steps say almost the same, and cost training all the same.
+r"""Thinning of MD frames: successive steps hold almost the same information.
 
 The rule `decorrelated` keeps every :math:`\lceil g \rceil`-th frame, where *g* is the statistical
 inefficiency of the labels: with the normalized autocorrelation C(t) of the force magnitudes
@@ -25,14 +25,14 @@ from ..frames import label_of
 
 
 def thinned_rows(frames: Sequence[Atoms], *, rule: Literal["none", "decorrelated"]) -> list[int]:
-    """Return which frames of an MD count as data.
+    """Return the rows of the MD frames that are used as data.
 
     Parameters
     ----------
     frames : sequence of Atoms
-        Labelled, of one MD run, in order of time and evenly spaced.
+        Labelled frames of one MD run, in order of time and evenly spaced.
     rule : {"none", "decorrelated"}
-        none: all, as in the paper. decorrelated: see the module.
+        none: all rows, as in the paper. decorrelated: see the module.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def thinned_rows(frames: Sequence[Atoms], *, rule: Literal["none", "decorrelated
 
 
 def statistical_inefficiency(series: NDArray[np.float64]) -> float:
-    """Return how many successive values are worth one independent one; at least 1.
+    """Return how many successive values carry the information of one independent value, at least 1.
 
     Parameters
     ----------

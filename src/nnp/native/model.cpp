@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "model.h"
+#include "nnp/native/model.h"
 
-#include "../json.h"
-#include "../safetensors.h"
+#include "nnp/file/json.h"
+#include "nnp/file/safetensors.h"
+#include "nnp/native/kernels/round_up.h"
 
 #include <algorithm>
 #include <limits>
@@ -13,8 +14,6 @@ namespace alrare::native {
 namespace {
 
 constexpr int max_width = 1 << 16;
-
-int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 [[noreturn]] void refuse(const std::string &key, const std::string &rule) {
   throw std::runtime_error("model metadata: " + key + " must be " + rule);

@@ -2,11 +2,11 @@
 #ifndef ALRARE_NNP_NATIVE_MODEL_H
 #define ALRARE_NNP_NATIVE_MODEL_H
 
-#include "../metadata.h"
-#include "aligned_buffer.h"
-#include "descriptor_tables.h"
-#include "kernels.h"
-#include "tile_builder.h"
+#include "nnp/file/metadata.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/descriptor/descriptor_tables.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/tile_builder.h"
 
 #include <string>
 #include <vector>
@@ -26,7 +26,7 @@ class Model {
 public:
   /// Reads `ensemble.safetensors` (docs/model_format.md).
   ///
-  /// Throws std::runtime_error with one sentence when the file is damaged or is a model that this
+  /// \throws std::runtime_error with one sentence when the file is damaged or is a model that this
   /// engine does not know.
   explicit Model(const std::string &path);
 

@@ -2,10 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
 #define ALRARE_NNP_NATIVE_NATIVE_EVALUATOR_H
 
-#include "../evaluator.h"
-#include "kernels.h"
-#include "model.h"
-#include "tile_builder.h"
+#include "nnp/evaluator.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/model.h"
+#include "nnp/native/tile_builder.h"
 
 #include <cstdint>
 #include <memory>
@@ -19,11 +19,6 @@ struct NativeOptions {
   std::string instruction_set = "auto"; ///< auto | avx512 | avx2 | portable
   int threads = 1;                      ///< OpenMP threads of this process
 };
-
-/// The kernels of an instruction set; "auto" is the best one this machine has.
-///
-/// Throws std::runtime_error when this machine or this build lacks it, or the name is unknown.
-const Kernels &find_kernels(const std::string &instruction_set);
 
 /// Evaluates `ensemble.safetensors` on a CPU without torch.
 ///

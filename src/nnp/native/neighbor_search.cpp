@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "neighbor_search.h"
+#include "nnp/native/neighbor_search.h"
+
+#include "nnp/native/size.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +14,6 @@ namespace alrare::native {
 namespace {
 
 using Vec = std::array<double, 3>;
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 Vec cross(const Vec &a, const Vec &b) {
   return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};

@@ -2,7 +2,7 @@
 #ifndef ALRARE_NNP_NATIVE_NEIGHBOR_SEARCH_H
 #define ALRARE_NNP_NATIVE_NEIGHBOR_SEARCH_H
 
-#include "../neighborhood.h"
+#include "nnp/neighborhood.h"
 
 #include <array>
 #include <cstdint>
@@ -21,8 +21,9 @@ struct Box {
 /// All edges shorter than `cutoff`, through cells of about that width: linear in the atoms.
 ///
 /// Triclinic boxes, boxes smaller than the cutoff (an atom may see several images of another, and
-/// of itself), and any mix of periodic and open directions. Triples are left empty. Throws
-/// std::runtime_error when a position is not finite, or the cell of a periodic direction is flat.
+/// of itself), and any mix of periodic and open directions. Triples are left empty.
+/// \throws std::runtime_error when a position is not finite, or the cell of a periodic direction is
+/// flat.
 Neighborhood find_neighbors(const Box &box, double cutoff);
 
 } // namespace alrare::native

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tile_builder.h"
+#include "nnp/native/tile_builder.h"
+
+#include "nnp/native/kernels/round_up.h"
+#include "nnp/native/size.h"
 
 #include <algorithm>
 #include <limits>
@@ -10,11 +13,7 @@ namespace alrare::native {
 
 namespace {
 
-int round_up(int n, int to) { return (n + to - 1) / to * to; }
-
 constexpr int slack = 16; // the kernels read and write up to one vector past the end
-
-std::size_t size(int n) { return static_cast<std::size_t>(n); }
 
 } // namespace
 

@@ -2,10 +2,10 @@
 #ifndef ALRARE_NNP_NATIVE_TILE_BUILDER_H
 #define ALRARE_NNP_NATIVE_TILE_BUILDER_H
 
-#include "../neighborhood.h"
-#include "aligned_buffer.h"
-#include "descriptor_tables.h"
-#include "kernels.h"
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/descriptor/descriptor_tables.h"
+#include "nnp/native/kernels/kernels.h"
+#include "nnp/neighborhood.h"
 
 #include <cstdint>
 #include <vector>
@@ -30,7 +30,7 @@ public:
   ///
   /// \param first_edge  (n_local + 1) first edge of each center
   /// \param centers     (n) rows of `neighborhood`, n <= max_tile
-  /// Throws std::runtime_error when a species is unknown to the model.
+  /// \throws std::runtime_error when a species is unknown to the model.
   const Tile &build(const Neighborhood &neighborhood, const std::int64_t *first_edge,
                     const int *centers, int n);
 

@@ -1,4 +1,4 @@
-"""Write the models and the float64 reference that `test_native.cpp` compares the engine with.
+"""Write the models and the float64 reference that `test_native_evaluator.cpp` compares with.
 
 Usage: python tests/cpp/data/make_native_reference.py   (needs torch; run again only when the
 descriptor or the model format changes)
@@ -6,17 +6,20 @@ descriptor or the model format changes)
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from alrare.model.aev import AEVConstants, Descriptor
 from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
-from alrare.model.species import build_graph
 from ase import Atoms
 from torch import Tensor
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+from ani_reference import build_graph  # noqa: E402
+
 MEMBERS = 2
 CELU_ALPHA = 0.1
 
@@ -136,9 +139,7 @@ def networks(
 def reference(model: Ensemble, activation: str, atoms: Atoms) -> dict[str, object]:
     aev = model.metadata.aev
     elements = model.metadata.elements
-    graph = build_graph(
-        [atoms], elements=elements, cutoff=aev.radial_cutoff, angular_cutoff=aev.angular_cutoff
-    )
+    graph = build_graph([atoms], model.metadata)
     edge_i, edge_j = torch.from_numpy(graph.edge_i), torch.from_numpy(graph.edge_j)
     species, triples = torch.from_numpy(graph.species), torch.from_numpy(graph.triples)
     descriptor = Descriptor(aev, len(elements), torch.float64)

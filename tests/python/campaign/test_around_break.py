@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from alrare.campaign.around_break import BreakErrors, errors_around_break, frames_around_break
 from alrare.frames import labelled
-from alrare.model.ensemble import load_ensemble, random_ensemble
+from alrare.model.ensemble import load_ensemble
+from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
@@ -66,7 +67,7 @@ def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path)
         _pull(2, 0.0)[0],
         frames_around_break([_pull(30, 0.5)], [150], n_frames=10, window=WINDOW),
     )
-    said = load_ensemble(model).evaluate([start, *frames])
+    said = evaluate(load_ensemble(model), [start, *frames])
     labels = [
         labelled(frame, said.energies[1, row] + 7.0 - 0.25 * (row > 0), said.forces[row][1] - 0.125)
         for row, frame in enumerate([start, *frames])

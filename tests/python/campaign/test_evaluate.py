@@ -12,7 +12,7 @@ from alrare.exploration.observables import Observables, find_break
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import frame_errors
 from alrare.model.calculator import EnsembleCalculator
-from alrare.model.ensemble import random_ensemble
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
 

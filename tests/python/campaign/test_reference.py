@@ -23,6 +23,8 @@ from alrare.progress import SilentProgress
 from ase import Atoms
 from ase.build import molecule
 
+pytestmark = pytest.mark.needs_lmp
+
 PULL = Pull(atoms=(1, 2), relax_steps=20, steps=60, rate=20.0, seeds=(1, 2))
 INITIAL = InitialData(equilibration_steps=5, steps=20, stride=2)
 

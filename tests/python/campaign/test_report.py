@@ -121,6 +121,7 @@ def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     assert convergence_line({"iterations": []}) == "Not converged."
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_with_table_and_figures(run: Path) -> None:
     page = write_report(run).read_text()
     assert page.count("data:image/png;base64,") == 2

@@ -1,13 +1,16 @@
-"""What a campaign under way may change in its al.toml."""
+"""What a campaign under way may change in its al.toml, and who may work on it."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.campaign.run_folder import write_config
+from alrare.campaign.run_folder import locked, write_config
 from alrare.config import Config, parse_config
-from alrare.errors import ConfigError
+from alrare.errors import AlrareError, ConfigError
 
 
 def _config(**changes: Any) -> Config:
@@ -51,3 +54,35 @@ def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path)
     write_config(_config(model={"hidden": {"C": [8]}}), toml, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.hidden\.H changed"):
         write_config(_config(), toml, tmp_path / "run")
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from alrare.campaign.run_folder import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        try:
+            refused = pytest.raises(AlrareError, match="another alrare is at work on this campaign")
+            with refused, locked(tmp_path):
+                raise AssertionError("two work in one folder")
+        finally:
+            holder.send_signal(signal.SIGKILL)
+    with locked(tmp_path):  # the lock of a killed process is gone
+        pass
+
+
+def test_a_folder_can_be_locked_again_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), locked(tmp_path):
+        raise KeyError
+    with locked(tmp_path):
+        pass

@@ -130,6 +130,7 @@ def test_a_labeller_that_does_not_start_is_no_missing_one(
     assert finding.found == "does not start" and "libx.so: no such file" in finding.cure
 
 
+@pytest.mark.slow
 def test_the_ase_calculator_in_use_is_tried(tmp_path: Path) -> None:
     lmp = _lmp(tmp_path, GOOD)
     for path, found in (

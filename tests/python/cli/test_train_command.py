@@ -83,6 +83,7 @@ def test_a_file_without_frames_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "data.extxyz: expected" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_are_tools_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
 from alrare.exploration.work import read_work
 from alrare.frames import read_frames
-from alrare.model.ensemble import random_ensemble
-from alrare.progress import SilentProgress
+from alrare.progress import SilentProgress, Stage
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
@@ -253,24 +255,38 @@ def test_a_disk_that_refuses_is_reported(tmp_path: Path, model: Path) -> None:
         _simulate(model, _lmp(tmp_path, "pull(40)"), folder=tmp_path / "file")
 
 
+class Recorder(SilentProgress):
+    """One stage, and every count that it is told."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.counts: list[int] = []
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Stage]:
+        self.total = total
+        yield self
+
+    def advance(self, n: int = 1) -> None:
+        raise AssertionError("the pulls count for themselves")
+
+    def update(self, done: int, note: str = "") -> None:
+        self.counts.append(done)
+
+
 def test_steps_of_all_seeds_are_counted(tmp_path: Path, model: Path) -> None:
-    class Counting(SilentProgress):
-        total: int | None = None
-        last = 0
-
-        def stage(self, name: str, total: int | None) -> Any:
-            Counting.total = total
-            return super().stage(name, total)
-
-    _simulate(model, _lmp(tmp_path, "table(0, 20); pull(40)"), progress=Counting())
-    assert Counting.total == 2 * (20 + 40)
+    progress = Recorder()
+    _simulate(model, _lmp(tmp_path, "table(0, 20); pull(40)"), progress=progress)
+    assert progress.total == 2 * (20 + 40)
+    assert sorted(set(progress.counts)) == list(range(0, progress.total + 1, 10))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_runs_at_once_and_keeps_no_half_pull(tmp_path: Path, model: Path) -> None:
     lmp = _lmp(tmp_path, "time.sleep(300)")  # prints nothing: no line of output to wait for
     code = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
 from test_model_pulls import _simulate
 from pathlib import Path
 try:
@@ -305,9 +321,8 @@ def test_a_damaged_result_is_named(tmp_path: Path, model: Path) -> None:
         _simulate(model, lmp)
 
 
-def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path) -> None:
+def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path, lmp: str) -> None:
     from alrare.cli.check import check_installation
-    from alrare.model.ensemble import random_ensemble
     from alrare.selection.budget import choose
 
     found = {finding.name: finding for finding in check_installation()}

@@ -65,6 +65,7 @@ def stored(tmp_path, keys):
         return store.frames(keys)
 
 
+@pytest.mark.slow
 def test_a_label_is_never_computed_twice(tmp_path, batch, calls):
     first = batch(1.0, 2.0, 1.0, 3.0)
     assert (len(first.keys), first.computed, first.reused, first.failed) == (3, 3, 0, ())
@@ -85,6 +86,7 @@ def test_nothing_to_label_starts_nothing(batch, calls):
     assert not calls()
 
 
+@pytest.mark.slow
 def test_every_failure_is_recorded_with_its_reason_and_the_others_go_on(tmp_path, batch):
     result = batch(1.0, 70.5, 60.5, 50.5, 2.0)
     assert (len(result.keys), result.computed) == (2, 2)
@@ -99,6 +101,7 @@ def test_every_failure_is_recorded_with_its_reason_and_the_others_go_on(tmp_path
     assert not (tmp_path / "labels" / "scratch").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_hanging_labeller_fails_its_label_alone(batch, workers):
     result = batch(1.0, 90.5, 2.0, 3.0, workers=workers, timeout=1.0)
@@ -106,6 +109,7 @@ def test_a_hanging_labeller_fails_its_label_alone(batch, workers):
     assert len(result.keys) == 3
 
 
+@pytest.mark.slow
 def test_a_hanging_labeller_is_ended_with_what_it_started(tmp_path, fake_labeller, has_ended):
     log = str(tmp_path / "log")
     worker = LabelWorker(
@@ -121,6 +125,7 @@ def test_a_hanging_labeller_is_ended_with_what_it_started(tmp_path, fake_labelle
         worker.end()
 
 
+@pytest.mark.slow
 def test_a_labeller_that_kills_its_process_fails_its_label_alone(batch, calls):
     result = batch(1.0, 80.5, 2.0, 3.0, workers=1)
     assert [(f.kind, "SIGKILL" in f.reason) for f in result.failed] == [("crashed", True)]
@@ -128,12 +133,14 @@ def test_a_labeller_that_kills_its_process_fails_its_label_alone(batch, calls):
     assert calls() == {1.0: 1, 2.0: 1, 3.0: 1, 80.5: ATTEMPTS["crashed"]}
 
 
+@pytest.mark.slow
 def test_a_failure_that_may_pass_is_tried_again(batch, calls):
     with pytest.raises(LabelError, match="1 timed_out"):
         batch(90.5, timeout=0.5)
     assert calls() == {90.5: ATTEMPTS["timed_out"]}
 
 
+@pytest.mark.slow
 def test_failures_are_not_tried_for_ever(batch, calls):
     for _ in range(2):
         result = batch(1.0, 70.5, 80.5)
@@ -141,6 +148,7 @@ def test_failures_are_not_tried_for_ever(batch, calls):
     assert len(result.failed) == 2
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_lose_no_label_and_repeat_none(tmp_path, batch, calls):
     """Outsiders (the kernel short of memory, an operator) kill workers that did nothing wrong."""
     rng, stop = np.random.default_rng(1), threading.Event()
@@ -171,6 +179,7 @@ def test_workers_killed_at_random_lose_no_label_and_repeat_none(tmp_path, batch,
     )
 
 
+@pytest.mark.slow
 def test_too_many_failures_stop_and_say_why(batch, tmp_path):
     done = batch(1.0, 70.5, 70.6, 50.5)
     require_labels(done, max_failed=0.75, folder=tmp_path)
@@ -181,21 +190,25 @@ def test_too_many_failures_stop_and_say_why(batch, tmp_path):
     require_labels(batch(), max_failed=0.0, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_batch_of_which_nothing_could_be_labelled_stops_and_says_why(batch):
     with pytest.raises(LabelError, match=r"all 3 labels failed: 2 not_converged, 1 crashed;.*kept"):
         batch(70.1, 70.2, 60.5)
 
 
+@pytest.mark.slow
 def test_one_new_failure_beside_reused_labels_does_not_stop(batch):
     batch(1.0)
     assert batch(1.0, 70.5).reused == 1
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_no_number_is_a_failure_like_others(batch):
     result = batch(1.0, float("nan"))
     assert [f.kind for f in result.failed] == ["unphysical"]
 
 
+@pytest.mark.slow
 def test_a_missing_calculator_is_named(tmp_path):
     with pytest.raises(LabelError, match=r"no_such\.Thing"):
         label(
@@ -208,6 +221,7 @@ def test_a_missing_calculator_is_named(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_workers_have_no_torch_one_thread_and_a_folder_of_their_own(tmp_path, batch):
     batch(*np.arange(12.0), seconds=0.2)  # both workers take part
     lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
@@ -235,6 +249,7 @@ label(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_driver_leaves_no_process_and_repeats_no_label(
     tmp_path, fake_labeller, batch, calls, has_ended, number

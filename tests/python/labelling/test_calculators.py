@@ -31,6 +31,7 @@ def broken_ethane():
     return ethane
 
 
+@pytest.mark.slow
 def test_forces_are_minus_the_energy_gradient_at_a_broken_bond_too():
     hot = XTB.model_copy(update={"electronic_temperature": 3000.0})
     atoms = broken_ethane()
@@ -43,6 +44,7 @@ def test_forces_are_minus_the_energy_gradient_at_a_broken_bond_too():
     assert forces[0, 2] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_the_electronic_temperature_is_in_kelvin():
     atoms = broken_ethane()
     api = TBLiteCalculator("GFN2-xTB", atoms.numbers, atoms.positions / 0.529177210544)
@@ -53,6 +55,7 @@ def test_the_electronic_temperature_is_in_kelvin():
     assert evaluate(atoms)[0] - evaluate(atoms, hot)[0] > 0.05
 
 
+@pytest.mark.slow
 def test_a_label_does_not_depend_on_the_frame_before(tmp_path):
     ethane = molecule("C2H6")
     worker = LabelWorker(XTB, tmp_path)
@@ -66,6 +69,7 @@ def test_a_label_does_not_depend_on_the_frame_before(tmp_path):
     np.testing.assert_allclose(after.forces, alone.forces, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_torn_hexane_that_tblites_own_mixer_gives_up_is_labelled():
     torn = read(DATA / "torn_hexane.xyz")
     gentle = TBLite(mixer_damping=0.1, max_iterations=1000, cache_api=False, verbosity=0)

@@ -7,7 +7,7 @@ import pytest
 from alrare.frames import labelled
 from alrare.model.accuracy import Comparison, compare
 from alrare.model.calculator import EnsembleCalculator
-from alrare.model.ensemble import random_ensemble
+from ani_reference import random_ensemble
 from ase.build import molecule
 
 

@@ -1,4 +1,4 @@
-"""The model file and the evaluation of an ensemble."""
+"""The model file of an ensemble, and the spread of its members."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from alrare.errors import ModelError
-from alrare.model.ensemble import energy_std, load_ensemble, random_ensemble
-from ase.build import molecule
+from alrare.model.ensemble import energy_std, load_ensemble
+from ani_reference import random_ensemble
 from safetensors.torch import save_file
 
 
@@ -31,35 +31,6 @@ def test_metadata_holds_every_key_of_the_format() -> None:
         "receptive_field", "aev", "activation", "self_energies", "method", "dataset",
         "alrare_version", "seeds",
     } <= set(content)  # fmt: skip
-
-
-def test_random_ensembles_are_reproducible_and_members_differ() -> None:
-    one, same = random_ensemble(seed=4), random_ensemble(seed=4)
-    weight = one.weights["H.0.weight"]
-    assert weight.shape == (3, 256, 128)
-    assert torch.equal(weight, same.weights["H.0.weight"])
-    assert not torch.equal(weight[0], weight[1])
-
-
-def test_energies_do_not_depend_on_the_batch() -> None:
-    ensemble = random_ensemble()
-    rng = np.random.default_rng(0)
-    frames = []
-    for name in ("CH4", "C2H6", "C2H4", "CH4"):
-        frames.append(molecule(name))
-        frames[-1].rattle(0.1, rng=rng)
-    whole, single = ensemble.evaluate(frames), ensemble.evaluate(frames, batch=1)
-    assert whole.energies.shape == (3, 4)
-    assert [f.shape for f in whole.forces] == [(3, 5, 3), (3, 8, 3), (3, 6, 3), (3, 5, 3)]
-    assert np.allclose(whole.energies, single.energies, atol=1e-5)
-    assert np.allclose(whole.forces[2], single.forces[2], atol=1e-5)
-    assert np.allclose(whole.energy_std, np.std(whole.energies, axis=0, ddof=1))
-
-
-def test_no_frames_give_no_energies() -> None:
-    result = random_ensemble().evaluate([])
-    assert result.energies.shape == (3, 0)
-    assert result.forces == []
 
 
 def test_energy_std_is_the_sample_standard_deviation() -> None:

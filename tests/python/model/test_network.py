@@ -1,8 +1,8 @@
 """The stacked networks against autograd."""
 
 import torch
-from alrare.model.ensemble import random_ensemble
 from alrare.model.network import initial_layers, summed_gradient
+from ani_reference import random_ensemble
 
 
 def test_gradient_equals_autograd() -> None:

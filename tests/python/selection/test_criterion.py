@@ -9,9 +9,10 @@ from alrare.cli.parser import main
 from alrare.config import Select
 from alrare.errors import AlrareError
 from alrare.frames import is_labelled, labelled, read_frames, write_frames
-from alrare.model.ensemble import load_ensemble, random_ensemble
+from alrare.model.ensemble import load_ensemble
 from alrare.progress import SilentProgress
 from alrare.selection.criterion import FrameSelection, select_frames
+from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
@@ -48,7 +49,7 @@ def choose(frames: list[Atoms], model: Path, **settings: object) -> FrameSelecti
 
 def test_the_selection_is_what_the_paper_describes(frames: list[Atoms], model: Path) -> None:
     result = choose(frames, model, sigma=0.5, cv_gap=0.05, max_per_run=6)
-    energies = load_ensemble(model).evaluate(frames).energies
+    energies = evaluate(load_ensemble(model), frames).energies
     uq, distance = energies.std(axis=0, ddof=1), [f.get_distance(0, 1) for f in frames]
     threshold = uq[:10].mean() + 0.5 * uq[:10].std(ddof=1)
     picked: list[int] = []
@@ -71,7 +72,7 @@ def test_a_candidate_carries_what_the_fix_writes_and_no_label(
     assert list(energy.info) == usual
     assert sorted(force.info) == sorted([*usual, "force_std"])
     assert not is_labelled(energy)
-    members = load_ensemble(model).evaluate([force]).forces[0]
+    members = evaluate(load_ensemble(model), [force]).forces[0]
     per_atom = np.sqrt((members.std(axis=0, ddof=1) ** 2).mean(axis=1))
     assert force.info["force_std"] == pytest.approx(per_atom.max(), rel=1e-4)
 
@@ -150,11 +151,11 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sigma", "-1"], "--sigma -1.0: input should be greater than 0"),
+        (["--sigma", "-1"], "--sigma -1: input should be greater than 0"),
         (["--max", "0"], "--max-per-run 0: input should be greater"),
         (["--relative", "0.1"], "alrare: relative and relative_floor go together"),
         (["--cv-gap", "0.1"], "--cv-gap: which distance? Give --atoms I J"),
-        (["--screening-steps", "1"], "selection: threshold adaptive n = 1: must be >= 2"),
+        (["--screening-steps", "1"], "selection: threshold adaptive: screening_steps must be >= 2"),
     ],
 )
 def test_a_wrong_option_is_explained(

@@ -1,8 +1,9 @@
 """Learning curves end up on disk as a table and a figure."""
 
 import csv
-import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from alrare.errors import AlrareError
@@ -31,13 +32,38 @@ def test_the_figure_is_a_png_and_repeats(tmp_path: Path) -> None:
     assert content.startswith(b"\x89PNG") and content == (tmp_path / "two.png").read_bytes()
 
 
+class Writer:
+    """What a `SummaryWriter` does with a folder: it begins a file there."""
+
+    def __init__(self, log_dir: str) -> None:
+        (Path(log_dir) / "events.out.tfevents.1").touch()
+
+
+def test_event_files_are_written_where_tensorboard_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert isinstance(open_events(tmp_path), Writer)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_where_tensorboard_is_missing_its_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(AlrareError, match="pip install tensorboard"):
+        open_events(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_event_files_are_written_or_the_missing_package_is_named(tmp_path: Path) -> None:
-    if importlib.util.find_spec("tensorboard") is None:
-        with pytest.raises(AlrareError, match="pip install tensorboard"):
-            open_events(tmp_path)
-        return
+def test_the_real_tensorboard_takes_the_points(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
     events = open_events(tmp_path)
     events.add_scalar("train_loss", 1.0, 1)
     events.close()
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    (file,) = tmp_path.glob("events.out.tfevents.*")
+    assert b"train_loss" in file.read_bytes()

@@ -21,6 +21,7 @@ from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
 from alrare.training.member import Fit, count_epochs, fit_member
 from alrare.training.member_task import starting_weights
+from ani_reference import evaluate
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
@@ -76,6 +77,7 @@ def metadata(frames: list[Atoms]) -> Metadata:
     return Metadata(dataset.elements, hidden, tuple(dataset.self_energies), members=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["paper", "fast"])
 def test_training_learns_and_the_export_predicts_what_was_reported(
     tmp_path: Path, recipe: str
@@ -86,7 +88,7 @@ def test_training_learns_and_the_export_predicts_what_was_reported(
     errors = [epoch.validation_energy_mse for epoch in result.curve]
     assert result.best_epoch == 1 + int(np.argmin(errors))
     frames = data()
-    said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
+    said = evaluate(Ensemble(metadata(frames), stack_members([result.weights])), frames)
     energy = [abs(e - label_of(a)[0]) for e, a in zip(said.energies[0], frames, strict=True)]
     force = [np.abs(f[0] - label_of(a)[1]) for f, a in zip(said.forces, frames, strict=True)]
     assert np.mean(energy) == pytest.approx(result.everything.energy, abs=1e-4)
@@ -101,6 +103,7 @@ def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
     assert count_epochs(config.Train(recipe="paper"), 10) == 300
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     first, same, other = (fit(tmp_path, FAST, seed=seed) for seed in (1, 1, 2))
     for name, tensor in first.weights.items():
@@ -108,6 +111,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert not torch.equal(first.weights["C.0.weight"], other.weights["C.0.weight"])
 
 
+@pytest.mark.slow
 def test_the_weights_do_not_depend_on_the_memory_for_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +123,7 @@ def test_the_weights_do_not_depend_on_the_memory_for_batches(
         assert torch.equal(tensor, tight.weights[name])
 
 
+@pytest.mark.slow
 def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) -> None:
     frames = data()
     water = molecule("H2O")
@@ -154,6 +159,7 @@ def run(folder: Path, **changes: object) -> tuple[Path, _Recorder]:
     return train_ensemble(frames, **{**arguments, **changes}), progress  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Path) -> None:
     isolated = {"H": -3.0, "C": 5.0}
     path, progress = run(tmp_path, isolated=isolated)
@@ -191,6 +197,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     assert progress.stages == [("training", 4)]
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
     frames = data()
     first = fit(tmp_path, FAST)
@@ -210,6 +217,7 @@ def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
         starting_weights(tmp_path / "ensemble.safetensors", other, 0)
 
 
+@pytest.mark.slow
 def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> None:
     frames = data(12)
     for k in range(12):
@@ -218,7 +226,7 @@ def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> Non
         energy, forces = -7.0 * len(crystal), np.zeros((len(crystal), 3))
         frames.append(labelled(crystal, energy, forces))
     result = fit(tmp_path, FAST, frames=frames)
-    said = Ensemble(metadata(frames), stack_members([result.weights])).evaluate(frames)
+    said = evaluate(Ensemble(metadata(frames), stack_members([result.weights])), frames)
     errors = said.energies[0] - np.array([label_of(atoms)[0] for atoms in frames])
     assert np.abs(errors).mean() == pytest.approx(result.everything.energy, abs=1e-3)
 
@@ -237,6 +245,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_diverged_training_is_an_error(tmp_path: Path) -> None:
     settings = config.Train(recipe="paper", epochs=3, learning_rate=1e30)
     with pytest.raises(AlrareError, match="training diverged"):

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from alrare.model.aev import AEVConstants
-from alrare.model.ensemble import member_weights, random_ensemble
+from alrare.model.ensemble import member_weights
 from alrare.model.network import initial_layers
 from alrare.training.descriptor_cache import Batch, DescriptorCache
 from alrare.training.gradients import Gradients, Labels, Layers, NativeGradient, TorchGradient
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
 
@@ -47,6 +48,7 @@ def batch(tmp_path: Path) -> Batch:
     return in_double(joined(tmp_path, frames))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force_weight", [0.0, 0.1, 1.0])
 def test_loss_and_gradient_are_those_of_equation_3(batch: Batch, force_weight: float) -> None:
     torch.manual_seed(0)

@@ -24,6 +24,7 @@ def minimize(make: Callable[[list[Tensor]], Optimizer], steps: int, rate: float)
     return loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adam_is_the_adam_of_torch(decay: float) -> None:
     torch.manual_seed(0)
@@ -41,6 +42,7 @@ def test_adam_is_the_adam_of_torch(decay: float) -> None:
         assert torch.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_soap_beats_adam_where_features_are_correlated() -> None:
     betas = (0.95, 0.95)
     soap = minimize(lambda tensors: Soap(tensors, betas=betas, weight_decay=0.0), 300, 1.0)

@@ -1,1 +1,1 @@
-"""DFTB+ as a labeller: what is asked of the program, and the ways to run it."""
+"""DFTB+ as a labeller: its input, and the ways to run the program."""

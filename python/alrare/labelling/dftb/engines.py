@@ -1,9 +1,8 @@
-"""DFTB+ kept alive: its library in a process of its own, or the program behind its socket.
+"""DFTB+ kept running: its library in a process of its own, or the program behind its socket.
 
-An engine is a fast way to what `run.run_once` computes, and nothing else. It serves one
-sequence of elements at a time; it is believed after its first label has repeated the one of a
-process by itself; and when it is lost, for whatever reason, a process by itself decides what
-becomes of the label. No failure is ever classified here.
+An engine computes the same as `run.run_once`, in less time. It serves one sequence of elements at a
+time, and is used only after its first label has agreed with that of `run_once`. If an engine is
+lost, for whatever reason, `run_once` computes the label and classifies a failure.
 """
 
 import contextlib
@@ -21,42 +20,42 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.units import Hartree
 from numpy.typing import NDArray
 
 from ...config import Labeller
 from ...processes import start
+from ...units import BOHR, HARTREE
 from ..failures import LabelFailure
-from .run import BOHR, PROGRAM, run_once, write_input
+from .run import PROGRAM, run_once, write_input
 
 Label = tuple[float, NDArray[np.float64]]
 
 ENERGY_TOLERANCE = 1e-5
-"""eV; an engine whose first label is further than this from a process's own is not used."""
+"""eV; an engine whose first label differs by more than this from `run_once` is not used."""
 FORCE_TOLERANCE = 1e-4
-"""eV/Å."""
+"""eV/Å; the same for every force component."""
 
 _MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
-# glibc gives large arrays back to the system and asks again: a tenth of a small label's time
-_START = 60.0  # s that an engine may take until it is ready
+# Otherwise glibc returns large arrays to the system each time: a tenth of a small label's time.
+_START = 60.0  # s, limit for the start of an engine
 _LOSSES = 3  # in a row, after which the next engine is taken
 _HEADER = 12  # bytes of a message of i-PI
 _MANY_STEPS = 1_000_000_000
 
 
 class EngineLost(Exception):  # noqa: N818  (an event, not an error of the caller)
-    """The engine did not start, or is gone; its label is still to be made."""
+    """The engine did not start, or it ended; its label must be computed otherwise."""
 
 
 class DftbPlus(Calculator):
-    """DFTB+ by the fastest way there is; every label as if by a process of its own.
+    """DFTB+ by the fastest engine that works; every label as if from a process of its own.
 
     Parameters
     ----------
     labeller : Labeller
         The `[labeller]` table.
     folder : Path
-        Scratch of this calculator alone; `call/` in it keeps the last run of a process by itself,
+        Working folder, used by this calculator only: `call/` keeps the last run of `run_once`,
         `engine/` belongs to the engine.
     """
 
@@ -72,11 +71,11 @@ class DftbPlus(Calculator):
 
     @property
     def engine(self) -> str:
-        """Name of the engine that is in use; `process` when there is none."""
+        """Name of the engine in use; `process` if there is none."""
         return "process" if self._engine is None else type(self._engine).name
 
     def close(self) -> None:
-        """End the engine; the next label starts it again."""
+        """End the engine; the next label starts a new one."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -87,7 +86,7 @@ class DftbPlus(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Make one label; raises `LabelFailure` unless it is whole."""
+        """Compute one label; raises `LabelFailure` unless it is complete."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         frame = self.atoms
         assert frame is not None
@@ -95,7 +94,7 @@ class DftbPlus(Calculator):
         self.results = {"energy": energy, "forces": forces}
 
     def _fast(self, frame: Atoms) -> Label | None:
-        """Return the engine's label, or None when a process by itself has to make it."""
+        """Return the engine's label, or None if `run_once` has to compute it."""
         if self._engine is not None and not self._engine.fits(frame):
             self.close()
         try:
@@ -112,7 +111,7 @@ class DftbPlus(Calculator):
         return label
 
     def _start(self, frame: Atoms) -> Label:
-        """Start an engine on a frame, whose label a process by itself has to confirm."""
+        """Start an engine on a frame, and compare its first label with that of `run_once`."""
         folder = self._folder / "engine"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -141,7 +140,7 @@ class Engine:
     frame : Atoms
         The first frame.
     process : Popen
-        The process, which leads nothing: it stays in the group of its starter.
+        Not the leader of a process group: it ends when the group of the worker is killed.
     connection : socket
         To the process.
     """
@@ -167,7 +166,7 @@ class Engine:
         Raises
         ------
         EngineLost
-            If the process ends; the frame may be the cause, or not.
+            If the process ended, because of this frame or for another reason.
         LabelFailure
             Of kind timed_out; the engine is closed.
         """
@@ -205,7 +204,7 @@ class LibraryEngine(Engine):
         library = find_library()
         assert library is not None
         write_input(labeller, frame, folder, driver="{}", results=False)
-        server = Path(__file__).with_name("dftb_server.py")
+        server = Path(__file__).with_name("server.py")
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-I", "-S", str(server), str(library), str(theirs.fileno())]
@@ -219,20 +218,20 @@ class LibraryEngine(Engine):
         question = np.vstack([frame.positions, *([frame.cell.array] if self._pbc.all() else [])])
         self._connection.sendall((question / BOHR).tobytes())
         answer = np.frombuffer(self._receive(8 * (1 + 3 * len(frame))))
-        return float(answer[0]) * Hartree, answer[1:].reshape(-1, 3) * (-Hartree / BOHR)
+        return float(answer[0]) * HARTREE, answer[1:].reshape(-1, 3) * (-HARTREE / BOHR)
 
 
 class SocketEngine(Engine):
     """The program `dftb+` behind its i-PI socket.
 
-    Each label starts from the charges of the one before: it depends on that one by less than the
-    SCC tolerance, where the self-consistency has one solution.
+    Each label starts from the charges of the label before and depends on it by less than the SCC
+    tolerance, if the self-consistency has a single solution.
     """
 
     name = "socket"
 
     def __init__(self, labeller: Labeller, frame: Atoms, folder: Path) -> None:
-        # The path of a Unix socket holds about 100 characters: not in a deep run folder.
+        # The path of a Unix socket is limited to about 100 characters; a run folder may be deeper.
         place = tempfile.mkdtemp(prefix="alrare-")
         try:
             driver = (
@@ -267,7 +266,7 @@ class SocketEngine(Engine):
         energy, _ = struct.unpack("=di", self._receive(12))
         forces = np.frombuffer(self._receive(24 * n_atoms)).reshape(-1, 3)
         self._receive(9 * 8 + 4)  # virial, and the length of an empty string
-        return energy * Hartree, forces * (Hartree / BOHR)
+        return energy * HARTREE, forces * (HARTREE / BOHR)
 
 
 def find_library() -> Path | None:

@@ -1,4 +1,4 @@
-"""What DFTB+ computes: the Hamiltonian block of its input, and the parameters it stands on."""
+"""The DFTB method: the Hamiltonian block of the input, and the parameter files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from ...files import file_hash
 from ..failures import LabelFailure
 
 PARSER_VERSION = 14
-"""Version of the input format that the blocks are written in: DFTB+ 24.1 and later read it."""
+"""Version of the input format; DFTB+ 24.1 and later read it."""
 
 OTHER_MIXERS = tuple(
     ("Mixer = Anderson {", f"  MixingParameter = {step}", "  Generations = 8", "}")
     for step in (0.05, 0.01)
 )
-"""Tried in turn when the program's own mixer (Broyden) does not converge: they take more cycles on
-most structures, and fail on others, mainly torn ones. Where two converge they agree to 1e-6 eV."""
+"""Mixers tried one after the other if the program's own (Broyden) does not converge. They take more
+cycles for most structures and fail for others, mainly torn ones. Results of mixers that converge
+agree to 1e-6 eV."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A published parametrization: everything of the Hamiltonian but the numerics."""
+    """A published parametrization: everything in the Hamiltonian but the numerical settings."""
 
     third_order: str
     """full, onsite or no."""
@@ -65,7 +66,7 @@ PRESETS = {
     ),
     "DFTB": Preset(third_order="no", damping=0.0, hubbard_derivatives={}, max_angular_momentum={}),
 }
-"""By the name that `method` takes in al.toml."""
+"""Presets by the value of `[labeller] method`."""
 
 
 def hamiltonian(
@@ -85,11 +86,11 @@ def hamiltonian(
     elements : sequence of str
         Elements of the structure, in any order.
     folder : str
-        Folder of the .skf files, as the block shall name it.
+        Folder of the .skf files, as written into the block.
     periodic : bool
-        Whether the structure repeats: the block then holds the k-points.
+        Whether the structure is periodic; the block then holds the k-points.
     mixer : sequence of str
-        Lines that name another mixer than the program's own.
+        Lines of a mixer that replaces the program's own.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def hamiltonian(
 
 
 def mixers(labeller: Labeller) -> list[Sequence[str]]:
-    """Return the mixers to try one after the other; the user's alone, if there is one."""
+    """Return the mixers to try one after the other, or only the user's if `hamiltonian` has one."""
     return [()] if "mixer" in labeller.hamiltonian.lower() else [(), *OTHER_MIXERS]
 
 

@@ -1,9 +1,9 @@
-"""DFTB+ run once a label: the input, the run, and the check that what came out is a whole label.
+"""DFTB+ run once per label: the input, the run, and the check that the result is complete.
 
-Always in a fresh folder: DFTB+ leaves old output files untouched when it fails. Its exit status
-and results.tag alone do not tell a good result from a bad one, so the SCC line of detailed.out is
-read too. The energy taken is the force-related (Mermin) one, whose gradient the forces are; ASE's
-own Dftb calculator reads the internal energy instead.
+Each run has an empty folder, since DFTB+ leaves old output files in place when it fails. Exit
+status and results.tag do not show whether the SCC converged, so the SCC line of detailed.out is
+read too. The energy is the force-related (Mermin) one, whose negative gradient the forces are;
+ASE's own Dftb calculator reads the internal energy instead.
 """
 
 import re
@@ -15,18 +15,16 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.units import Hartree
 from numpy.typing import NDArray
 
 from ...config import Labeller
 from ...errors import LabelError
 from ...processes import start
+from ...units import BOHR, HARTREE
 from ..failures import Kind, LabelFailure
 from .method import PARSER_VERSION, hamiltonian, mixers
 
 PROGRAM = "dftb+"
-BOHR = 0.529177249
-"""Å in a Bohr radius, as DFTB+ converts the geometry it reads."""
 INSTALL = "install DFTB+ (for instance from conda-forge) so that `dftb+` is on PATH"
 
 _REJECTED = (
@@ -41,7 +39,7 @@ _REJECTED = (
 
 
 def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDArray[np.float64]]:
-    """Label one frame with one process; with another mixer in the next, while none converges.
+    """Label one frame with one run of DFTB+, or more with other mixers if it does not converge.
 
     Parameters
     ----------
@@ -50,7 +48,7 @@ def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDA
     frame : Atoms
         N atoms.
     folder : Path
-        Emptied first; input and output stay there.
+        Emptied first; input and output are kept there.
 
     Returns
     -------
@@ -62,7 +60,7 @@ def run_once(labeller: Labeller, frame: Atoms, folder: Path) -> tuple[float, NDA
     Raises
     ------
     LabelFailure
-        Unless the label is whole.
+        Unless the label is complete.
     """
     *first, last = mixers(labeller)
     for mixer in first:
@@ -103,16 +101,16 @@ def write_input(
     folder : Path
         Exists.
     driver : str
-        The Driver of the input; `{}` for one single point.
+        Value of the Driver block; `{}` for a single point.
     results : bool
-        Whether DFTB+ writes detailed.out and results.tag: as slow as the rest of the label.
+        Whether DFTB+ writes detailed.out and results.tag, which doubles the time of a label.
     mixer : sequence of str
-        Lines that name another mixer than the program's own.
+        Lines of a mixer that replaces the program's own.
 
     Raises
     ------
     LabelFailure
-        If the method does not know an element, or the structure repeats in some directions only.
+        If the method does not know an element, or only some directions are periodic.
     """
     periodic = bool(frame.pbc.all())
     if frame.pbc.any() and not periodic:
@@ -150,7 +148,7 @@ ParserOptions {{
 
 
 def geometry(atoms: Atoms) -> str:
-    """Return geo.gen: a cluster, or a cell when the structure repeats in all directions."""
+    """Return geo.gen: a cluster, or a cell if all directions are periodic."""
     symbols = atoms.get_chemical_symbols()
     elements = list(dict.fromkeys(symbols))
     lines = [f"{len(atoms)} {'S' if atoms.pbc.all() else 'C'}", " ".join(elements)]
@@ -187,7 +185,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
     Raises
     ------
     LabelFailure
-        If the label is not whole: each kind of failure named.
+        If the label is not complete; `kind` says what happened.
     """
     output = _text(folder / "stdout")
     if status != 0 or "ERROR!" in output:
@@ -204,7 +202,7 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
             f"results.tag: expected one energy and {3 * n_atoms} force components, got"
             f" {energy.size} and {forces.size}",
         )
-    return float(energy[0]) * Hartree, forces.reshape(-1, 3) * (Hartree / BOHR)
+    return float(energy[0]) * HARTREE, forces.reshape(-1, 3) * (HARTREE / BOHR)
 
 
 def _failure(status: int, output: str, errors: str) -> LabelFailure:
@@ -226,7 +224,7 @@ def _text(path: Path) -> str:
 
 
 def _tag(text: str, name: str) -> NDArray[np.float64]:
-    """Values of one entry of results.tag: a line `name :real:rank:shape`, then the numbers."""
+    """Return an entry of results.tag: a line `name :real:rank:shape`, then the numbers."""
     found = re.search(rf"^{name}\s*:real:.*\n((?:[ \t]+[-+0-9.].*\n?)*)", text, re.MULTILINE)
     return np.array(found.group(1).split() if found else [], dtype=np.float64)
 
@@ -252,12 +250,12 @@ def program_version() -> str:
     Raises
     ------
     LabelError
-        If the program is missing or does not say.
+        If the program is missing, or does not print its release.
     """
     program = shutil.which(PROGRAM)
     if program is None:
         raise LabelError(f"{PROGRAM}: no such program on PATH; {INSTALL}")
-    # Given no input, DFTB+ prints its header, says so, and ends.
+    # Without an input file, DFTB+ prints its header and an error, and ends.
     with tempfile.TemporaryDirectory() as empty:
         run = subprocess.run(
             [program],

@@ -1,14 +1,13 @@
-"""DFTB+ as a library, kept ready in a process of its own: one fork a label.
+"""DFTB+ as a library in a process of its own, which forks once per label.
 
-A program, not a module of the package: `python -I -S dftb_server.py LIBRARY FD` in a folder with
-dftb_in.hsd and geo.gen, on the standard library alone. It reads input and parameters once, then
-forks for each label. The fork starts from the state right after the input was read, so that a
-label depends on nothing but its frame, exactly as with one process a call; and whatever ends the
-fork (every error inside the library ends its process) leaves this program to report it.
+A program that uses the standard library only: `python -I -S server.py LIBRARY FD`, in a folder with
+dftb_in.hsd and geo.gen. It reads input and parameters once, then forks for each label. The fork
+starts from the state right after the input was read, so that a label depends on its frame only, as
+with one process per label. An error inside the library ends the fork, not this program.
 
-Over the socket FD come coordinates, and, for a cell, its vectors (Bohr, float64); out go the
-Mermin free energy and the gradients (Hartree, Bohr). The first message out is b"ready"; when a
-fork is lost, the program ends, and with it the connection.
+The socket FD receives coordinates and, for a cell, its vectors (Bohr, float64), and returns the
+Mermin free energy and the gradients (Hartree, Bohr). The first message is b"ready"; if a fork is
+lost, the program ends and closes the connection.
 """
 
 import ctypes
@@ -71,7 +70,7 @@ def _label(
 
 
 def _silence(path: Path) -> None:
-    # Every fork would add to the library's output file, for ever.
+    # Otherwise every fork adds to the library's output file, which grows without limit.
     here, null = path.stat(), os.open(os.devnull, os.O_WRONLY)
     for entry in Path("/proc/self/fd").glob("*"):
         try:

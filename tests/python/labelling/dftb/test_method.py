@@ -48,7 +48,7 @@ def test_every_part_of_the_preset_can_be_set():
         third_order="onsite",
         hubbard_derivatives={"C": -0.2},
         max_angular_momentum={"C": "d"},
-        damping=3.5,
+        damping_exponent=3.5,
         scc_tolerance=1e-6,
         scc_cycles=50,
         electronic_temperature=1000.0,
@@ -65,7 +65,7 @@ def test_every_part_of_the_preset_can_be_set():
         "Dispersion = DftD4 {}",
     ):
         assert f"  {line}\n" in text
-    assert "HCorrection" not in block(damping=0.0)
+    assert "HCorrection" not in block(damping_exponent=0.0)
 
 
 def test_another_mixer_is_tried_unless_the_user_names_one():

@@ -1,0 +1,15 @@
+from .convergence import Change as Change
+from .convergence import Convergence as Convergence
+from .convergence import judge as judge
+from .loop import run_campaign as run_campaign
+from .loop import run_reference_alone as run_reference_alone
+from .reference import RELAXED_FILE as RELAXED_FILE
+from .reference import Reference as Reference
+from .reference import relaxed_structure as relaxed_structure
+from .reference import run_reference as run_reference
+from .report import iteration_table as iteration_table
+from .report import status as status
+from .report import write_plots as write_plots
+from .report import write_report as write_report
+from .results import read_results as read_results
+from .summary import campaign_summary as campaign_summary

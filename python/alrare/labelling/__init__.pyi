@@ -1,0 +1,10 @@
+from .batch import Failed as Failed
+from .batch import Labelled as Labelled
+from .batch import label as label
+from .batch import require_labels as require_labels
+from .calculators import evaluate_frame as evaluate_frame
+from .calculators import make_calculator as make_calculator
+from .failures import LabelFailure as LabelFailure
+from .method import Method as Method
+from .method import method_of as method_of
+from .store import LabelStore as LabelStore

@@ -1,0 +1,9 @@
+from .dataset import Dataset as Dataset
+from .dataset import Split as Split
+from .dataset import inherited_split as inherited_split
+from .dataset import make_dataset as make_dataset
+from .dataset import random_split as random_split
+from .descriptor_cache import DescriptorCache as DescriptorCache
+from .ensemble import train as train
+from .ensemble import train_ensemble as train_ensemble
+from .thin import thinned_rows as thinned_rows

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_FILE_METADATA_H
+#define ALRARE_NNP_FILE_METADATA_H
+
+#include <string>
+#include <vector>
+
+namespace alrare {
+
+/// What an ensemble says about itself (docs/model_format.md, format version 1).
+struct Metadata {
+  std::vector<std::string> elements; ///< element symbols; the index is the species
+  int members = 0;                   ///< number of networks M, at least 1
+  int best_member = 0;               ///< 0-based member with the lowest force error
+  double cutoff = 0.0;               ///< edges of the neighborhood, Å
+  double angular_cutoff = 0.0;       ///< edges that form triples, Å; 0 = no triples wanted
+  double receptive_field = 0.0;      ///< how far an atom's energy sees, Å
+  bool double_precision = false;     ///< the model takes float64 vectors (default float32)
+  std::string alrare_version;        ///< who wrote the file; may be empty
+};
+
+/// Reads and checks the metadata. Unknown keys are allowed: later writers may add some.
+///
+/// \throws std::runtime_error with one sentence when the text is not JSON, is of another format or
+/// version, or a value is out of its range.
+Metadata parse_metadata(const std::string &json_text);
+
+} // namespace alrare
+
+#endif

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_NATIVE_TRAINING_TRAINING_H
+#define ALRARE_NNP_NATIVE_TRAINING_TRAINING_H
+
+#include "nnp/native/aligned_buffer.h"
+#include "nnp/native/kernels/kernels.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace alrare::native {
+
+/// Configurations with their descriptors, as `alrare.descriptors.Batch` joins them.
+///
+/// C configurations, N atoms, E edges, A of them within the angular cutoff; S elements, F features:
+/// S blocks of K radial ones, then S (S + 1) / 2 blocks of L angular ones.
+struct TrainingBatch {
+  int n_elements = 0;
+  int radial_length = 0;  ///< K
+  int angular_length = 0; ///< L
+  long n_configurations = 0, n_atoms = 0, n_edges = 0, n_short = 0;
+  const std::int64_t *species = nullptr;       ///< (N)
+  const std::int64_t *configuration = nullptr; ///< (N) ascending
+  const float *aev = nullptr;                  ///< (N, F)
+  const std::int64_t *edge_i = nullptr;        ///< (E) atoms, configuration by configuration
+  const std::int64_t *edge_j = nullptr;        ///< (E)
+  const float *unit = nullptr;                 ///< (E, 3)
+  const float *slope = nullptr;                ///< (E, K), 1/Å
+  const std::int64_t *short_edges = nullptr;   ///< (A) edges, ascending
+  const float *jacobian = nullptr;             ///< (A, 3, S L), 1/Å
+
+  int n_features() const {
+    return n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
+  }
+  /// \throws std::runtime_error at an index that is out of range or out of order.
+  void check() const;
+};
+
+/// A layer as it is trained: weight (out, in), bias (out).
+struct DenseLayer {
+  int out, in;
+  const float *weight;
+  const float *bias;
+};
+
+/// The network of one element: GELU between the layers, the last has out = 1.
+struct DenseNetwork {
+  std::vector<DenseLayer> layers;
+  const float *center; ///< (F), taken off the AEV
+};
+
+/// Energies (C) in eV without self energies, and forces (N, 3) in eV/Å.
+struct Prediction {
+  std::vector<double> energies;
+  std::vector<float> forces;
+};
+
+/// Reference energies (C) without self energies, and forces (N, 3).
+struct TrainingLabels {
+  const float *energies;
+  const float *forces;
+};
+
+/// Gradient of a layer, shaped like it.
+struct LayerGradient {
+  std::vector<float> weight, bias;
+};
+
+/// Energies, forces and the gradient of the loss of one member on a batch (eq. 3 of Jung et al.
+/// 2024; the derivation is in python/alrare/gradients.py).
+///
+/// Atoms of one element go through in tiles, twice: once for energies and dE/dAEV, and, when the
+/// forces of every configuration are there, once along the adjoint of dE/dAEV. float32; energies
+/// and the loss are summed in float64. Keeps its memory between calls.
+class MemberGradient {
+public:
+  explicit MemberGradient(const std::string &instruction_set = "auto");
+
+  void predict(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
+               Prediction &out);
+
+  /// Returns the loss; `out` holds the gradients by element and layer.
+  double loss_gradient(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
+                       const TrainingLabels &labels, double force_weight,
+                       std::vector<std::vector<LayerGradient>> &out);
+
+private:
+  struct Element {
+    std::vector<TrainingLayer> hidden;
+    TrainingNetwork network;
+    int n_atoms; ///< not padded
+    int n_rows;  ///< padded
+  };
+  /// Sorts the atoms by element, packs the weights and loads the AEVs.
+  void prepare(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks);
+  void place_atoms(const TrainingBatch &batch);
+  void lay_out(Arena &arena, const std::vector<DenseNetwork> &networks);
+  void pack(const DenseNetwork &from, Element &to) const;
+  void load_inputs(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks);
+  void sum_energies(const TrainingBatch &batch, Prediction &out) const;
+  /// Calls work(terms of its edges, its first atom, its end) for each configuration.
+  template <class Work> void for_configurations(const TrainingBatch &batch, const Work &work) const;
+  void clear_gradients();
+  void unpack(const std::vector<DenseNetwork> &networks,
+              std::vector<std::vector<LayerGradient>> &out) const;
+
+  const Kernels &kernels_;
+  AlignedBuffer memory_;
+  std::vector<Element> elements_;
+  std::vector<int> pair_feature_;
+  std::vector<int> place_; ///< row of each atom in its element's matrices
+  std::vector<long> row_;  ///< where its features start in `gradient_` and `direction_`
+  float *gradient_ = nullptr;
+  float *direction_ = nullptr;
+};
+
+} // namespace alrare::native
+
+#endif

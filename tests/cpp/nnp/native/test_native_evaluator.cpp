@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "instruction_sets.h"
+#include "nnp/file/json.h"
+#include "nnp/native/native_evaluator.h"
+#include "nnp/native/neighbor_search.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+using doctest::Contains;
+
+namespace {
+
+using alrare::Evaluation;
+using alrare::Json;
+using alrare::Neighborhood;
+using alrare::native::Box;
+using alrare::native::NativeEvaluator;
+
+std::string data(const std::string &name) { return std::string(ALRARE_TEST_DATA "/") + name; }
+
+std::string model(const std::string &name) { return data("native_" + name + ".safetensors"); }
+
+std::vector<double> numbers(const Json &json) {
+  std::vector<double> out;
+  for (const Json &value : json.as_array())
+    out.push_back(value.as_number());
+  return out;
+}
+
+/// One configuration of native_reference.json: made in float64 by the Python package.
+struct Frame {
+  std::vector<double> positions, energies, forces;
+  std::vector<std::int64_t> species;
+  Box box;
+
+  explicit Frame(const Json &json)
+      : positions(numbers(json.at("positions"))), energies(numbers(json.at("energies"))),
+        forces(numbers(json.at("forces"))) {
+    for (const double s : numbers(json.at("species")))
+      species.push_back(static_cast<std::int64_t>(s));
+    const std::vector<double> cell = numbers(json.at("cell"));
+    std::copy(cell.begin(), cell.end(), box.cell.begin());
+    for (std::size_t d = 0; d < 3; ++d)
+      box.periodic[d] = json.at("pbc").as_array()[d].as_bool();
+    box.n_atoms = static_cast<int>(species.size());
+    box.positions = positions.data();
+    box.species = species.data();
+  }
+  Frame(const Frame &) = delete;
+  Frame &operator=(const Frame &) = delete;
+};
+
+const Json &reference() {
+  static const Json json = [] {
+    std::ifstream stream(data("native_reference.json"));
+    std::stringstream text;
+    text << stream.rdbuf();
+    return Json::parse(text.str());
+  }();
+  return json;
+}
+
+std::vector<double> forces_of(const Neighborhood &neighborhood,
+                              const std::vector<double> &gradient) {
+  std::vector<double> out(3 * neighborhood.species.size(), 0.0);
+  for (std::size_t e = 0; e < neighborhood.n_edges(); ++e)
+    for (std::size_t c = 0; c < 3; ++c) {
+      out[3 * static_cast<std::size_t>(neighborhood.edge_i[e]) + c] += gradient[3 * e + c];
+      out[3 * static_cast<std::size_t>(neighborhood.edge_j[e]) + c] -= gradient[3 * e + c];
+    }
+  return out;
+}
+
+double difference(const std::vector<double> &a, const std::vector<double> &b) {
+  if (a.size() != b.size())
+    return INFINITY;
+  double out = 0.0;
+  for (std::size_t k = 0; k < a.size(); ++k)
+    out = std::max(out, std::fabs(a[k] - b[k]));
+  return out;
+}
+
+/// A periodic box of random atoms, no two closer than 0.9 Å; large enough for many tiles.
+struct RandomBox {
+  std::vector<double> positions;
+  std::vector<std::int64_t> species;
+  Box box;
+
+  RandomBox(int n, std::int64_t n_species, std::array<double, 9> cell) {
+    std::mt19937_64 random(3);
+    std::uniform_real_distribution<double> uniform;
+    box.cell = cell;
+    box.periodic = {true, true, true};
+    while (static_cast<int>(species.size()) < n) {
+      const double a = uniform(random), b = uniform(random), c = uniform(random);
+      for (std::size_t d = 0; d < 3; ++d)
+        positions.push_back(a * cell[d] + b * cell[3 + d] + c * cell[6 + d]);
+      species.push_back(static_cast<std::int64_t>(random() % 64) % n_species);
+      refresh();
+      const Neighborhood near = alrare::native::find_neighbors(box, 0.9);
+      if (near.n_edges() > 0) {
+        positions.resize(positions.size() - 3);
+        species.pop_back();
+      }
+    }
+    refresh();
+  }
+  RandomBox(const RandomBox &) = delete;
+  RandomBox &operator=(const RandomBox &) = delete;
+
+private:
+  void refresh() {
+    box.n_atoms = static_cast<int>(species.size());
+    box.positions = positions.data();
+    box.species = species.data();
+  }
+};
+
+const RandomBox &many_atoms() {
+  static const RandomBox box(400, 3, {16, 0, 0, 2, 17, 0, -3, 1, 18});
+  return box;
+}
+
+} // namespace
+
+TEST_CASE("every instruction set gives the energies and forces of float64") {
+  for (const auto &per_model : reference().as_object())
+    for (const std::string &set : instruction_sets()) {
+      NativeEvaluator engine(model(per_model.first), {set, 1});
+      for (const auto &entry : per_model.second.as_object()) {
+        const Frame frame(entry.second);
+        const Neighborhood neighborhood =
+            alrare::native::find_neighbors(frame.box, engine.metadata().cutoff);
+        std::vector<double> energies, forces;
+        std::vector<std::vector<double>> gradients;
+        engine.evaluate_members(neighborhood, energies, gradients);
+        for (const auto &gradient : gradients) {
+          const std::vector<double> one = forces_of(neighborhood, gradient);
+          forces.insert(forces.end(), one.begin(), one.end());
+        }
+        const double de = difference(energies, frame.energies);
+        const double df = difference(forces, frame.forces);
+        INFO(per_model.first, ", ", entry.first, ", ", set);
+        CHECK(de < 1e-5);
+        CHECK(df < 1e-5);
+      }
+    }
+}
+
+TEST_CASE("the gradient of weights is the weighted sum of the members' gradients") {
+  for (const std::string &set : instruction_sets()) {
+    NativeEvaluator engine(model("gelu"), {set, 1});
+    const Neighborhood neighborhood = alrare::native::find_neighbors(many_atoms().box, 5.1);
+    std::vector<double> energies;
+    std::vector<std::vector<double>> gradients;
+    engine.evaluate_members(neighborhood, energies, gradients);
+    Evaluation out;
+    engine.evaluate(neighborhood, {0.3, -1.2}, out);
+    std::vector<double> expected(out.gradient.size());
+    for (std::size_t k = 0; k < expected.size(); ++k)
+      expected[k] = 0.3 * gradients[0][k] - 1.2 * gradients[1][k];
+    CHECK(difference(out.gradient, expected) < 2e-5);
+    CHECK(out.member_energies == energies);
+
+    engine.evaluate(neighborhood, {0.0, 0.0}, out);
+    CHECK(out.member_energies == energies);
+    CHECK(std::all_of(out.gradient.begin(), out.gradient.end(), [](double g) { return g == 0; }));
+  }
+}
+
+TEST_CASE("one member alone gives the bits it gives among the others") {
+  NativeEvaluator engine(model("gelu"));
+  const Neighborhood neighborhood = alrare::native::find_neighbors(many_atoms().box, 5.1);
+  Evaluation all, one;
+  engine.evaluate(neighborhood, {0.0, 1.0}, all);
+  engine.evaluate_one(neighborhood, 1, one);
+  CHECK(one.member_energies == std::vector<double>{all.member_energies[1]});
+  CHECK(one.gradient == all.gradient);
+}
+
+TEST_CASE("atomic energies sum to the members' energies") {
+  NativeEvaluator engine(model("gelu"));
+  const Neighborhood neighborhood = alrare::native::find_neighbors(many_atoms().box, 5.1);
+  Evaluation out;
+  engine.evaluate(neighborhood, {1.0, 0.0}, out);
+  double self = 0.0;
+  for (const std::int64_t s : neighborhood.species)
+    self += -13.7 * static_cast<double>((s + 1) * (s + 1));
+  const std::vector<double> &atomic = engine.atomic_energies();
+  CHECK(atomic.size() == 2 * 400);
+  for (std::size_t m = 0; m < 2; ++m) {
+    double sum = self;
+    for (std::size_t i = 0; i < 400; ++i)
+      sum += atomic[m * 400 + i];
+    CHECK(std::fabs(sum - out.member_energies[m]) < 1e-9);
+  }
+}
+
+TEST_CASE("any number of threads gives the same bits") {
+  const Neighborhood neighborhood = alrare::native::find_neighbors(many_atoms().box, 5.1);
+  Evaluation one, three;
+  NativeEvaluator(model("gelu"), {"auto", 1}).evaluate(neighborhood, {0.5, 0.5}, one);
+  NativeEvaluator(model("gelu"), {"auto", 3}).evaluate(neighborhood, {0.5, 0.5}, three);
+  CHECK(difference(one.member_energies, three.member_energies) < 1e-12);
+  CHECK(difference(one.gradient, three.gradient) < 1e-6);
+}
+
+TEST_CASE("instruction sets agree within float32 rounding") {
+  const Neighborhood neighborhood = alrare::native::find_neighbors(many_atoms().box, 5.1);
+  Evaluation first, other;
+  NativeEvaluator(model("gelu"), {"portable", 1}).evaluate(neighborhood, {0.5, 0.5}, first);
+  for (const std::string &set : instruction_sets()) {
+    NativeEvaluator(model("gelu"), {set, 1}).evaluate(neighborhood, {0.5, 0.5}, other);
+    CHECK(difference(first.member_energies, other.member_energies) < 1e-4);
+    CHECK(difference(first.gradient, other.gradient) < 2e-5);
+  }
+}
+
+TEST_CASE("the order of atoms and edges changes nothing but the rounding") {
+  NativeEvaluator engine(model("gelu"));
+  Neighborhood forward = alrare::native::find_neighbors(many_atoms().box, 5.1), backward = forward;
+  const std::size_t n = forward.n_edges();
+  const std::int64_t last = forward.n_local - 1;
+  for (std::size_t e = 0; e < n; ++e) {
+    backward.edge_i[e] = last - forward.edge_i[n - 1 - e];
+    backward.edge_j[e] = last - forward.edge_j[n - 1 - e];
+    std::copy_n(&forward.vec[3 * (n - 1 - e)], 3, &backward.vec[3 * e]);
+  }
+  std::reverse(backward.species.begin(), backward.species.end());
+  Evaluation a, b;
+  engine.evaluate(forward, {0.5, 0.5}, a);
+  engine.evaluate(backward, {0.5, 0.5}, b);
+  CHECK(difference(a.member_energies, b.member_energies) < 1e-4);
+  std::vector<double> turned(3 * n);
+  for (std::size_t e = 0; e < n; ++e)
+    std::copy_n(&b.gradient[3 * (n - 1 - e)], 3, &turned[3 * e]);
+  CHECK(difference(a.gradient, turned) < 2e-5);
+}
+
+TEST_CASE("no atoms, no edges, and ghosts without centers are fine") {
+  NativeEvaluator engine(model("gelu"));
+  Neighborhood neighborhood;
+  Evaluation out;
+  engine.evaluate(neighborhood, {0.5, 0.5}, out);
+  CHECK(out.member_energies == std::vector<double>{0.0, 0.0});
+  CHECK(out.gradient.empty());
+  neighborhood.species = {0, 1, 2};
+  engine.evaluate(neighborhood, {0.5, 0.5}, out);
+  CHECK(out.member_energies == std::vector<double>{0.0, 0.0});
+  neighborhood.n_local = 2;
+  engine.evaluate(neighborhood, {0.5, 0.5}, out);
+  CHECK(std::isfinite(out.member_energies[0]));
+  CHECK(out.gradient.empty());
+}
+
+TEST_CASE("what does not fit the model is refused in one sentence") {
+  CHECK_THROWS_WITH(NativeEvaluator(model("gelu"), {"sse9", 1}),
+                    Contains("unknown instruction set 'sse9'"));
+  CHECK_THROWS_WITH(NativeEvaluator(model("gelu"), {"auto", 0}), Contains("threads must be >= 1"));
+  NativeEvaluator engine(model("gelu"));
+  Neighborhood neighborhood;
+  Evaluation out;
+  CHECK_THROWS_WITH(engine.evaluate(neighborhood, {1.0}, out),
+                    Contains("expected 2 weights, got 1"));
+  CHECK_THROWS_WITH(engine.evaluate_one(neighborhood, 2, out), Contains("member 2 of 2"));
+  neighborhood.n_local = 1;
+  neighborhood.species = {3};
+  CHECK_THROWS_WITH(engine.evaluate(neighborhood, {1.0, 0.0}, out),
+                    Contains("species 3 is unknown"));
+  neighborhood.species = {0, 7};
+  neighborhood.edge_i = {0};
+  neighborhood.edge_j = {1};
+  neighborhood.vec = {1.0, 0.0, 0.0};
+  CHECK_THROWS_WITH(engine.evaluate(neighborhood, {1.0, 0.0}, out),
+                    Contains("species 7 is unknown"));
+}
