@@ -64,6 +64,12 @@ def test_seeds_may_be_written_as_ranges() -> None:
         assert parsed({"pull": {"atoms": [1, 6], "seeds": text}}).pull.seeds == (1, 2, 3, 7)
 
 
+def test_one_seed_may_be_a_number() -> None:
+    for one in (3, "3", [3]):
+        assert parsed({"pull": {"atoms": [1, 6], "seeds": one}}).pull.seeds == (3,)
+    assert "at most 10000" in refused({"pull": {"atoms": [1, 6], "seeds": "1-1000000000"}})
+
+
 def test_all_and_none_can_be_said() -> None:
     config = parsed({"select": {"after_break": "all", "upper": "none", "threshold": "adaptive"}})
     assert (config.select.after_break, config.select.upper) == ("all", "none")
@@ -226,6 +232,9 @@ def test_a_missing_file_and_broken_toml_are_told_apart(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
     (tmp_path / "al.toml").write_text("name = ")
     with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "al.toml")
+    (tmp_path / "al.toml").write_bytes("# café".encode("latin-1"))
+    with pytest.raises(ConfigError, match="expected UTF-8 text"):
         load_config(tmp_path / "al.toml")
 
 

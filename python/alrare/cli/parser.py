@@ -137,7 +137,11 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_options(one, Model, commands.MODEL_KEYS)
     add_options(one, Train, commands.TRAIN_KEYS)
     one.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="seed of splits and weights (default: 1)"
+        "--seed",
+        type=_not_negative,
+        default=1,
+        metavar="S",
+        help="seed of splits and weights (default: 1)",
     )
     one.add_argument(
         "--start",
@@ -316,6 +320,13 @@ def _json_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument("--json", action="store_true", help=text)
 
 
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or a larger number")
+    return value
+
+
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0.0:
@@ -336,7 +347,7 @@ def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
 def _workers_option(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--workers",
-        type=int,
+        type=_not_negative,
         default=0,
         metavar="N",
         help="tasks at a time (0: one per core)",

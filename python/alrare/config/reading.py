@@ -49,6 +49,8 @@ def load_config(path: Path) -> Config:
             f"{path}: cannot be read ({error.strerror});"
             " `alrare template > al.toml` writes one to start from"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: expected UTF-8 text, got {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     return parse_config(content, folder=path.parent, source=str(path))

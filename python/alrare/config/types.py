@@ -52,6 +52,10 @@ PositiveOrAdaptive = Annotated[
 ]
 
 
+_MOST = 10_000
+"""Longest range of numbers that text may stand for."""
+
+
 def read_numbers(text: str) -> list[int]:
     """Read a list of whole numbers such as `1-8` or `1,2,5`.
 
@@ -64,14 +68,18 @@ def read_numbers(text: str) -> list[int]:
     try:
         for part in text.split(","):
             low, _, high = part.partition("-")
-            numbers += range(int(low), int(high or low) + 1)
+            numbers += range(int(low), min(int(high or low), int(low) + _MOST) + 1)
     except ValueError as error:
         raise ValueError('expected numbers such as [1, 2, 5] or "1-8" or "1,2,5"') from error
+    if len(numbers) > _MOST:
+        raise ValueError(f"expected at most {_MOST} numbers")
     return numbers
 
 
 def expand_numbers(given: Any) -> Any:
-    """Turn text such as "1-6" into a list of numbers; return any other value unchanged."""
+    """Read numbers given as text, or a single one; leave everything else as it is."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return [given]
     return read_numbers(given) if isinstance(given, str) else given
 
 
