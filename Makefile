@@ -49,8 +49,7 @@ $(VENV)/.extra-%: constraints.txt pyproject.toml | $(VENV)/.installed
 test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani
 check format: $(VENV)/.extra-check
 
-# The versions that .venv holds become the constraints. For newer ones: empty constraints.txt,
-# remove .venv, then `make constraints check test`.
+# The versions that .venv holds become the constraints; the head of that file says how to renew.
 constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check
 	@sed -i '/^[^#]/d' constraints.txt
 	@$(BIN)/pip --disable-pip-version-check freeze --all --exclude alrare --exclude pip \

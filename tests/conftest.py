@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slater-koster",
         metavar="FOLDER",
-        help="the 3OB parameter files (dftb.org): run the tests that need them and dftb+",
+        help="--slater-koster=FOLDER of the 3OB files: run the tests that need them and dftb+",
     )
 
 
@@ -63,5 +63,5 @@ def dftb(request: pytest.FixtureRequest) -> Labeller:
         pytest.skip("dftb+ is not on PATH")
     folder = request.config.getoption("--slater-koster")
     if folder is None:
-        pytest.skip("3OB parameters: give --slater-koster FOLDER")
+        pytest.skip("3OB parameters: give --slater-koster=FOLDER")
     return Labeller(program="dftb+", slater_koster=Path(folder).resolve(), timeout=60.0)

@@ -129,6 +129,27 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"pull": {"atoms": [1, 1]}},
         "atoms = [1, 1]: the two pulled atoms must differ (al.toml, [pull])",
     ),
+    (
+        {"pull": {"atoms": "1 6"}},
+        "atoms = '1 6': expected a list in brackets (al.toml, [pull])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "rate": float("inf")}},
+        "rate = inf: expected a finite number (al.toml, [pull])",
+    ),
+    (
+        {"select": {"upper": float("inf")}},
+        'upper = inf: expected "none" or a number above 0 (al.toml, [select])',
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "steps": "many"}},
+        "steps = 'many': expected a whole number (al.toml, [pull])",
+    ),
+    (
+        {"labeller": {"program": "ase", "calculator": "a.B", "method": "PBE"}},
+        'method is for program = "tblite" or "dftb+" only, and program = "ase" would ignore it:'
+        " remove it (al.toml, [labeller])",
+    ),
     ({"pull": {}}, "atoms: required, but not given (al.toml, [pull])"),
     ({"pull": 3}, "expected a table of keys (al.toml, [pull])"),
     (

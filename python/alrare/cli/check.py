@@ -70,7 +70,7 @@ def check_installation(
     program = shutil.which(find_program(lmp))
     findings = [
         Finding(
-            "alrare", f"{__version__}, Python {sys.version.split()[0]}, {Path(__file__).parent}"
+            "alrare", f"{__version__}, Python {sys.version.split()[0]}, {Path(__file__).parents[1]}"
         ),
         _torch(info),
         _file(file, info),

@@ -13,6 +13,22 @@ from .tables import Config, tables
 _LONGEST_VALUE = 60
 """Number of characters; an error does not repeat a value that is longer."""
 
+_EXPECTED = {
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "dict_type": "expected a table in braces",
+    "finite_number": "expected a finite number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "string_type": "expected text in quotes",
+    "too_short": "expected more values",
+    "tuple_type": "expected a list in brackets",
+}
+"""What TOML calls the types that pydantic's messages name in Python's words, by its error type."""
+
 
 def load_config(path: Path) -> Config:
     """Read and check a campaign's configuration.
@@ -111,7 +127,7 @@ def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
         return "required, but not given: `atoms`, the two atoms to pull"
     if entry["type"] == "model_type":
         return "expected a table of keys"
-    message = str(entry["msg"]).removeprefix("Value error, ")
+    message = _EXPECTED.get(entry["type"], str(entry["msg"]).removeprefix("Value error, "))
     value = repr(entry["input"])
     if not key or isinstance(entry["input"], dict) or len(value) > _LONGEST_VALUE:
         return f"{key}: {_small(message)}" if key else message

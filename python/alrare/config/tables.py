@@ -107,9 +107,10 @@ class Labeller(Section):
             if mark is not None and self.program not in mark.values:
                 if getattr(self, key) == type(self).model_fields[key].default:
                     continue  # a resolved configuration holds every key, at its default
+                programs = " or ".join(f'"{program}"' for program in mark.values)
                 raise ValueError(
-                    f'{key} is for program = "{mark.values[-1]}" only, and program ='
-                    f' "{self.program}" would ignore it: remove it'
+                    f'{key} is for program = {programs} only, and program = "{self.program}" would'
+                    " ignore it: remove it"
                 )
         return self
 

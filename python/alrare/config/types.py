@@ -1,13 +1,14 @@
 """Types of the values in al.toml, and the base class of its tables."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 
@@ -34,6 +35,7 @@ def _or_word(word: str, *, least: float, kind: type[int] | type[float]) -> Any:
         if value == word:
             return word
         is_number = isinstance(value, int | kind) and not isinstance(value, bool)
+        is_number = is_number and math.isfinite(value)
         if is_number and (value >= least if kind is int else value > least):
             return kind(value)
         raise ValueError(f'expected "{word}" or {number} {bound}')

@@ -56,6 +56,13 @@ def children(pid):
     return found
 
 
+@pytest.fixture
+def started():
+    """Return a function: the processes that this one has started since the test began."""
+    before = set(children(os.getpid()))  # another test may have left a resource tracker
+    return lambda: [pid for pid in children(os.getpid()) if pid not in before]
+
+
 def test_a_kept_alive_engine_gives_the_labels_of_one_process_a_call(kept_alive, dftb, tmp_path):
     for n, frame in enumerate(methanes(6)):
         energy, forces = evaluate_frame(kept_alive, frame, min_distance=0.5)
@@ -107,7 +114,7 @@ def test_a_frame_that_does_not_converge_is_classified_and_the_next_is_labelled(
 
 
 @pytest.mark.parametrize("victim", ["server", "fork"])
-def test_an_engine_that_is_killed_loses_no_label(dftb, tmp_path, victim):
+def test_an_engine_that_is_killed_loses_no_label(dftb, tmp_path, victim, started):
     if find_library() is None:
         pytest.skip("libdftbplus is not beside dftb+")
     calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
@@ -116,12 +123,12 @@ def test_an_engine_that_is_killed_loses_no_label(dftb, tmp_path, victim):
             energy, _ = evaluate_frame(calculator, frame, min_distance=0.5)
             assert energy == pytest.approx(run_once(dftb, frame, tmp_path / "c")[0], abs=1e-7)
             if n % 3 == 1:
-                (server,) = children(os.getpid())
+                (server,) = started()
                 os.kill(server if victim == "server" else children(server)[0], signal.SIGKILL)
         assert calculator.engine == "library"
     finally:
         calculator.close()
-    assert not children(os.getpid())
+    assert not started()
 
 
 def test_the_library_repeats_a_label_to_the_last_bit_whatever_came_before(dftb, tmp_path, hexanes):
@@ -203,13 +210,13 @@ def test_without_the_library_the_socket_is_taken(dftb, tmp_path, monkeypatch):
         )
 
 
-def test_an_engine_that_hangs_is_ended_at_the_time_limit(dftb, tmp_path):
+def test_an_engine_that_hangs_is_ended_at_the_time_limit(dftb, tmp_path, started):
     if find_library() is None:
         pytest.skip("libdftbplus is not beside dftb+")
     calculator = DftbPlus(labeller=dftb, folder=tmp_path / "scratch")
     try:
         evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
-        (server,) = children(os.getpid())
+        (server,) = started()
         os.kill(children(server)[0], signal.SIGSTOP)
         calculator._labeller = dftb.model_copy(update={"timeout": 0.5})
         with pytest.raises(LabelFailure, match="did not answer") as caught:
@@ -217,7 +224,7 @@ def test_an_engine_that_hangs_is_ended_at_the_time_limit(dftb, tmp_path):
         assert caught.value.kind == "timed_out"
     finally:
         calculator.close()
-    assert not children(os.getpid())
+    assert not started()
 
 
 def test_the_library_is_the_one_beside_the_program(tmp_path, monkeypatch):
