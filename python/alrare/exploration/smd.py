@@ -87,7 +87,7 @@ def pull_with_model(
         select=None,
         timestep=timestep,
         forces=forces,
-        folder=folder,
+        folder=folder.absolute(),
         run=run,
         progress=progress or SilentProgress(),
     )
@@ -111,7 +111,7 @@ def pull_with_labeller(
         labeller=labeller,
         pull=pull,
         timestep=timestep,
-        folder=folder,
+        folder=folder.absolute(),
         workers=workers,
         progress=progress or SilentProgress(),
     )
