@@ -10,9 +10,9 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from ..config import Labeller
-from ..frames import closest_pair
 from .dftb.engines import DftbPlus
 from .failures import LabelFailure
+from .unphysical import check_configuration, check_label
 
 
 def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
@@ -70,8 +70,7 @@ def evaluate_frame(
     atoms : Atoms
         N atoms; not changed.
     min_distance : float
-        Å; a frame with two atoms closer than this is unphysical. Electronic-structure programs
-        may converge for such a frame without a warning.
+        Å; a frame with two atoms closer than this is unphysical.
 
     Returns
     -------
@@ -85,15 +84,7 @@ def evaluate_frame(
     LabelFailure
         If the frame or the result is unphysical, or the calculator fails.
     """
-    if not np.isfinite(atoms.positions).all():
-        raise LabelFailure("unphysical", "a position is not finite")
-    distance, first, second = closest_pair(atoms)
-    if distance < min_distance:
-        raise LabelFailure(
-            "unphysical",
-            f"atoms {first + 1} and {second + 1} are {distance:.3f} Å apart; at least"
-            f" {min_distance:g} Å is sane ([labeller] min_distance)",
-        )
+    check_configuration(atoms, min_distance=min_distance)
     frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     try:
         forces = np.array(calculator.get_property("forces", frame), dtype=np.float64)
@@ -106,8 +97,9 @@ def evaluate_frame(
         raise LabelFailure(
             "not_converged" if lost else "crashed", f"{type(error).__name__}: {text}"
         ) from error
-    if forces.shape != (len(atoms), 3) or not np.isfinite(forces).all() or not np.isfinite(energy):
+    if forces.shape != (len(atoms), 3):
         raise LabelFailure("unphysical", "the energy or a force is not finite")
+    check_label(energy, forces)
     return energy, forces
 
 
