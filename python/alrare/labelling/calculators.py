@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from ..config import Labeller
 from .dftb.engines import DftbPlus
-from .failures import LabelFailure
+from .failures import Kind, LabelFailure
 from .unphysical import check_configuration, check_label
 
 
@@ -44,18 +44,7 @@ def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
         )
     if labeller.program == "dftb+":
         return DftbPlus(labeller=labeller, folder=folder)
-    assert labeller.calculator is not None
-    module, _, name = labeller.calculator.rpartition(".")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-        calculator: Calculator = factory(**labeller.arguments)
-        return calculator
-    except Exception as error:  # anything may go wrong inside a user's calculator
-        raise LabelFailure(
-            "rejected",
-            f"calculator = '{labeller.calculator}' with arguments {labeller.arguments}:"
-            f" {type(error).__name__}: {error} ([labeller])",
-        ) from error
+    return _user_calculator(labeller)
 
 
 def evaluate_frame(
@@ -82,30 +71,110 @@ def evaluate_frame(
     Raises
     ------
     LabelFailure
-        If the frame or the result is unphysical, or the calculator fails.
+        If the frame or the result is unphysical, or the calculator fails or gives something else
+        than an energy and forces.
     """
     check_configuration(atoms, min_distance=min_distance)
     frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     try:
-        forces = np.array(calculator.get_property("forces", frame), dtype=np.float64)
-        energy = float(_energy(calculator, frame))
+        forces = calculator.get_property("forces", frame)
+        energy = _energy(calculator, frame)
     except LabelFailure:
         raise
-    except Exception as error:  # each calculator fails in its own way
-        text = " ".join(str(error).split())
-        lost = "not converge" in text.lower() or "convergence" in text.lower()
+    except PropertyNotImplementedError as error:
         raise LabelFailure(
-            "not_converged" if lost else "crashed", f"{type(error).__name__}: {text}"
+            "rejected",
+            f"{type(calculator).__name__} does not give what a label needs, an energy and forces"
+            f" ({error})",
         ) from error
-    if forces.shape != (len(atoms), 3):
-        raise LabelFailure("unphysical", "the energy or a force is not finite")
-    check_label(energy, forces)
-    return energy, forces
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # each fails in its own way
+        raise LabelFailure(_kind(error), _what(error)) from error
+    label = number("energy", energy), array("forces", forces, (len(atoms), 3))
+    check_label(*label)
+    return label
+
+
+def number(name: str, value: Any) -> float:
+    """Return a calculator's value as a real number.
+
+    Raises
+    ------
+    LabelFailure
+        Of kind rejected, if it is something else: `energy: expected a number, got (2,)`.
+    """
+    return float(array(name, value, ()))
+
+
+def array(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a calculator's value as an array of real numbers of a known shape.
+
+    Raises
+    ------
+    LabelFailure
+        Of kind rejected, if it is something else: `forces: expected (15, 3), got (45,)`.
+    """
+    try:
+        got = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        got = np.asarray(None)
+    if got.dtype.kind in "fiu" and got.shape == shape:
+        return np.array(got, dtype=np.float64)
+    found = str(got.shape)
+    if got.dtype.kind not in "fiu":
+        found = "complex numbers" if got.dtype.kind == "c" and shape else _short(value)
+    raise LabelFailure("rejected", f"{name}: expected {shape or 'a number'}, got {found}")
+
+
+def _user_calculator(labeller: Labeller) -> Calculator:
+    assert labeller.calculator is not None
+    module, _, name = labeller.calculator.rpartition(".")
+    where = f"calculator = '{labeller.calculator}'"
+    if not module:
+        raise LabelFailure(
+            "rejected",
+            f"{where}: expected a module and a class or function in it, such as"
+            f" 'my_module.{name or 'MyCalculator'}' ([labeller])",
+        )
+    try:
+        factory = getattr(importlib.import_module(module), name)
+        calculator: Calculator = factory(**labeller.arguments)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # anything may go wrong
+        raise LabelFailure(
+            "rejected",
+            f"{where} with arguments {labeller.arguments}: {_what(error)} ([labeller])",
+        ) from error
+    if isinstance(calculator, type) or not hasattr(calculator, "get_property"):
+        raise LabelFailure(
+            "rejected",
+            f"{where}: expected an ASE calculator, got {_short(calculator)} ([labeller])",
+        )
+    return calculator
 
 
 def _energy(calculator: Calculator, frame: Atoms) -> Any:
     # With smeared occupations the forces are the gradient of the free energy, where a
     # calculator tells the two apart.
-    if "free_energy" in calculator.results:
-        return calculator.results["free_energy"]
+    results = getattr(calculator, "results", {})
+    if "free_energy" in results:
+        return results["free_energy"]
     return calculator.get_property("energy", frame)
+
+
+def _kind(error: BaseException) -> Kind:
+    text = str(error).lower()
+    return "not_converged" if "not converge" in text or "convergence" in text else "crashed"
+
+
+def _what(error: BaseException) -> str:
+    """Say what an exception says; `sys.exit("reason")` gives its reason."""
+    if isinstance(error, SystemExit):
+        return f"the calculator ended its process: {error.code}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _short(value: Any) -> str:
+    """Name a value that was not expected: `None`, `int 42`, `complex (1+0j)`."""
+    text = repr(value)
+    if value is None or isinstance(value, type):
+        return text
+    return f"{type(value).__name__} {text}" if len(text) < 40 else type(value).__name__

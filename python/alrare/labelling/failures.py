@@ -8,7 +8,10 @@ from ..errors import LabelError
 Kind = Literal["not_converged", "unphysical", "crashed", "timed_out", "rejected"]
 """not_converged: the self-consistency did not converge; unphysical: NaN, or two atoms too close;
 crashed: the program or its process died; timed_out: no result within the time limit; rejected:
-input or parameters refused."""
+input or parameters refused, or the result is not an energy and forces."""
+
+LONGEST_TEXT = 300
+"""Number of characters of a failure's text that are kept."""
 
 ATTEMPTS: dict[str, int] = {"crashed": 4, "timed_out": 2}
 """Maximum number of attempts after transient failures. The other kinds are not tried again in the
@@ -23,13 +26,16 @@ class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between
     kind : Kind
         What happened.
     text : str
-        One sentence for a person.
+        One sentence for a person; of a long one the beginning and the end are kept.
     """
 
     def __init__(self, kind: Kind, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
+        words = " ".join(text.split())
+        if len(words) > LONGEST_TEXT:  # programs say why at the beginning or at the end
+            words = f"{words[: LONGEST_TEXT * 2 // 3]} … {words[-LONGEST_TEXT // 3 :]}"
+        super().__init__(f"{kind}: {words}")
         self.kind: Kind = kind
-        self.text = text
+        self.text = words
 
     def __reduce__(self) -> tuple[type["LabelFailure"], tuple[Kind, str]]:
         return type(self), (self.kind, self.text)

@@ -135,6 +135,73 @@ def test_a_calculator_that_does_not_exist_is_named(path):
     assert caught.value.kind == "rejected"
 
 
+BAD = Path(__file__).with_name("bad_calculator.py")
+
+
+@pytest.fixture
+def bad(monkeypatch):
+    """Return the labeller that is spoiled in one way."""
+    monkeypatch.syspath_prepend(BAD.parent)
+
+    def labeller(mode="good", name="Bad"):
+        arguments = {"mode": mode} if name in ("Bad", "EnergyOnly") else {}
+        return Labeller(program="ase", calculator=f"bad_calculator.{name}", arguments=arguments)
+
+    return labeller
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("none", "energy: expected a number, got None"),
+        ("no forces", r"forces: expected \(4, 3\), got None"),
+        ("flat", r"forces: expected \(4, 3\), got \(12,\)"),
+        ("short", r"forces: expected \(4, 3\), got \(3, 3\)"),
+        ("ragged", r"forces: expected \(4, 3\), got list"),
+        ("one energy in a list", r"energy: expected a number, got \(1,\)"),
+        ("complex", r"energy: expected a number, got complex \("),
+        ("complex forces", r"forces: expected \(4, 3\), got complex numbers"),
+        ("text", "energy: expected a number, got str"),
+        ("energy only", "Bad does not give what a label needs, an energy and forces"),
+    ],
+)
+def test_a_result_of_another_form_is_named_with_what_was_expected(bad, mode, message):
+    with pytest.raises(LabelFailure, match=message) as caught:
+        evaluate(molecule("NH3"), bad(mode))
+    assert caught.value.kind == "rejected"
+
+
+def test_a_calculator_without_forces_is_named(bad):
+    with pytest.raises(LabelFailure, match="EnergyOnly does not give") as caught:
+        evaluate(molecule("NH3"), bad(name="EnergyOnly"))
+    assert caught.value.kind == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("forty_two", "expected an ASE calculator, got int 42"),
+        ("nothing", "expected an ASE calculator, got None"),
+        ("ends", "no licence on host a7"),
+    ],
+)
+def test_a_function_that_makes_no_calculator_is_named(bad, name, message):
+    with pytest.raises(LabelFailure, match=rf"bad_calculator\.{name}.*{message}") as caught:
+        make_calculator(bad(name=name), None)
+    assert caught.value.kind == "rejected"
+
+
+def test_a_calculator_that_exits_gives_its_reason(bad):
+    with pytest.raises(LabelFailure, match="ended its process: no licence on host a7"):
+        evaluate(molecule("NH3"), bad("exit"))
+
+
+def test_a_long_text_is_cut_and_keeps_both_ends(bad):
+    with pytest.raises(LabelFailure, match="^crashed: RuntimeError: line.*quota exceeded$") as one:
+        evaluate(molecule("NH3"), bad("chatty"))
+    assert len(str(one.value)) < 320
+
+
 def test_methods_differ_in_everything_that_changes_a_label():
     methods = [
         XTB,
