@@ -31,11 +31,15 @@ key                 type, unit        written by                       read by
                                       that requested the label
 ``method``          str               `LabelStore.frames`: hash of the `common_method`: refuses
                                       labeller's method                labels of two methods
+``charge``          int, elementary   `with_state`; both, unless       `electronic_state.state_of`:
+                    charges           neutral and lowest               labels, keys, training
+``multiplicity``    int, 2S + 1       the same                         the same
 =================== ================= ================================ =============================
 
 ``cv`` is in the unit of the collective variable, Å for the distance of the pulled atoms. The fix
 writes ``cv`` if its command has a variable, and ``force_std`` if the pair style computes the forces
 of all members (docs/fix_al_select.md). Keys with a dash are for the user.
+``charge`` and ``multiplicity`` are read in other forms, too (`electronic_state`).
 """
 
 import bz2
@@ -54,6 +58,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import filetype
 from numpy.typing import NDArray
 
+from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
 from .files import atomic_path
 
@@ -194,7 +199,8 @@ def frame_key(atoms: Atoms, method: str) -> str:
     atoms : Atoms
         Its elements, positions, cell and pbc enter, rounded to `RESOLUTION`, in the order of the
         atoms. A cell vector enters only if its direction is periodic, so the box that a molecule
-        stands in does not matter.
+        stands in does not matter. Charge and multiplicity enter if they are not those of a frame
+        that states none.
     method : str
         Hash of the labeller's method (`alrare.labelling.method_of`).
 
@@ -207,6 +213,8 @@ def frame_key(atoms: Atoms, method: str) -> str:
     ------
     LabelError
         If a position is not finite.
+    AlrareError
+        If the frame contradicts itself in its charge or multiplicity.
     """
     if not np.isfinite(atoms.positions).all():
         raise LabelError(
@@ -221,6 +229,9 @@ def frame_key(atoms: Atoms, method: str) -> str:
         np.asarray(atoms.pbc, dtype="<i8"),
     ):
         digest.update(str(part.shape).encode() + part.tobytes())
+    state = state_of(atoms)
+    if state != lowest_state(atoms):
+        digest.update(str(state).encode())
     digest.update(method.encode())
     return digest.hexdigest()
 

@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,8 +39,9 @@ class WorkerPool(ProcessPoolExecutor):
     """A process pool for long tasks; leaving its `with` block early kills what still runs.
 
     Workers are spawned without any state of the main process, use one thread each, ignore Ctrl-C
-    (the main process handles it) and die with the main process. Submit from a thread that lives as
-    long as the pool: the kernel ends a worker together with the thread that started it.
+    and SIGHUP (the main process handles them) and die with the main process. Submit from a thread
+    that lives as long as the pool: the kernel ends a worker together with the thread that started
+    it.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -158,6 +160,76 @@ def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
 
 
+def end_group_with_this_process() -> None:
+    """End the process group of this process, its leader, when this process ends in whatever way.
+
+    A second process waits for that, so that programs which this one has started, and which know
+    nothing of alrare, do not survive it. Call it before any thread is started. Does nothing where
+    the kernel cannot tell a process of its parent's end.
+    """
+    leader = os.getpid()
+    if not hasattr(_libc, "prctl") or os.fork():
+        return
+    os.closerange(3, 1024)  # the connection must close when the leader ends
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() == leader:
+        signal.sigwait({signal.SIGTERM})
+    os.killpg(leader, signal.SIGKILL)
+
+
+class Stopped(KeyboardInterrupt):
+    """The main process was asked to end by a signal.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def end_signals_as_ctrl_c() -> Iterator[None]:
+    """Raise `Stopped` inside the block at SIGTERM and SIGHUP, so that all ends as after Ctrl-C.
+
+    Signals that this process ignores or handles already are left as they are.
+    """
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) == signal.SIG_DFL
+        and threading.current_thread() is threading.main_thread()
+    ]
+
+    def stop(number: int, _: object) -> None:
+        for one in numbers:  # the end is under way
+            signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        raise Stopped(number)
+
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave_terminal() -> None:
+    """Write no longer to a terminal, which is gone; files and pipes stay."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(null, descriptor)
+    os.close(null)
+
+
 @contextmanager
 def one_thread_environment() -> Iterator[None]:
     """Let processes started inside the block inherit `ONE_THREAD`; this process keeps its own."""
@@ -178,4 +250,5 @@ def _start_worker(driver: int) -> None:
     die_with_parent()
     if os.getppid() != driver:  # the main process died before the request was made
         os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -8,21 +8,47 @@ from ase.data import chemical_symbols
 from ase.io import read
 
 from .config import Config
-from .errors import ConfigError
+from .electronic_state import check_whole, state_of, with_state
+from .errors import AlrareError, ConfigError
 from .frames import closest_pair
 
 
 def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
-    The keys `structure`, `[pull] atoms` and `[labeller] min_distance` are used.
+    The keys `structure`, `charge`, `multiplicity`, `[pull] atoms` and `[labeller] min_distance` are
+    used.
+
+    Raises
+    ------
+    ConfigError
+        As `read_structure`, or if al.toml and the file state different charges or multiplicities.
     """
-    return read_structure(
-        config.structure, pulled=config.pull.atoms, min_distance=config.labeller.min_distance
+    atoms = read_structure(
+        config.structure,
+        pulled=config.pull.atoms,
+        min_distance=config.labeller.min_distance,
+        charge=config.charge,
+        multiplicity=config.multiplicity,
     )
+    state = state_of(atoms)
+    for key, wanted in (("charge", config.charge), ("multiplicity", config.multiplicity)):
+        if wanted is not None and wanted != getattr(state, key):
+            raise ConfigError(
+                f"{key} = {wanted}: but structure = '{config.structure}' states"
+                f" {getattr(state, key)}; correct one of them"
+            )
+    return atoms
 
 
-def read_structure(path: Path, *, pulled: tuple[int, int], min_distance: float = 0.5) -> Atoms:
+def read_structure(
+    path: Path,
+    *,
+    pulled: tuple[int, int],
+    min_distance: float = 0.5,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+) -> Atoms:
     """Read a molecule and check that it can be pulled.
 
     If the file holds several frames, the last one is read, as ASE does.
@@ -35,17 +61,21 @@ def read_structure(path: Path, *, pulled: tuple[int, int], min_distance: float =
         The two pulled atoms, counted from 1.
     min_distance : float, Å
         Atoms nearer than this are refused.
+    charge, multiplicity : int, optional
+        What the molecule has if the file states none (`electronic_state`); by default it is neutral
+        with the lowest multiplicity.
 
     Returns
     -------
     Atoms
-        Without calculator and without extra arrays.
+        Without calculator and without extra arrays; `info` states its charge and multiplicity.
 
     Raises
     ------
     ConfigError
         If the file cannot be read, holds no atoms or unknown elements, is periodic, has two atoms
-        on top of each other, or lacks one of the pulled atoms.
+        on top of each other, lacks one of the pulled atoms, or contradicts itself in its charge or
+        multiplicity.
     """
     atoms = _read(path)
     _check(atoms, path, min_distance)
@@ -55,7 +85,13 @@ def read_structure(path: Path, *, pulled: tuple[int, int], min_distance: float =
                 f"atoms = {list(pulled)}: expected two of the {len(atoms)} atoms of {path},"
                 f" counted from 1, got atom {index} ([pull])"
             )
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    molecule = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    try:
+        check_whole(atoms)
+        state = state_of(atoms, charge=charge, multiplicity=multiplicity)
+    except AlrareError as error:
+        raise ConfigError(f"structure = '{path}': {error}") from error
+    return with_state(molecule, state)
 
 
 def elements_of(atoms: Atoms) -> list[str]:

@@ -39,6 +39,8 @@ class Fake(Calculator):
             with open(self.log + ".child", "w") as stream:
                 stream.write(str(child.pid))
             child.wait()
+        if os.path.exists(self.log + ".cured"):
+            x = 0.0
         if 80 < x < 81:
             os.kill(os.getpid(), signal.SIGKILL)
         if 70 < x < 71:

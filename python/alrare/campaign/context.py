@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ..config import Config
+from ..electronic_state import state_of, with_state
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
@@ -30,6 +31,8 @@ class Campaign:
     """Elements of the molecule by atomic number: the species of the model."""
     progress: Progress
     """Progress display of all stages."""
+    retry: bool = False
+    """Whether labels that failed are tried again, whatever the reason."""
 
     @property
     def store_path(self) -> Path:
@@ -50,8 +53,15 @@ class Campaign:
         """Return a stage's random generator, which depends on seed, iteration and purpose only."""
         return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
 
+    def of_molecule(self, frames: Sequence[Atoms]) -> list[Atoms]:
+        """Return copies of frames from LAMMPS that state the molecule's charge and multiplicity."""
+        state = state_of(self.structure)
+        return [with_state(frame, state) for frame in frames]
+
     def label(self, frames: Sequence[Atoms], origin: str) -> list[str]:
         """Label configurations; return the keys of the good labels.
+
+        They are of the molecule, so they have its charge and multiplicity; LAMMPS keeps neither.
 
         Raises
         ------
@@ -62,12 +72,13 @@ class Campaign:
             return []
         folder = self.store_path.parent
         done = label(
-            frames,
+            self.of_molecule(frames),
             labeller=self.config.labeller,
             folder=folder,
             workers=self.workers,
             progress=self.progress,
             origin=origin,
+            retry=self.retry,
         )
         require_labels(done, max_failed=self.config.labeller.max_failed, folder=folder)
         if done.failed:

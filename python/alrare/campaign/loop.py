@@ -38,7 +38,11 @@ from .training_data import TrainingData, first_data, grown_data
 
 
 def run_campaign(
-    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+    config_path: Path,
+    *,
+    runs: Path = Path("runs"),
+    progress: Progress | None = None,
+    retry: bool = False,
 ) -> Path:
     """Run a campaign to its end, or continue one that was interrupted.
 
@@ -52,6 +56,9 @@ def run_campaign(
         The campaign's folder is ``runs / name``.
     progress : Progress, optional
         Shows the progress; by default it is written to log.txt in the run folder only.
+    retry : bool
+        Try all labels of unfinished stages again that failed, whatever the reason. Otherwise only
+        those whose cause may have been removed are tried again.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def run_campaign(
     AlrareError
         If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
-    with _open_campaign(config_path, runs, progress) as campaign:
+    with _open_campaign(config_path, runs, progress, retry) as campaign:
         config = campaign.config
         reference = _reference(campaign)
         data = first_data(campaign, reference)
@@ -93,10 +100,14 @@ def _outcome(converged: bool, config: Config) -> str:
 
 
 def run_reference_alone(
-    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+    config_path: Path,
+    *,
+    runs: Path = Path("runs"),
+    progress: Progress | None = None,
+    retry: bool = False,
 ) -> Path:
     """Make only the reference of a campaign; arguments as in `run_campaign`."""
-    with _open_campaign(config_path, runs, progress) as campaign:
+    with _open_campaign(config_path, runs, progress, retry) as campaign:
         _reference(campaign)
         return campaign.folder
 
@@ -124,6 +135,7 @@ def _reference(campaign: Campaign) -> Reference:
         store_path=campaign.store_path,
         workers=campaign.workers,
         progress=campaign.progress,
+        retry=campaign.retry,
         known=None if config.reference is None else config.reference / "reference",
     )
     if not read_results(campaign.folder)["reference"]:
@@ -295,11 +307,13 @@ def _observe(
 
 
 @contextmanager
-def _open_campaign(config_path: Path, runs: Path, progress: Progress | None) -> Iterator[Campaign]:
+def _open_campaign(
+    config_path: Path, runs: Path, progress: Progress | None, retry: bool
+) -> Iterator[Campaign]:
     config = load_config(config_path)
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
     write_config(config, config_path, folder)
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
-        yield Campaign(config, folder, structure, elements, logged)
+        yield Campaign(config, folder, structure, elements, logged, retry)

@@ -83,7 +83,7 @@ def _select(
         rng=campaign.rng(iteration, "noise"),
     )
     if chosen:
-        write_frames(chosen_path, [*chosen, *copies])
+        write_frames(chosen_path, campaign.of_molecule([*chosen, *copies]))
         return read_frames(chosen_path)
     return []
 

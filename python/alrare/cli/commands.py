@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from ..campaign.loop import run_campaign
 
     progress = open_progress(quiet=options.quiet)
-    run_campaign(options.config, runs=options.runs, progress=progress)
+    run_campaign(options.config, runs=options.runs, progress=progress, retry=options.retry)
     return 0
 
 
@@ -67,7 +67,7 @@ def reference(options: argparse.Namespace) -> int:
     from ..campaign.loop import run_reference_alone
 
     progress = open_progress(quiet=options.quiet)
-    run_reference_alone(options.config, runs=options.runs, progress=progress)
+    run_reference_alone(options.config, runs=options.runs, progress=progress, retry=options.retry)
     return 0
 
 
@@ -160,6 +160,9 @@ def label(options: argparse.Namespace) -> int:
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         origin=options.input.name,
+        retry=options.retry,
+        charge=config.charge,
+        multiplicity=config.multiplicity,
     )
     with LabelStore(folder / STORE_FILE) as store:
         write_frames(options.output, store.frames(done.keys))
@@ -221,13 +224,19 @@ def smd(options: argparse.Namespace) -> int:
 
     pull = read_table(Pull, options, PULL_KEYS)
     run = read_table(Run, options, RUN_KEYS)
-    structure = read_structure(options.structure, pulled=pull.atoms)
+    config = load_config(options.source) if options.source.suffix == ".toml" else None
+    structure = read_structure(
+        options.structure,
+        pulled=pull.atoms,
+        charge=None if config is None else config.charge,
+        multiplicity=None if config is None else config.multiplicity,
+    )
     against = None if options.against is None else pulls.observe_pulls(options.against)
     folder = options.output.absolute()
     progress = open_progress(quiet=options.quiet)
-    if options.source.suffix == ".toml":
+    if config is not None:
         pulled = pulls.pull_with_labeller(
-            labeller=load_config(options.source).labeller,
+            labeller=config.labeller,
             structure=structure,
             pull=pull,
             timestep=options.timestep,

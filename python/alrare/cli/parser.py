@@ -7,6 +7,7 @@ fields.
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from .. import __version__
 from ..config import Config, Model, Pull, Run, Select, Train
 from ..errors import AlrareError
+from ..processes import Stopped, end_signals_as_ctrl_c
 from . import commands
 from .options import add_options
 
@@ -32,17 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0 on success, 1 with a message on standard error, 2 for wrong usage, 130
-        after Ctrl-C.
+        after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command: Command = options.command
     try:
-        return command(options)
+        with end_signals_as_ctrl_c():
+            return command(options)
     except AlrareError as error:
         print(f"alrare: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         again = shlex.join(["alrare", *given])
         print(
             f"\nalrare: stopped. Nothing finished is lost; go on with: {again}"
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else "\nalrare: stopped.",
             file=sys.stderr,
         )
-        return 130
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -103,6 +106,7 @@ def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
             metavar="DIR",
             help="folder of all campaigns; this one's is DIR/NAME (default: ./runs)",
         )
+        _retry_option(one)
         _quiet_option(one)
 
     one = add("status", commands.status, "print how far a campaign is", "alrare status runs/hexane")
@@ -203,6 +207,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="folder that stores the labels; none is computed twice (default: labels/ beside OUT)",
     )
+    _retry_option(one)
     _workers_option(one)
     _quiet_option(one)
     _add_select(add)
@@ -310,6 +315,14 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _config_argument(one: argparse.ArgumentParser) -> None:
     one.add_argument("config", type=Path, metavar="AL.TOML", help="the campaign's configuration")
+
+
+def _retry_option(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--retry",
+        action="store_true",
+        help="try all failed labels again, also those that failed for a reason of their own",
+    )
 
 
 def _quiet_option(one: argparse.ArgumentParser) -> None:

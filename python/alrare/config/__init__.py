@@ -7,6 +7,7 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 from .reading import explain, load_config, parse_config
 from .tables import (
     RECIPES,
+    STATE_ARGUMENTS,
     Augment,
     Config,
     InitialData,
@@ -23,6 +24,7 @@ from .types import Section, SetBy, read_numbers, set_by
 
 __all__ = [
     "RECIPES",
+    "STATE_ARGUMENTS",
     "Augment",
     "Config",
     "InitialData",

@@ -21,6 +21,9 @@ from .types import (
     set_by,
 )
 
+STATE_ARGUMENTS = {"charge": ("charge",), "multiplicity": ("multiplicity", "mult")}
+"""Names under which ASE calculators take the charge and the multiplicity as arguments."""
+
 
 class Labeller(Section):
     """The electronic-structure method that labels configurations."""
@@ -361,6 +364,12 @@ class Config(Section):
     """Name of the campaign; its run folder is runs/NAME. Required."""
     structure: Annotated[Path, Field(examples=["hexane.xyz"])]
     """File of the molecule to pull, any format that ASE reads; relative to al.toml. Required."""
+    charge: Annotated[int | None, Field(examples=[1])] = None
+    """Total charge of the molecule, and of frames to label that state none. By default what the
+    structure's file states, else 0."""
+    multiplicity: Annotated[Count | None, Field(examples=[3])] = None
+    """Spin multiplicity 2S + 1 of the same: the number of unpaired electrons plus 1. By default
+    what the file states, else the lowest that the number of electrons allows."""
     iterations: CountOrZero = 8
     """Largest number of iterations after the initial model, which is iteration 0 (see `[stop]`)."""
     seed: CountOrZero = 1
@@ -382,6 +391,27 @@ class Config(Section):
     augment: Augment = Augment()
     stop: Stop = Stop()
     run: Run = Run()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _state_of_arguments(cls, values: Any) -> Any:
+        """Take the charge and multiplicity that the arguments of an ASE calculator give."""
+        labeller = values.get("labeller") if isinstance(values, dict) else None
+        arguments = labeller.get("arguments") if isinstance(labeller, dict) else None
+        if not isinstance(arguments, dict):
+            return values
+        stated = {
+            key: arguments[name]
+            for key, names in STATE_ARGUMENTS.items()
+            for name in names
+            if arguments.get(name) is not None
+        }
+        for key, value in stated.items():
+            if values.get(key, value) not in (value, None):
+                raise ValueError(
+                    f"{key} = {values[key]}: but arguments give {value} ([labeller]); correct one"
+                )
+        return {**values, **{k: v for k, v in stated.items() if values.get(k) is None}}
 
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":

@@ -19,10 +19,11 @@ from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from ..config import Labeller
+from ..electronic_state import configuration
 from ..errors import AlrareError, SimulationError
 from ..files import write_text
 from ..frames import labelled, write_frames
-from ..labelling.failures import ATTEMPTS, LabelFailure
+from ..labelling.failures import ATTEMPTS, FINAL, LabelFailure, advice
 from ..labelling.worker import Label, LabelWorker
 from .journal import Journal
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
@@ -100,8 +101,7 @@ def _run_lammps(task: LabellerMD, callback: "_Callback") -> None:
             if callback.failure is not None:
                 raise SimulationError(
                     f"the labeller failed after {max(callback.steps, 0)} steps: {callback.failure};"
-                    " where a bond breaks, a higher electronic_temperature ([labeller]) converges"
-                    " more easily; or pull with another seed"
+                    f" {_advice(callback.failure, task.labeller)}"
                 )
     except AlrareError:
         raise
@@ -109,6 +109,14 @@ def _run_lammps(task: LabellerMD, callback: "_Callback") -> None:
         raise SimulationError(f"LAMMPS ended in {task.folder}: {error}") from error
     finally:
         lammps.close()
+
+
+def _advice(failure: AlrareError, labeller: Labeller) -> str:
+    if not isinstance(failure, LabelFailure):
+        return "run the same command again to go on"
+    if failure.kind in FINAL:
+        return f"{advice(failure.kind, labeller.program)}; or use another seed"
+    return advice(failure.kind, labeller.program)
 
 
 def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
@@ -120,7 +128,7 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
         If the labeller fails or the search does not converge.
     """
     worker = LabelWorker(labeller, folder / "labeller")
-    atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms = configuration(structure)
     atoms.calc = _Remote(worker)
     try:
         with BFGS(atoms, logfile=None) as search:
@@ -198,7 +206,8 @@ class _Callback:
         order = np.asarray(tag).ravel() - 1
         now = np.empty_like(self._positions)
         now[order] = positions
-        frame = Atoms(structure.numbers, now, cell=structure.cell, pbc=structure.pbc)
+        frame = configuration(structure)
+        frame.positions = now
         try:
             energy, of_atoms = self._journal.replay(frame) or self._label(frame)
         except AlrareError as failure:

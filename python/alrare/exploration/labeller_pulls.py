@@ -17,6 +17,7 @@ from ..config import InitialData, Labeller, Pull
 from ..errors import AlrareError
 from ..files import publish, read_json, write_json
 from ..frames import frame_key
+from ..labelling.batch import label
 from ..labelling.method import method_of
 from ..processes import result_of, worker_pool
 from ..progress import Progress
@@ -49,6 +50,16 @@ def run_pulls(
     method = method_of(labeller, elements).hash
     system = System(structure, tuple(elements), labeller, timestep, method)
     runs = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
+    if not all(run.is_finished() for run in runs.values()):
+        # One label shows whether the labeller works and its forces can be trusted.
+        label(
+            [structure],
+            labeller=labeller,
+            folder=folder / "labels",
+            workers=1,
+            progress=progress,
+            origin="structure",
+        )
     run_all(list(runs.values()), workers=workers, progress=progress)
     return {seed: run.folder for seed, run in runs.items()}
 

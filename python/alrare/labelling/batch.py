@@ -1,24 +1,21 @@
 """Labelling a batch of frames: each label is computed once and kept in the store."""
 
-import queue
-import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
 
 from ..config import Labeller
-from ..errors import LabelError
-from ..files import write_text
-from ..frames import frame_key, write_frames
+from ..electronic_state import check_whole, state_of, with_state
+from ..errors import AlrareError, LabelError
+from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
-from .failures import ATTEMPTS, LabelFailure, describe_failures
+from .compute import Asked, compute
+from .failures import FINAL, advice, describe_failures
 from .method import method_of
 from .store import STORE_FILE, LabelStore, Row
-from .worker import Label, LabelWorker, keep_failed
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,6 @@ class Labelled:
     """Frames without a label."""
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Origin and method, stored with every label of a batch."""
-
-    origin: str
-    method: str
-
-
 def label(
     frames: Sequence[Atoms],
     *,
@@ -64,12 +53,19 @@ def label(
     workers: int = 0,
     progress: Progress | None = None,
     origin: str = "",
+    retry: bool = False,
+    charge: int | None = None,
+    multiplicity: int | None = None,
 ) -> Labelled:
     """Label a batch of frames in parallel.
 
     Every label is committed to the store as soon as it is finished; a good label is never computed
-    again. After a crash or a timeout the label is tried again (`failures.ATTEMPTS`); a rejected one
-    is tried again when the batch is labelled again; other failures are final.
+    again. After a crash or a timeout the label is tried again (`failures.ATTEMPTS`), and a later
+    batch tries again what may have been cured: all failures but those that are the configuration's
+    own (`failures.FINAL`).
+
+    The first label of a method in a store is followed by two more of the same configuration moved a
+    little, which must show that its forces are minus the gradient of its energy.
 
     Parameters
     ----------
@@ -87,17 +83,24 @@ def label(
         By default nothing is shown.
     origin : str
         Purpose of the labels, such as the name of a stage; stored with them.
+    retry : bool
+        Try all failures again, also those that are the configuration's own.
+    charge, multiplicity : int, optional
+        What frames of more than one atom have that state none (`electronic_state`).
 
     Raises
     ------
     LabelError
-        If all labels failed, or the labeller is not installed.
+        If all labels failed, the labeller is not installed, or its forces are not minus the
+        gradient of its energy.
     AlrareError
-        If the store cannot be written.
+        If the store cannot be written, or a frame contradicts itself in its charge or spin.
     """
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     method = method_of(labeller, elements)
-    unique, failed = _unique(frames, method.hash)
+    given = {"charge": charge, "multiplicity": multiplicity}
+    stated = [_stated(frame, number, given) for number, frame in enumerate(frames, start=1)]
+    unique, failed = _unique(stated, method.hash)
     progress = progress or SilentProgress()
     with LabelStore(store_path or folder / STORE_FILE) as store:
         store.put_method(method.hash, method.description)
@@ -106,11 +109,18 @@ def label(
         to_do = {
             key: unique[key]
             for key in sorted(unique, key=lambda key: unique[key].numbers.tolist())
-            if _is_open(known[key])
+            if _is_open(known[key], retry=retry)
         }
         if to_do:
-            asked = _Asked(origin, method.hash)
-            _compute(to_do, labeller, store, folder, worker_count(workers), progress, asked)
+            compute(
+                to_do,
+                labeller=labeller,
+                store=store,
+                folder=folder,
+                workers=worker_count(workers),
+                progress=progress,
+                asked=Asked(origin, method.hash, recheck=retry),
+            )
         rows = {key: store.get(key) for key in unique}
     good = [key for key, row in rows.items() if row is not None and row.status == "ok"]
     reused = sum(1 for key in good if key not in to_do)
@@ -122,7 +132,8 @@ def label(
     if failed and not good:
         raise LabelError(
             f"all {len(failed)} labels failed: {describe_failures([f.kind for f in failed])}; the"
-            f" first: {failed[0].reason}; inputs and outputs are kept in {folder / 'failed'}"
+            f" first: {failed[0].reason} ({advice(failed[0].kind, labeller.program)}); inputs and"
+            f" outputs are kept in {folder / 'failed'}"
         )
     return Labelled(tuple(good), reused, len(good) - reused, tuple(failed))
 
@@ -153,6 +164,15 @@ def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
         )
 
 
+def _stated(frame: Atoms, number: int, given: Mapping[str, int | None]) -> Atoms:
+    """Return a copy of a frame that states its charge and multiplicity in the one way of alrare."""
+    try:
+        check_whole(frame)
+        return with_state(frame, state_of(frame, **(given if len(frame) > 1 else {})))
+    except AlrareError as error:
+        raise AlrareError(f"frame {number}: {error}") from error
+
+
 def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], list[Failed]]:
     unique: dict[str, Atoms] = {}
     failed = []
@@ -164,109 +184,5 @@ def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], lis
     return unique, failed
 
 
-def _is_open(row: Row | None) -> bool:
-    return row is None or row.status == "rejected" or _may_pass(row)
-
-
-def _may_pass(row: Row | None) -> bool:
-    return row is not None and row.attempts < ATTEMPTS.get(row.status, 0)
-
-
-def _compute(
-    frames: dict[str, Atoms],
-    labeller: Labeller,
-    store: LabelStore,
-    folder: Path,
-    workers: int,
-    progress: Progress,
-    asked: _Asked,
-) -> None:
-    scratch = folder / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
-    pool = [LabelWorker(labeller, scratch / str(n)) for n in range(min(workers, len(frames)))]
-    idle: queue.SimpleQueue[LabelWorker] = queue.SimpleQueue()
-    for worker in pool:
-        idle.put(worker)
-    threads = ThreadPoolExecutor(len(pool))
-    done = failures = 0
-    try:
-        with progress.stage("label", total=len(frames)) as stage:
-
-            def submit(key: str) -> Future[Label]:
-                return threads.submit(_evaluate, idle, frames[key], _kept(folder, key))
-
-            tasks = {submit(key): key for key in frames}
-            while tasks:
-                ended = wait(tasks, return_when=FIRST_COMPLETED).done
-                broken = [task.exception() for task in ended if _is_broken(task)]
-                # Labels that end during a commit, which waits for the disk, share the next commit.
-                with store.transaction():
-                    for task in (task for task in ended if not _is_broken(task)):
-                        key = tasks.pop(task)
-                        if not _record(store, key, frames[key], task.result, asked):
-                            if _may_pass(store.get(key)):
-                                tasks[submit(key)] = key
-                                continue
-                            failures += 1
-                        done += 1
-                for error in broken:
-                    assert error is not None
-                    raise error
-                stage.update(done, note=f"{failures} failed" if failures else "")
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        for worker in pool:
-            worker.end()
-        threads.shutdown(wait=True)
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _kept(folder: Path, key: str) -> Path:
-    return folder / "failed" / key[:16]
-
-
-def _evaluate(idle: "queue.SimpleQueue[LabelWorker]", frame: Atoms, kept: Path) -> Label:
-    worker = idle.get()
-    try:
-        label = worker.evaluate(frame)
-        shutil.rmtree(kept, ignore_errors=True)  # left by an earlier attempt that failed
-        return label
-    except LabelFailure as failure:
-        keep_failed(worker.folder, kept)
-        write_frames(kept / "frame.extxyz", [frame])
-        write_text(kept / "reason.txt", f"{failure}\n")
-        raise
-    finally:
-        idle.put(worker)
-
-
-def _is_broken(task: Future[Label]) -> bool:
-    error = task.exception()
-    return error is not None and not isinstance(error, LabelFailure)
-
-
-def _record(
-    store: LabelStore, key: str, frame: Atoms, result: Callable[[], Label], asked: _Asked
-) -> bool:
-    try:
-        label = result()
-    except LabelFailure as failure:
-        store.put_failed(
-            key,
-            frame,
-            kind=failure.kind,
-            reason=failure.text,
-            origin=asked.origin,
-            method=asked.method,
-        )
-        return False
-    store.put_ok(
-        key,
-        frame,
-        energy=label.energy,
-        forces=label.forces,
-        seconds=label.seconds,
-        origin=asked.origin,
-        method=asked.method,
-    )
-    return True
+def _is_open(row: Row | None, *, retry: bool) -> bool:
+    return row is None or (row.status != "ok" and (retry or row.status not in FINAL))

@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from ..config import Labeller
+from ..electronic_state import configuration
 from .dftb.engines import DftbPlus
 from .failures import Kind, LabelFailure
 from .unphysical import check_configuration, check_label
@@ -47,6 +48,35 @@ def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
     return _user_calculator(labeller)
 
 
+def check_folder(calculator: Calculator, folder: Path) -> None:
+    """Refuse a calculator that works outside the folder of its worker.
+
+    Several workers would write the same files, and the files of one label could be read for
+    another.
+
+    Raises
+    ------
+    LabelFailure
+        Of kind rejected.
+    """
+    directory = getattr(calculator, "directory", ".")
+    if not (folder / str(directory)).resolve().is_relative_to(folder.resolve()):
+        raise LabelFailure(
+            "rejected",
+            f"{type(calculator).__name__} works in '{directory}': expected a folder below that of"
+            " its worker, which is the current one when it is made; remove `directory` ([labeller]"
+            " arguments)",
+        )
+
+
+def reset(calculator: Calculator) -> None:
+    """Make a calculator forget the frame before, and its wave function."""
+    if hasattr(calculator, "reset"):
+        calculator.reset()
+    else:  # ASE's newer calculators of external programs
+        calculator.atoms, calculator.results = None, {}
+
+
 def evaluate_frame(
     calculator: Calculator, atoms: Atoms, *, min_distance: float
 ) -> tuple[float, NDArray[np.float64]]:
@@ -75,7 +105,7 @@ def evaluate_frame(
         than an energy and forces.
     """
     check_configuration(atoms, min_distance=min_distance)
-    frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    frame = configuration(atoms)
     try:
         forces = calculator.get_property("forces", frame)
         energy = _energy(calculator, frame)

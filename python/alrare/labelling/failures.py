@@ -14,8 +14,30 @@ LONGEST_TEXT = 300
 """Number of characters of a failure's text that are kept."""
 
 ATTEMPTS: dict[str, int] = {"crashed": 4, "timed_out": 2}
-"""Maximum number of attempts after transient failures. The other kinds are not tried again in the
-same batch, since the configuration or the settings are at fault."""
+"""Maximum number of attempts in one batch after failures that may pass. The other kinds are tried
+once, since the configuration or the settings are at fault."""
+
+FINAL = ("not_converged", "unphysical")
+"""Kinds that a new batch does not try again: with the same method the result is the same. The cause
+of the others may have been removed: a missing program, a licence, a full disk, a wrong setting."""
+
+_ADVICE = {
+    "unphysical": "such a configuration has no label; it is left out",
+    "crashed": "remove the cause, then run the same command again",
+    "timed_out": "raise `timeout` ([labeller]) if labels may take longer",
+    "rejected": "correct it, then run the same command again",
+}
+
+
+def advice(kind: str, program: str) -> str:
+    """Return what to do about a kind of failure of a labeller's program."""
+    if kind == "not_converged":
+        return (
+            "set its own options of convergence ([labeller] arguments)"
+            if program == "ase"
+            else "a higher electronic_temperature ([labeller]) converges more easily"
+        )
+    return _ADVICE[kind]
 
 
 class LabelFailure(LabelError):  # noqa: N818  (it is a result too, sent between processes)

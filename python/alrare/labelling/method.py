@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ..config import Labeller
 from .dftb.method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
 from .dftb.run import program_version
+from .source import code_version, with_file_hashes
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,17 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
             "mixers": mixers(labeller),
             "parameters": parameter_hashes(labeller.slater_koster, sorted(elements)),
         }
+        files = [with_file_hashes(text) for text in re.findall(r'"([^"]+)"', labeller.hamiltonian)]
+        if any(isinstance(file, dict) for file in files):
+            description["files"] = [file for file in files if isinstance(file, dict)]
     else:
         assert labeller.calculator is not None
         description |= {
-            "version": _version_of(labeller.calculator),
+            "version": code_version(labeller.calculator),
             "calculator": labeller.calculator,
-            "arguments": labeller.arguments,
+            "arguments": with_file_hashes(labeller.arguments),
         }
     canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), default=str)
     return Method(
         description=json.loads(canonical), hash=hashlib.sha256(canonical.encode()).hexdigest()
     )
-
-
-def _version_of(calculator: str) -> str:
-    package = calculator.partition(".")[0]
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ..electronic_state import state_info, state_of
 from ..errors import AlrareError
 from ..frames import labelled
 from .failures import Kind
@@ -21,11 +22,19 @@ STORE_FILE = "labels.sqlite"
 """File name of the store in a folder of labels."""
 
 _APPLICATION = 0x414C5241  # "ALRA"
-_VERSION = 2
+_VERSION = 3
 _METHODS = """
 CREATE TABLE methods (
   method TEXT PRIMARY KEY,     -- hash
   description TEXT NOT NULL    -- JSON: program, version, input, parameter checksums
+) WITHOUT ROWID
+"""
+_CHECKS = """
+CREATE TABLE checks (
+  method TEXT PRIMARY KEY,     -- hash, see methods
+  contradiction TEXT NOT NULL, -- between its forces and its energy; empty: none
+  by_energy TEXT NOT NULL,     -- JSON: changes of the energy between configurations, eV
+  by_forces TEXT NOT NULL      -- JSON: the same changes as the forces give them, eV
 ) WITHOUT ROWID
 """
 _SCHEMA = """
@@ -42,7 +51,9 @@ CREATE TABLE labels (
   pbc INTEGER NOT NULL,        -- bits 0, 1, 2
   energy REAL,                 -- eV
   forces BLOB,                 -- float64 (N, 3), eV/angstrom
-  method TEXT NOT NULL         -- hash, see methods; empty: before version 2
+  method TEXT NOT NULL,        -- hash, see methods; empty: before version 2
+  charge INTEGER NOT NULL DEFAULT 0,       -- elementary charges
+  multiplicity INTEGER NOT NULL DEFAULT 0  -- 2S + 1; 0: the lowest
 ) WITHOUT ROWID
 """
 
@@ -165,6 +176,28 @@ class LabelStore:
             rows = database.execute("SELECT method, description FROM methods").fetchall()
         return {method: json.loads(description) for method, description in rows}
 
+    def put_check(
+        self,
+        method: str,
+        contradiction: str,
+        by_energy: Sequence[float],
+        by_forces: Sequence[float],
+    ) -> None:
+        """Commit the result of a method's gradient check (`labelling.gradient`); eV."""
+        with self._explained() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?)",
+                (method, contradiction, json.dumps(list(by_energy)), json.dumps(list(by_forces))),
+            )
+
+    def check(self, method: str) -> str | None:
+        """Return what the gradient check of a method said; None if it was not made."""
+        with self._explained() as database:
+            found = database.execute(
+                "SELECT contradiction FROM checks WHERE method = ?", (method,)
+            ).fetchone()
+        return found[0] if found else None
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all changes made inside the block together, or none of them after an error."""
@@ -226,26 +259,27 @@ class LabelStore:
             np.ascontiguousarray(atoms.cell.array, dtype=np.float64).tobytes(),
             sum(int(flag) << axis for axis, flag in enumerate(atoms.pbc)),
         )
+        state = state_of(atoms)
         with self._explained() as database:
             database.execute(
-                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT(key) DO UPDATE SET status = excluded.status,"
                 " reason = excluded.reason, attempts = attempts + 1, seconds = excluded.seconds,"
                 " energy = excluded.energy, forces = excluded.forces"
                 " WHERE labels.status <> 'ok'",
-                (key, status, reason, origin, seconds, *structure, *label),
+                (key, status, reason, origin, seconds, *structure, *label, *state),
             )
 
     def _frame(self, key: str) -> Atoms:
         with self._explained() as database:
             row = database.execute(
-                "SELECT numbers, positions, cell, pbc, energy, forces, origin, method FROM labels"
-                " WHERE key = ? AND status = 'ok'",
+                "SELECT numbers, positions, cell, pbc, energy, forces, origin, method, charge,"
+                " multiplicity FROM labels WHERE key = ? AND status = 'ok'",
                 (key,),
             ).fetchone()
         if row is None:
             raise AlrareError(f"{self._path}: expected a good label {key[:16]}…, found none")
-        numbers, positions, cell, pbc, energy, forces, origin, method = row
+        numbers, positions, cell, pbc, energy, forces, origin, method, charge, spin = row
         atoms = Atoms(
             np.frombuffer(numbers, dtype=np.int64),
             np.frombuffer(positions, dtype=np.float64).reshape(-1, 3),
@@ -253,6 +287,7 @@ class LabelStore:
             pbc=[bool(pbc >> axis & 1) for axis in range(3)],
             info={"label": key, "origin": origin} | ({"method": method} if method else {}),
         )
+        atoms.info |= state_info(atoms, state_of(atoms, charge=charge, multiplicity=spin or None))
         return labelled(atoms, energy, np.frombuffer(forces, dtype=np.float64).reshape(-1, 3))
 
     def _check(self, database: sqlite3.Connection) -> None:
@@ -262,6 +297,7 @@ class LabelStore:
         if application == 0 and tables == 0:
             database.execute(_SCHEMA)
             database.execute(_METHODS)
+            database.execute(_CHECKS)
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_VERSION}")
         (application,) = database.execute("PRAGMA application_id").fetchone()
@@ -269,6 +305,13 @@ class LabelStore:
         if application == _APPLICATION and version == 1:
             database.execute("ALTER TABLE labels ADD COLUMN method TEXT NOT NULL DEFAULT ''")
             database.execute(_METHODS)
+            version = 2
+        if application == _APPLICATION and version == 2:
+            for column in ("charge", "multiplicity"):
+                database.execute(
+                    f"ALTER TABLE labels ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"
+                )
+            database.execute(_CHECKS)
             database.execute(f"PRAGMA user_version = {_VERSION}")
             version = _VERSION
         database.execute("COMMIT")

@@ -6,6 +6,8 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from tblite.ase import TBLite
 
+from ..electronic_state import state_of
+
 MIXERS: tuple[dict[str, Any], ...] = (
     {},
     {"mixer_damping": 0.2, "max_iterations": 500},
@@ -19,7 +21,8 @@ class Tblite(Calculator):
     """tblite's ASE calculator, which tries other mixer settings until one converges.
 
     The mixer decides whether a result is found but does not change it: where two settings converge,
-    they agree within the tolerance of the self-consistency (1e-6 eV, 1e-4 eV/Å).
+    they agree within the tolerance of the self-consistency (1e-6 eV, 1e-4 eV/Å). Charge and
+    multiplicity are those of the frame (`electronic_state.state_of`).
 
     Parameters
     ----------
@@ -57,6 +60,8 @@ class Tblite(Calculator):
         self.results = self._results_of(last)
 
     def _results_of(self, attempt: TBLite) -> dict[str, Any]:
+        assert self.atoms is not None
+        attempt.set(**state_of(self.atoms)._asdict())
         attempt.reset()
         attempt.calculate(self.atoms)
         return dict(attempt.results)

@@ -2,7 +2,10 @@
 
 The process is this module run as a program. It inherits only the import path, uses one thread and
 no torch, works in a folder of its own, and leads a process group, so that every program it started
-ends with it. Frames and labels are sent over a socket.
+ends with it, also if it is killed or the main process is. Frames and labels are sent over a socket.
+
+The folder is emptied before each label, so that a program that ends without output has no older
+output that could be taken for it.
 """
 
 import os
@@ -23,11 +26,16 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..config import Labeller
+from ..electronic_state import configuration
 from ..errors import AlrareError
-from ..processes import start
+from ..files import write_text
+from ..frames import write_frames
+from ..processes import end_group_with_this_process, start
 from .failures import LabelFailure
+from .scratch import empty
 
 _START = 120.0  # s, limit for importing and making the calculator
+_LOG = "worker.log"
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,7 @@ class LabelWorker:
         begin = time.perf_counter()
         if self._connection is None:
             self._start()
-        frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        answer = self._ask(frame, self._labeller.timeout)
+        answer = self._ask(configuration(atoms), self._labeller.timeout)
         if isinstance(answer, LabelFailure):
             if answer.kind == "timed_out":  # programs that it started may still run
                 self._lose()
@@ -105,7 +112,7 @@ class LabelWorker:
         self.folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        with (self.folder / "worker.log").open("wb") as log, theirs:
+        with (self.folder / _LOG).open("wb") as log, theirs:
             self._process = start(
                 [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
                 folder=self.folder,
@@ -134,53 +141,102 @@ class LabelWorker:
                 status = self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 status = -signal.SIGKILL
-            failure = LabelFailure("crashed", f"the labeller process died ({_name(status)})")
+            said = _last_line(self.folder / _LOG)
+            failure = LabelFailure("crashed", f"the labeller process died ({_name(status)}){said}")
         self._lose()
         raise failure
 
 
-def keep_failed(worker_folder: Path, target: Path) -> None:
+def keep_failed(worker_folder: Path, target: Path, *, frame: Atoms, reason: str) -> None:
     """Copy the inputs and outputs of a failed label to a folder that is kept.
+
+    Parameters
+    ----------
+    worker_folder : Path
+        The worker's folder.
+    target : Path
+        Replaced as a whole, since another process may keep the same label at the same time.
+    frame : Atoms
+        Written to `frame.extxyz`.
+    reason : str
+        Written to `reason.txt`.
 
     Raises
     ------
     AlrareError
         If the disk refuses.
     """
+    partial = target.with_name(f".{target.name}.{worker_folder.parent.name}")
     try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(worker_folder, partial, ignore=shutil.ignore_patterns("engine"))
+        write_frames(partial / "frame.extxyz", [frame])
+        write_text(partial / "reason.txt", f"{reason}\n")
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(worker_folder, target, ignore=shutil.ignore_patterns("engine"))
+        with suppress(FileExistsError):
+            partial.rename(target)
     except OSError as error:
         raise AlrareError(
             f"{target}: a failed label could not be kept ({error.strerror or error}); free space"
             " or fix the permissions, then run the same command again: nothing finished is lost"
         ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _name(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
+def _last_line(log: Path) -> str:
+    """Return what a process printed last before it died, for a message; empty if nothing."""
+    try:
+        lines = log.read_bytes()[-2000:].decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    said = [line.strip() for line in lines if line.strip()]
+    return f"; it printed last: {said[-1]}" if said else ""
+
+
 def _serve(connection: "Connection[Any, Any]") -> None:
-    from .calculators import evaluate_frame, make_calculator
+    from .calculators import check_folder, evaluate_frame, make_calculator, reset
+    from .charge_and_spin import set_state
 
     labeller: Labeller = connection.recv()
+    folder = Path.cwd()
     try:
-        calculator = make_calculator(labeller, Path.cwd())
+        calculator = make_calculator(labeller, folder)
+        check_folder(calculator, folder)
     except LabelFailure as failure:
         connection.send(failure)
         return
     connection.send(None)
+    made = {path for path in folder.rglob("*") if path.is_file()}
     while True:
         frame: Atoms = connection.recv()
-        calculator.reset()  # also drops the wave function: a label must depend on its frame only
+        os.chdir(folder)  # the calculator may have gone elsewhere
+        if labeller.program == "ase":  # DFTB+ does so itself, and its engine must keep its files
+            empty(folder, keep=made)
+        _empty_log()
+        reset(calculator)
         try:
+            if labeller.program == "ase":
+                set_state(calculator, labeller.arguments, frame)
             answer: Any = evaluate_frame(calculator, frame, min_distance=labeller.min_distance)
         except LabelFailure as failure:
             answer = failure
         connection.send(answer)
 
 
+def _empty_log() -> None:
+    """Let the log hold the output of the next label only; it would grow without limit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.ftruncate(sys.stdout.fileno(), 0)
+    os.lseek(sys.stdout.fileno(), 0, os.SEEK_SET)
+
+
 if __name__ == "__main__":
+    end_group_with_this_process()
     with suppress(EOFError, ConnectionError):  # the main process has closed the connection
         _serve(Connection(int(sys.argv[1])))

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from ..electronic_state import configuration
+
 
 def noisy_copies(
     frames: Sequence[Atoms], *, copies: int, amplitude: float, rng: np.random.Generator
@@ -31,12 +33,8 @@ def noisy_copies(
     result = []
     for index, frame in enumerate(frames):
         for _ in range(copies):
-            copy = Atoms(
-                numbers=frame.numbers,
-                positions=frame.positions + rng.uniform(-amplitude, amplitude, (len(frame), 3)),
-                cell=frame.cell,
-                pbc=frame.pbc,
-            )
+            copy = configuration(frame)
+            copy.positions += rng.uniform(-amplitude, amplitude, (len(frame), 3))
             copy.info["copy_of"] = index
             result.append(copy)
     return result

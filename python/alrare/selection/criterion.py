@@ -12,6 +12,7 @@ from ase import Atoms
 
 from .. import _core
 from ..config import Select
+from ..electronic_state import configuration
 from ..errors import AlrareError
 from ..model.calculator import EnsembleCalculator
 from ..model.species import species_of
@@ -166,4 +167,6 @@ def _written(by_force: bool) -> tuple[str, ...]:
 
 def _candidate(frame: Atoms, info: dict[str, Any]) -> Atoms:
     """Return the configuration with its info keys and without a label."""
-    return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=info)
+    candidate = configuration(frame)
+    candidate.info |= info
+    return candidate

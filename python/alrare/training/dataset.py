@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from ..electronic_state import check_one_state
 from ..errors import AlrareError
 from ..frames import check_labels, frame_key, label_of
 
@@ -231,6 +232,7 @@ def make_dataset(
     if len(frames) < 2:
         raise AlrareError(f"training needs at least 2 labelled frames, got {len(frames)}")
     check_labels(frames)
+    check_one_state(frames)
     numbers = sorted({int(z) for atoms in frames for z in atoms.numbers})
     elements = tuple(chemical_symbols[z] for z in numbers)
     labels = [label_of(atoms) for atoms in frames]

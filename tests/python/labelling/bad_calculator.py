@@ -1,6 +1,7 @@
-"""A calculator whose answer has the wrong form, sign or unit, or that fails in the ways of users."""
+"""A calculator whose answer has the wrong form, sign or unit, or that fails as users' do."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -30,7 +31,7 @@ class Bad(Calculator):
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         if self.log is not None:
-            with open(self.log, "a") as stream:
+            with Path(self.log).open("a") as stream:
                 stream.write(f"{self.mode}\n")
         energy, forces = springs(self.atoms)
         changed = {

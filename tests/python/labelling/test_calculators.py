@@ -197,7 +197,7 @@ def test_a_calculator_that_exits_gives_its_reason(bad):
 
 
 def test_a_long_text_is_cut_and_keeps_both_ends(bad):
-    with pytest.raises(LabelFailure, match="^crashed: RuntimeError: line.*quota exceeded$") as one:
+    with pytest.raises(LabelFailure, match=r"^crashed: RuntimeError: line.*quota exceeded$") as one:
         evaluate(molecule("NH3"), bad("chatty"))
     assert len(str(one.value)) < 320
 

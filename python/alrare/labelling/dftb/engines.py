@@ -1,8 +1,8 @@
 """DFTB+ kept running: its library in a process of its own, or the program behind its socket.
 
-An engine computes the same as `run.run_once`, in less time. It serves one sequence of elements at a
-time, and is used only after its first label has agreed with that of `run_once`. If an engine is
-lost, for whatever reason, `run_once` computes the label and classifies a failure.
+An engine computes the same as `run.run_once`, in less time. It serves one sequence of elements, of
+one charge, at a time, and is used only after its first label has agreed with that of `run_once`. If
+an engine is lost, for whatever reason, `run_once` computes the label and classifies a failure.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from ...config import Labeller
+from ...electronic_state import state_of
 from ...processes import start
 from ...units import BOHR, HARTREE
 from ..failures import LabelFailure
@@ -152,13 +153,18 @@ class Engine:
     ) -> None:
         self._numbers = frame.numbers.copy()
         self._pbc = frame.pbc.copy()
+        self._state = state_of(frame)
         self._connection = connection
         self.close: Callable[[], object] = weakref.finalize(self, _end, process, connection)
         """End the process; nothing happens when it has ended."""
 
     def fits(self, frame: Atoms) -> bool:
         """Whether this engine can label a frame."""
-        return np.array_equal(frame.numbers, self._numbers) and bool((frame.pbc == self._pbc).all())
+        return (
+            np.array_equal(frame.numbers, self._numbers)
+            and bool((frame.pbc == self._pbc).all())
+            and state_of(frame) == self._state
+        )
 
     def label(self, frame: Atoms, timeout: float) -> Label:
         """Label a frame that fits.

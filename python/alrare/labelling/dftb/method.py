@@ -1,5 +1,6 @@
 """The DFTB method: the Hamiltonian block of the input, and the parameter files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def hamiltonian(
     folder: str,
     periodic: bool = False,
     mixer: Sequence[str] = (),
+    charge: int = 0,
 ) -> str:
     """Return the Hamiltonian block for structures of some elements.
 
@@ -91,11 +93,14 @@ def hamiltonian(
         Whether the structure is periodic; the block then holds the k-points.
     mixer : sequence of str
         Lines of a mixer that replaces the program's own.
+    charge : int
+        Total charge of the structure.
 
     Raises
     ------
     LabelFailure
-        If the method does not know an element; the message names the missing setting.
+        If the method does not know an element, or `hamiltonian` of the labeller has a charge of its
+        own; the message names the setting.
     """
     preset = PRESETS[labeller.method]
     elements = sorted(set(elements))
@@ -138,6 +143,14 @@ def hamiltonian(
         shift = " ".join("0.0" if n % 2 else "0.5" for n in labeller.kpoints)
         lines += ["KPointsAndWeights = SupercellFolding {", *(f"  {row}" for row in grid)]
         lines += [f"  {shift}", "}"]
+    if charge:
+        if re.search(r"^\s*charge\s*=", labeller.hamiltonian, re.IGNORECASE | re.MULTILINE):
+            raise LabelFailure(
+                "rejected",
+                f"the frame has charge {charge}, and `hamiltonian` sets a `Charge`, too: remove it"
+                " there ([labeller])",
+            )
+        lines.append(f"Charge = {charge}")
     lines += mixer
     lines += labeller.hamiltonian.strip().splitlines()
     return "\n".join(["Hamiltonian = DFTB {", *(f"  {line}" for line in lines), "}"])

@@ -18,6 +18,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ...config import Labeller
+from ...electronic_state import state_of
 from ...errors import LabelError
 from ...processes import start
 from ...units import BOHR, HARTREE
@@ -110,8 +111,16 @@ def write_input(
     Raises
     ------
     LabelFailure
-        If the method does not know an element, or only some directions are periodic.
+        If the method does not know an element, only some directions are periodic, or the frame has
+        unpaired electrons beyond the one of an odd number.
     """
+    state = state_of(frame)
+    if state.multiplicity > 2:
+        raise LabelFailure(
+            "rejected",
+            f"{frame.get_chemical_formula()}: {state}: DFTB+ is run without spin polarization here;"
+            " set it by `hamiltonian` ([labeller]), and state no multiplicity",
+        )
     periodic = bool(frame.pbc.all())
     if frame.pbc.any() and not periodic:
         raise LabelFailure(
@@ -123,6 +132,7 @@ def write_input(
         folder=str(labeller.slater_koster),
         periodic=periodic,
         mixer=mixer,
+        charge=state.charge,
     )
     wanted = "Yes" if results else "No"
     (folder / "dftb_in.hsd").write_text(f"""Geometry = GenFormat {{

@@ -1,0 +1,200 @@
+"""Charge and spin multiplicity: the part of a configuration that positions do not tell.
+
+A frame states them in `info["charge"]` and `info["multiplicity"]`, as alrare writes them, or in one
+of the other ways that files have: `info["total_charge"]`, the sum of the initial charges;
+`info["spin_multiplicity"]`, `info["spin"]`, the sum of the initial magnetic moments, which is the
+number of unpaired electrons. A frame that states nothing is neutral, with the lowest multiplicity
+that its number of electrons allows: 1 for an even one, 2 for an odd one.
+
+The key `spin` is read as the multiplicity 2S + 1, as the data sets mean it that have this key; 0 in
+it means that nothing is known. The number of unpaired electrons would have the other parity and is
+refused.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+
+from .errors import AlrareError
+
+CHARGE_KEYS = ("charge", "total_charge")
+MULTIPLICITY_KEYS = ("multiplicity", "spin_multiplicity", "spin")
+_TOLERANCE = 0.01  # of a sum of charges or moments that were rounded in a file
+
+
+class ElectronicState(NamedTuple):
+    """Total charge and spin multiplicity of a configuration."""
+
+    charge: int
+    """In elementary charges."""
+    multiplicity: int
+    """2S + 1: 1 for a singlet, 2 for a doublet, one more than the number of unpaired electrons."""
+
+    def __str__(self) -> str:
+        return f"charge {self.charge:+d}, multiplicity {self.multiplicity}".replace("+0", "0")
+
+
+def state_of(
+    atoms: Atoms, *, charge: int | None = None, multiplicity: int | None = None
+) -> ElectronicState:
+    """Return the charge and the multiplicity of a frame.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    charge, multiplicity : int, optional
+        What the frame has if it states none; by default 0 and the lowest multiplicity.
+
+    Raises
+    ------
+    AlrareError
+        If the frame states two different values, or its number of electrons does not allow them.
+    """
+    stated_charge, stated_multiplicity = stated_by(atoms)
+    total = stated_charge if stated_charge is not None else charge or 0
+    spin = stated_multiplicity if stated_multiplicity is not None else multiplicity
+    electrons = int(atoms.numbers.sum()) - total
+    state = ElectronicState(total, electrons % 2 + 1 if spin is None else spin)
+    unpaired = state.multiplicity - 1
+    if electrons < 0 or not 0 <= unpaired <= electrons or (electrons - unpaired) % 2:
+        raise AlrareError(
+            f"{atoms.get_chemical_formula()}: {state}: {electrons} electrons cannot have that"
+            " (even numbers of electrons have multiplicity 1, 3, ..., odd ones 2, 4, ...; it is the"
+            " number of unpaired electrons plus 1)"
+        )
+    return state
+
+
+def lowest_state(atoms: Atoms) -> ElectronicState:
+    """Return the state of a frame that states nothing: neutral, lowest multiplicity."""
+    return ElectronicState(0, int(atoms.numbers.sum()) % 2 + 1)
+
+
+def with_state(atoms: Atoms, state: ElectronicState) -> Atoms:
+    """Return a copy of a frame without calculator that states its charge and multiplicity.
+
+    The state of a neutral frame with the lowest multiplicity is not written, since it is what a
+    frame has that states nothing. All other statements are removed.
+    """
+    frame: Atoms = atoms.copy()
+    for key in (*CHARGE_KEYS, *MULTIPLICITY_KEYS):
+        frame.info.pop(key, None)
+    for array in ("initial_charges", "initial_magmoms"):
+        frame.arrays.pop(array, None)
+    frame.info.update(state_info(frame, state))
+    return frame
+
+
+def state_info(atoms: Atoms, state: ElectronicState) -> dict[str, int]:
+    """Return what `info` says of a state: nothing for the lowest one of a neutral frame."""
+    return {} if state == lowest_state(atoms) else state._asdict()
+
+
+def configuration(atoms: Atoms) -> Atoms:
+    """Return a copy that holds the configuration only.
+
+    That is elements, positions, cell, pbc, and charge and multiplicity, but no further `info`.
+    """
+    frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    frame.info.update(state_info(frame, state_of(atoms)))
+    return frame
+
+
+def stated_by(atoms: Atoms) -> tuple[int | None, int | None]:
+    """Return the charge and the multiplicity that a frame states; None where it states none.
+
+    Raises
+    ------
+    AlrareError
+        If it states two different values, or one that is not a whole number.
+    """
+    charges = {f"info['{key}']": _whole(atoms, key) for key in CHARGE_KEYS if key in atoms.info}
+    total = _sum(atoms, "initial_charges")
+    if total is not None:
+        charges["the sum of the initial charges"] = total
+    spins = {f"info['{key}']": _whole(atoms, key) for key in MULTIPLICITY_KEYS if key in atoms.info}
+    if spins.get("info['spin']") == 0:
+        del spins["info['spin']"]
+    unpaired = _sum(atoms, "initial_magmoms")
+    if unpaired is not None:
+        spins["the sum of the initial magnetic moments, plus 1,"] = abs(unpaired) + 1
+    return _one(atoms, "charge", charges), _one(atoms, "multiplicity", spins)
+
+
+def check_whole(atoms: Atoms) -> None:
+    """Refuse initial charges and magnetic moments that a total charge and spin cannot stand for.
+
+    Raises
+    ------
+    AlrareError
+        If a sum is not a whole number, or the moments have both signs or a direction: they would
+        be lost in a label.
+    """
+    formula = atoms.get_chemical_formula()
+    for array, what in (
+        ("initial_charges", "initial charges"),
+        ("initial_magmoms", "initial magnetic moments"),
+    ):
+        values = atoms.arrays.get(array)
+        if values is None or not np.any(values):
+            continue
+        if _sum(atoms, array) is None or (
+            array == "initial_magmoms" and values.min() < -_TOLERANCE < _TOLERANCE < values.max()
+        ):
+            raise AlrareError(
+                f"{formula}: its {what} ({np.size(values)} values, sum {np.sum(values):.4g}) are"
+                " more than a total charge and multiplicity, which is all that a label keeps;"
+                " state those in info['charge'] and info['multiplicity'], and remove the others"
+            )
+
+
+def _sum(atoms: Atoms, array: str) -> int | None:
+    """Return the sum of an array of one number per atom, if it is whole; None for only zeros."""
+    values = atoms.arrays.get(array)
+    if values is None or values.ndim != 1 or not np.any(values):
+        return None
+    total = float(values.sum())
+    return round(total) if abs(total - round(total)) < _TOLERANCE else None
+
+
+def _whole(atoms: Atoms, key: str) -> int:
+    value: Any = atoms.info[key]
+    try:
+        number = float(value)
+        if isinstance(value, bool) or number != round(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise AlrareError(
+            f"{atoms.get_chemical_formula()}: info['{key}'] = {value!r}: expected a whole number"
+        ) from None
+    return round(number)
+
+
+def _one(atoms: Atoms, what: str, stated: dict[str, int]) -> int | None:
+    if len(set(stated.values())) > 1:
+        values = ", ".join(f"{source} says {value}" for source, value in stated.items())
+        raise AlrareError(f"{atoms.get_chemical_formula()}: expected one {what}, got {values}")
+    return next(iter(stated.values()), None)
+
+
+def check_one_state(frames: Sequence[Atoms]) -> None:
+    """Refuse frames of one composition in two electronic states.
+
+    A model sees elements and positions only, so it cannot tell them apart.
+
+    Raises
+    ------
+    AlrareError
+        The message names two such frames, counted from 1.
+    """
+    first: dict[str, tuple[ElectronicState, int]] = {}
+    for number, atoms in enumerate(frames, start=1):
+        formula, state = atoms.get_chemical_formula(), state_of(atoms)
+        known, other = first.setdefault(formula, (state, number))
+        if state != known:
+            raise AlrareError(
+                f"frames {other} and {number} are both {formula}, but one has {known} and the other"
+                f" {state}: a model of positions cannot tell them apart; train one model for each"
+            )
