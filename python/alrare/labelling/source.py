@@ -17,6 +17,8 @@ from typing import Any
 
 from ..files import file_hash
 
+WRITTEN = ("log", "out", "record", "restart", "scratch", "trace", "traj", "txt")
+"""An argument whose name contains one of these names a file to write, not one to read."""
 _VERSIONS = ("__version__", "version", "VERSION")
 
 
@@ -48,10 +50,14 @@ def code_version(calculator: str) -> str:
 def with_file_hashes(value: Any) -> Any:
     """Return arguments in which each absolute path of a file is replaced by a hash of the file.
 
-    So the method changes with what the file says, and not with the place where it lies.
+    So the method changes with what the file says, and not with the place where it lies. Files that
+    the calculator writes, as the name of their argument says (`WRITTEN`), stay as they are.
     """
     if isinstance(value, dict):
-        return {key: with_file_hashes(entry) for key, entry in value.items()}
+        return {
+            key: entry if any(word in key.lower() for word in WRITTEN) else with_file_hashes(entry)
+            for key, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [with_file_hashes(entry) for entry in value]
     if isinstance(value, str) and value.startswith(("/", "~")):

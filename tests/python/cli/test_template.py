@@ -13,6 +13,8 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 OTHER: dict[str, Any] = {
     "name": "other",
     "structure": "other.xyz",
+    "charge": 1,
+    "multiplicity": 3,
     "iterations": 3,
     "seed": 7,
     "timestep": 0.25,
