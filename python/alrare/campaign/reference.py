@@ -23,7 +23,7 @@ from ..exploration.labeller_pulls import (
     run_all,
 )
 from ..frames import frame_key, label_of, read_frames, write_frames
-from ..labelling.batch import label, require_labels
+from ..labelling.batch import check_labeller
 from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
 from ..processes import result_of, worker_pool
@@ -86,7 +86,7 @@ def run_reference(
     progress : Progress
         Shows the progress.
     retry : bool
-        Try a label of the structure again that failed, and a failed gradient check.
+        Repeat a gradient check of the labeller that failed.
     known : Path, optional
         The reference folder of another campaign; its results that were made with the same settings
         are copied instead of computed.
@@ -102,18 +102,13 @@ def run_reference(
     if known is not None:
         _adopt_structure(known, folder, frame_key(structure, method.hash))
     if not (folder / RELAXED_FILE).is_file():
-        # One label shows whether the labeller works and its forces can be trusted.
-        done = label(
-            [structure],
+        check_labeller(
+            structure,
             labeller=labeller,
             folder=store_path.parent,
             store_path=store_path,
-            workers=1,
-            progress=progress,
-            origin="structure",
             retry=retry,
         )
-        require_labels(done, max_failed=0.0, folder=store_path.parent)
     start = relaxed_structure(
         structure=structure,
         labeller=labeller,

@@ -17,8 +17,9 @@ from ..config import InitialData, Labeller, Pull
 from ..errors import AlrareError
 from ..files import publish, read_json, write_json
 from ..frames import frame_key
-from ..labelling.batch import label
+from ..labelling.batch import check_labeller
 from ..labelling.method import method_of
+from ..labelling.store import STORE_FILE
 from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
@@ -51,15 +52,8 @@ def run_pulls(
     system = System(structure, tuple(elements), labeller, timestep, method)
     runs = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
     if not all(run.is_finished() for run in runs.values()):
-        # One label shows whether the labeller works and its forces can be trusted.
-        label(
-            [structure],
-            labeller=labeller,
-            folder=folder / "labels",
-            workers=1,
-            progress=progress,
-            origin="structure",
-        )
+        labels = folder / "labels"
+        check_labeller(structure, labeller=labeller, folder=labels, store_path=labels / STORE_FILE)
     run_all(list(runs.values()), workers=workers, progress=progress)
     return {seed: run.folder for seed, run in runs.items()}
 

@@ -12,7 +12,7 @@ from ..errors import AlrareError, LabelError
 from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
-from .compute import Asked, compute
+from .compute import Asked, compute, refused
 from .failures import FINAL, advice, describe_failures
 from .method import method_of
 from .store import STORE_FILE, LabelStore, Row
@@ -96,13 +96,13 @@ def label(
     AlrareError
         If the store cannot be written, or a frame contradicts itself in its charge or spin.
     """
+    given = {"charge": charge, "multiplicity": multiplicity}
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     method = method_of(labeller, elements)
-    given = {"charge": charge, "multiplicity": multiplicity}
     stated = [_stated(frame, number, given) for number, frame in enumerate(frames, start=1)]
     unique, failed = _unique(stated, method.hash)
-    progress = progress or SilentProgress()
     with LabelStore(store_path or folder / STORE_FILE) as store:
+        contradiction = _contradiction(store, method.hash, retry=retry)
         store.put_method(method.hash, method.description)
         known = {key: store.get(key) for key in unique}
         # A labeller may have to restart for other elements, so frames are sorted by their elements.
@@ -111,6 +111,8 @@ def label(
             for key in sorted(unique, key=lambda key: unique[key].numbers.tolist())
             if _is_open(known[key], retry=retry)
         }
+        if contradiction and not to_do:  # it is checked again by a label
+            to_do = dict(list(unique.items())[:1])
         if to_do:
             compute(
                 to_do,
@@ -118,8 +120,8 @@ def label(
                 store=store,
                 folder=folder,
                 workers=worker_count(workers),
-                progress=progress,
-                asked=Asked(origin, method.hash, recheck=retry),
+                progress=progress or SilentProgress(),
+                asked=Asked(origin, method.hash),
             )
         rows = {key: store.get(key) for key in unique}
     good = [key for key, row in rows.items() if row is not None and row.status == "ok"]
@@ -130,12 +132,49 @@ def label(
         if row is not None and row.status != "ok"
     ]
     if failed and not good:
+        kinds = describe_failures([one.kind for one in failed])
         raise LabelError(
-            f"all {len(failed)} labels failed: {describe_failures([f.kind for f in failed])}; the"
-            f" first: {failed[0].reason} ({advice(failed[0].kind, labeller.program)}); inputs and"
-            f" outputs are kept in {folder / 'failed'}"
+            f"all {len(failed)} labels failed: {kinds}; the first: {failed[0].reason}"
+            f" ({advice(failed[0].kind, labeller.program)}); inputs and outputs are kept in"
+            f" {folder / 'failed'}"
         )
     return Labelled(tuple(good), reused, len(good) - reused, tuple(failed))
+
+
+def check_labeller(
+    structure: Atoms, *, labeller: Labeller, folder: Path, store_path: Path, retry: bool = False
+) -> None:
+    """Check once in a store that a labeller's forces are minus the gradient of its energy.
+
+    It labels the structure, and the structure moved a little. That it cannot be labelled is no
+    error here, since what follows says so.
+
+    Parameters
+    ----------
+    structure : Atoms
+    labeller, folder, store_path, retry
+        As of `label`.
+
+    Raises
+    ------
+    LabelError
+        If they are not, or the labeller is not installed.
+    """
+    method = method_of(labeller, sorted(set(structure.get_chemical_symbols())))
+    frame = _stated(structure, 1, {})
+    with LabelStore(store_path) as store:
+        if _contradiction(store, method.hash, retry=retry) == "":
+            return
+        store.put_method(method.hash, method.description)
+        compute(
+            {frame_key(frame, method.hash): frame},
+            labeller=labeller,
+            store=store,
+            folder=folder,
+            workers=1,
+            progress=SilentProgress(),
+            asked=Asked("structure", method.hash),
+        )
 
 
 def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
@@ -182,6 +221,14 @@ def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], lis
         except LabelError as error:
             failed.append(Failed("", "unphysical", str(error)))
     return unique, failed
+
+
+def _contradiction(store: LabelStore, method: str, *, retry: bool) -> str | None:
+    """Return what the gradient check of a method said; refuse a contradiction unless `retry`."""
+    said = store.check(method)
+    if said and not retry:
+        raise refused(said)
+    return said
 
 
 def _is_open(row: Row | None, *, retry: bool) -> bool:

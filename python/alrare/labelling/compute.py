@@ -34,8 +34,6 @@ class Asked:
     """Purpose of the labels, stored with them."""
     method: str
     """Hash of the method, stored with them."""
-    recheck: bool = False
-    """Repeat a gradient check that failed."""
 
 
 def compute(
@@ -147,8 +145,6 @@ class _GradientCheck:
         self, store: LabelStore, asked: Asked, submit: Callable[[Atoms], Future[Label]]
     ) -> None:
         known = store.check(asked.method)
-        if known and not asked.recheck:
-            raise _refused(known)
         self._store, self._method, self._submit = store, asked.method, submit
         self._left = 0 if known == "" else _CHECKED_FRAMES
         self._center: Label | None = None
@@ -178,10 +174,11 @@ class _GradientCheck:
         self._store.put_check(self._method, said, *(change.tolist() for change in changes))
         self._left = 0
         if said:
-            raise _refused(said)
+            raise refused(said)
 
 
-def _refused(said: str) -> LabelError:
+def refused(said: str) -> LabelError:
+    """Return the error for a method whose forces contradict its energy."""
     return LabelError(
         f"the labeller's forces are not minus the gradient of its energy: {said}. Correct the"
         " calculator, which gives its labels a new method; `--retry` checks it again as it is"

@@ -83,7 +83,7 @@ def test_frames_that_state_none_have_the_charge_that_is_given_but_single_atoms(t
 
 
 def test_a_frame_that_contradicts_itself_is_refused_before_anything_is_computed(tmp_path):
-    with pytest.raises(AlrareError, match="frame 2: H4N: .*cannot have that"):
+    with pytest.raises(AlrareError, match=r"frame 2: H4N: .*cannot have that"):
         label([ammonium(), ammonium(charge=1, spin=2)], labeller=XTB, folder=tmp_path)
     assert not (tmp_path / "failed").exists()
 
@@ -187,7 +187,7 @@ def test_a_structure_has_the_charge_of_al_toml_or_of_its_file(tmp_path):
 
 def test_al_toml_and_the_file_may_not_contradict_each_other(tmp_path):
     config = settings(tmp_path, ammonium(charge=1), charge=-1)
-    with pytest.raises(ConfigError, match="charge = -1: but structure = .* states 1"):
+    with pytest.raises(ConfigError, match=r"charge = -1: but structure = .* states 1"):
         load_structure(config)
     with pytest.raises(ConfigError, match="10 electrons cannot have that"):
         load_structure(settings(tmp_path, ammonium(charge=1), multiplicity=2))

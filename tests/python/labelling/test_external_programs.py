@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.errors import LabelError
+from alrare.frames import write_frames
 from alrare.labelling.batch import label
 from alrare.labelling.scratch import empty, own_scratch
 from alrare.labelling.store import STORE_FILE, LabelStore
@@ -133,6 +134,36 @@ def test_no_external_program_survives_the_driver(tmp_path, program, has_ended, n
         process.send_signal(number)
         process.wait()
     assert all(has_ended(pid) for pid in pids(program))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_told_to_end_says_how_to_go_on(
+    tmp_path, program, has_ended, number, status
+):
+    (program / "seconds").write_text("3600")
+    write_frames(tmp_path / "in.extxyz", [frame(1), frame(2)])
+    (tmp_path / "al.toml").write_text(
+        'name = "x"\nstructure = "in.extxyz"\npull.atoms = [1, 2]\n[labeller]\nprogram = "ase"\n'
+        f'calculator = "file_calculator.Files"\narguments = {{ command = "{program}/springs" }}\n'
+    )
+    arguments = ["label", "in.extxyz", "out.extxyz", "--config", "al.toml", "--workers", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "alrare", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while len(pids(program)) < 2:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert process.returncode == status
+    assert "stopped. Nothing finished is lost; go on with: alrare label in.extxyz" in said
+    assert "Traceback" not in said
+    assert all(has_ended(pid) for pid in pids(program))
+    assert not (tmp_path / "labels" / "scratch").exists()
 
 
 def test_scratch_of_a_process_that_works_is_left_and_of_a_dead_one_removed(tmp_path):

@@ -179,6 +179,15 @@ def test_labels_of_two_methods_are_refused() -> None:
         common_method(frames)
 
 
+def test_two_charge_states_of_one_composition_are_not_trained_together() -> None:
+    neutral, ion = frame(name="NH3"), frame(name="NH3")
+    ion.info["charge"] = 1
+    with pytest.raises(AlrareError, match=r"frames 1 and 3 are both H3N, .* charge \+1"):
+        make_dataset([neutral, frame(name="CH4"), ion])
+    make_dataset([neutral, frame(name="CH4")])
+    make_dataset([ion, frame(name="CH4")])
+
+
 def test_the_hash_sees_labels_and_order() -> None:
     first = make_dataset([frame(-1.0), frame(-2.0)])
     other = make_dataset([frame(-1.0), frame(-2.0, force=0.1)])
