@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from alrare.campaign.reference import run_reference
 from alrare.config import InitialData, Labeller, Pull
-from alrare.errors import AlrareError, SimulationError
+from alrare.electronic_state import state_of
+from alrare.errors import AlrareError, LabelError, SimulationError
 from alrare.exploration.labeller_md import POTENTIAL, LabellerMD, relax, run_md
 from alrare.exploration.labeller_pulls import run_pulls
 from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
@@ -17,11 +18,13 @@ from alrare.frames import label_of, read_frames, write_frames
 from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame, make_calculator
 from alrare.labelling.dftb.run import run_once
+from alrare.labelling.failures import advice
 from alrare.labelling.store import LabelStore
 from alrare.processes import worker_pool
 from alrare.progress import SilentProgress
 from ase import Atoms
 from ase.build import molecule
+from tblite.ase import TBLite
 
 pytestmark = pytest.mark.needs_lmp
 
@@ -298,3 +301,73 @@ def test_dftb_drives_a_pull(dftb, tmp_path):
 
 def test_progress_counts_every_step_once(ethane, watching):
     assert watching.stages == [("relax", None), ("reference", 2 * 80 + 25)]
+
+
+def test_md_and_pulls_of_an_ion_have_its_charge(tmp_path):
+    ion = molecule("CH4")
+    ion.numbers[0], ion.info["charge"] = 7, 1
+    result = run_reference(
+        structure=ion,
+        elements=["H", "N"],
+        labeller=Labeller(),
+        initial=INITIAL,
+        pull=PULL.model_copy(update={"seeds": (1,)}),
+        timestep=0.5,
+        folder=tmp_path,
+        store_path=tmp_path / "labels" / "labels.sqlite",
+        workers=2,
+        progress=SilentProgress(),
+    )
+    with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
+        stored = store.frames(result.data_keys)
+    pulled = read_frames(result.pulls[1] / "trajectory.extxyz")
+    frames = [result.structure, *stored, *pulled]
+    assert {state_of(frame) for frame in frames} == {(1, 1)}
+    for frame in (result.structure, stored[-1], pulled[-1]):
+        known = TBLite(method="GFN2-xTB", charge=1, verbosity=0).get_property("energy", frame)
+        assert label_of(frame)[0] == pytest.approx(known, abs=1e-5)
+
+
+def test_a_labeller_whose_forces_have_the_wrong_sign_drives_no_md(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrong.py").write_text(
+        "from tblite.ase import TBLite\n"
+        "class Gradient(TBLite):\n"
+        "    def calculate(self, *arguments):\n"
+        "        super().calculate(*arguments)\n"
+        "        self.results['forces'] *= -1\n"
+    )
+    wrong = Labeller(program="ase", calculator="wrong.Gradient", arguments={"verbosity": 0})
+    with pytest.raises(LabelError, match="flip their sign"):
+        reference(tmp_path / "reference", labeller=wrong)
+    assert not (tmp_path / "reference" / "relaxed.extxyz").exists()
+    with pytest.raises(LabelError, match="flip their sign"):
+        run_pulls(
+            structure=molecule("C2H6"),
+            elements=["H", "C"],
+            labeller=wrong,
+            pull=PULL,
+            timestep=0.5,
+            folder=tmp_path / "pulls",
+            workers=1,
+            progress=SilentProgress(),
+        )
+
+
+def test_the_advice_belongs_to_the_failure(tmp_path, fake_labeller):
+    arguments = {"log": str(tmp_path / "l")}
+    bad = Labeller(program="ase", calculator=fake_labeller, arguments=arguments)
+    with pytest.raises(SimulationError, match="remove the cause") as caught:
+        run_pulls(
+            structure=Atoms("CH", [[60.5, 0, 0], [61.6, 0, 0]]),
+            elements=["H", "C"],
+            labeller=bad,
+            pull=PULL,
+            timestep=0.5,
+            folder=tmp_path,
+            workers=1,
+            progress=SilentProgress(),
+        )
+    assert "electronic_temperature" not in str(caught.value)
+    assert "electronic_temperature" in advice("not_converged", "tblite")
+    assert "electronic_temperature" not in advice("not_converged", "ase")

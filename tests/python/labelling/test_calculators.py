@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
-from alrare.labelling.calculators import evaluate_frame, make_calculator
+from alrare.labelling.calculators import evaluate_frame, make_calculator, reset
 from alrare.labelling.failures import LabelFailure, describe_failures
 from alrare.labelling.method import method_of
 from alrare.labelling.worker import LabelWorker
 from ase import Atoms
 from ase.build import molecule
-from ase.calculators.calculator import CalculationFailed
+from ase.calculators.calculator import BaseCalculator, CalculationFailed
 from ase.io import read
 from ase.units import Hartree, kB
 from tblite.ase import TBLite
@@ -200,6 +200,20 @@ def test_a_long_text_is_cut_and_keeps_both_ends(bad):
     with pytest.raises(LabelFailure, match=r"^crashed: RuntimeError: line.*quota exceeded$") as one:
         evaluate(molecule("NH3"), bad("chatty"))
     assert len(str(one.value)) < 320
+
+
+def test_a_calculator_without_reset_forgets_the_frame_before_all_the_same():
+    class NewerKind(BaseCalculator):
+        implemented_properties = ("energy",)
+
+        def calculate(self, atoms, properties, system_changes):
+            self.atoms, self.results = atoms.copy(), {"energy": float(len(atoms))}
+
+    assert not hasattr(NewerKind, "reset")
+    calculator = NewerKind()
+    for name in ("CH4", "NH3"):
+        reset(calculator)
+        assert calculator.get_property("energy", molecule(name)) == len(molecule(name))
 
 
 def test_methods_differ_in_everything_that_changes_a_label():
