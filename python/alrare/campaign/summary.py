@@ -3,6 +3,7 @@
 import math
 
 from ..config import Config
+from ..electronic_state import state_of
 from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
 
@@ -30,7 +31,8 @@ def campaign_summary(config: Config) -> str:
         if not isinstance(value, list | dict)
     )
     return (
-        f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)}\n"
+        f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)},"
+        f" {state_of(atoms)}\n"
         f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
         f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
         f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"

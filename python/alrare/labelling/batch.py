@@ -12,8 +12,9 @@ from ..errors import AlrareError, LabelError
 from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
-from .compute import Asked, compute, refused
+from .compute import Asked, check_gradient, compute, refused
 from .failures import FINAL, advice, describe_failures
+from .gradient import displaced
 from .method import method_of
 from .store import STORE_FILE, LabelStore, Row
 
@@ -146,8 +147,8 @@ def check_labeller(
 ) -> None:
     """Check once in a store that a labeller's forces are minus the gradient of its energy.
 
-    It labels the structure, and the structure moved a little. That it cannot be labelled is no
-    error here, since what follows says so.
+    Three labels near the structure show it; they are not kept. If they fail, that is no error here,
+    since what follows says so.
 
     Parameters
     ----------
@@ -161,20 +162,12 @@ def check_labeller(
         If they are not, or the labeller is not installed.
     """
     method = method_of(labeller, sorted(set(structure.get_chemical_symbols())))
-    frame = _stated(structure, 1, {})
+    _, frame = displaced(_stated(structure, 1, {}))  # the structure itself will be labelled again
     with LabelStore(store_path) as store:
         if _contradiction(store, method.hash, retry=retry) == "":
             return
         store.put_method(method.hash, method.description)
-        compute(
-            {frame_key(frame, method.hash): frame},
-            labeller=labeller,
-            store=store,
-            folder=folder,
-            workers=1,
-            progress=SilentProgress(),
-            asked=Asked("structure", method.hash),
-        )
+        check_gradient(frame, labeller=labeller, store=store, folder=folder, method=method.hash)
 
 
 def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:

@@ -199,7 +199,7 @@ def _what(error: BaseException) -> str:
     """Say what an exception says; `sys.exit("reason")` gives its reason."""
     if isinstance(error, SystemExit):
         return f"the calculator ended its process: {error.code}"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _short(value: Any) -> str:

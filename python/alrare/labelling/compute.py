@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def compute(
         _Workers(labeller, scratch, min(workers, len(frames))) as pool,
         progress.stage("label", total=len(frames)) as stage,
     ):
-        check = _GradientCheck(store, asked, pool.submit)
+        check = _GradientCheck(store, asked.method, pool.submit)
         tasks = {pool.submit(frames[key], folder / "failed" / key[:16]): key for key in frames}
         while tasks or check.tasks:
             ended = wait([*tasks, *check.tasks], return_when=FIRST_COMPLETED).done
@@ -98,6 +99,26 @@ def compute(
                         failures += 1
             check.end()
             stage.update(len(frames) - len(tasks), note=f"{failures} failed" if failures else "")
+
+
+def check_gradient(
+    frame: Atoms, *, labeller: Labeller, store: LabelStore, folder: Path, method: str
+) -> None:
+    """Make the gradient check of a method on a frame, whose label is not kept.
+
+    Nothing is said if the frame cannot be labelled; other arguments as in `compute`.
+
+    Raises
+    ------
+    LabelError
+        If the forces of the method are not minus the gradient of its energy.
+    """
+    with own_scratch(folder / "scratch") as scratch, _Workers(labeller, scratch, 1) as pool:
+        check = _GradientCheck(store, method, pool.submit)
+        with suppress(LabelFailure):
+            check.begin(frame, pool.submit(frame).result())
+        wait(check.tasks)
+        check.end()
 
 
 class _Workers:
@@ -142,11 +163,10 @@ class _GradientCheck:
     """The gradient check of a method, made once in a store, after its first good label."""
 
     def __init__(
-        self, store: LabelStore, asked: Asked, submit: Callable[[Atoms], Future[Label]]
+        self, store: LabelStore, method: str, submit: Callable[[Atoms], Future[Label]]
     ) -> None:
-        known = store.check(asked.method)
-        self._store, self._method, self._submit = store, asked.method, submit
-        self._left = 0 if known == "" else _CHECKED_FRAMES
+        self._store, self._method, self._submit = store, method, submit
+        self._left = 0 if store.check(method) == "" else _CHECKED_FRAMES
         self._center: Label | None = None
         self.tasks: list[Future[Label]] = []
 
@@ -181,7 +201,7 @@ def refused(said: str) -> LabelError:
     """Return the error for a method whose forces contradict its energy."""
     return LabelError(
         f"the labeller's forces are not minus the gradient of its energy: {said}. Correct the"
-        " calculator, which gives its labels a new method; `--retry` checks it again as it is"
+        " calculator, whose labels are then those of a new method; `--retry` checks it as it is"
     )
 
 

@@ -19,7 +19,7 @@ once, since the configuration or the settings are at fault."""
 
 FINAL = ("not_converged", "unphysical")
 """Kinds that a new batch does not try again: with the same method the result is the same. The cause
-of the others may have been removed: a missing program, a licence, a full disk, a wrong setting."""
+of the others may have been removed: a missing program, a license, a full disk, a wrong setting."""
 
 _ADVICE = {
     "unphysical": "such a configuration has no label; it is left out",

@@ -45,7 +45,7 @@ class Bad(Calculator):
             "complex forces": lambda: (energy, forces.astype(complex)),
             "text": lambda: (str(energy), forces),
             "nan": lambda: (energy, forces * np.nan),
-            "exit": lambda: sys.exit("no licence on host a7"),
+            "exit": lambda: sys.exit("no license on host a7"),
             "chatty": lambda: self.fail("line\n" * 3000 + "disk quota exceeded"),
             "gradient": lambda: (energy, -forces),
             "hartree": lambda: (energy / 27.211386, forces),
@@ -74,4 +74,4 @@ def nothing():
 
 
 def ends():
-    sys.exit("no licence on host a7")
+    sys.exit("no license on host a7")

@@ -182,7 +182,7 @@ def test_a_calculator_without_forces_is_named(bad):
     [
         ("forty_two", "expected an ASE calculator, got int 42"),
         ("nothing", "expected an ASE calculator, got None"),
-        ("ends", "no licence on host a7"),
+        ("ends", "no license on host a7"),
     ],
 )
 def test_a_function_that_makes_no_calculator_is_named(bad, name, message):
@@ -192,7 +192,7 @@ def test_a_function_that_makes_no_calculator_is_named(bad, name, message):
 
 
 def test_a_calculator_that_exits_gives_its_reason(bad):
-    with pytest.raises(LabelFailure, match="ended its process: no licence on host a7"):
+    with pytest.raises(LabelFailure, match="ended its process: no license on host a7"):
         evaluate(molecule("NH3"), bad("exit"))
 
 
