@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from alrare.processes import worker_count, worker_pool
+from alrare.processes import Stopped, end_signals_as_ctrl_c, worker_count, worker_pool
 
 
 def test_workers_compute_with_one_thread_and_the_driver_keeps_its_own(monkeypatch):
@@ -47,3 +47,24 @@ def test_workers_die_with_a_driver_that_is_killed(has_ended):
 def test_zero_workers_means_one_for_each_core():
     assert worker_count(0) == len(os.sched_getaffinity(0))
     assert worker_count(3) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_like_ctrl_c_inside_the_block_and_leaves_no_trace(number):
+    with pytest.raises(Stopped) as stop, end_signals_as_ctrl_c():
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+    assert stop.value.number == number
+    assert isinstance(stop.value, KeyboardInterrupt)
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with end_signals_as_ctrl_c():
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.1)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

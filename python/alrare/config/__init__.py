@@ -4,10 +4,10 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 `alrare template --protocol paper`.
 """
 
+from .arguments import STATE_ARGUMENTS
 from .reading import explain, load_config, parse_config
 from .tables import (
     RECIPES,
-    STATE_ARGUMENTS,
     Augment,
     Config,
     InitialData,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..units import KCAL_PER_MOL
+from .arguments import with_state_of_arguments
 from .types import (
     Count,
     CountOrAll,
@@ -20,9 +21,6 @@ from .types import (
     expand_numbers,
     set_by,
 )
-
-STATE_ARGUMENTS = {"charge": ("charge",), "multiplicity": ("multiplicity", "mult")}
-"""Names under which ASE calculators take the charge and the multiplicity as arguments."""
 
 
 class Labeller(Section):
@@ -395,23 +393,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _state_of_arguments(cls, values: Any) -> Any:
-        """Take the charge and multiplicity that the arguments of an ASE calculator give."""
-        labeller = values.get("labeller") if isinstance(values, dict) else None
-        arguments = labeller.get("arguments") if isinstance(labeller, dict) else None
-        if not isinstance(arguments, dict):
-            return values
-        stated = {
-            key: arguments[name]
-            for key, names in STATE_ARGUMENTS.items()
-            for name in names
-            if arguments.get(name) is not None
-        }
-        for key, value in stated.items():
-            if values.get(key, value) not in (value, None):
-                raise ValueError(
-                    f"{key} = {values[key]}: but arguments give {value} ([labeller]); correct one"
-                )
-        return {**values, **{k: v for k, v in stated.items() if values.get(k) is None}}
+        return with_state_of_arguments(values)
 
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":

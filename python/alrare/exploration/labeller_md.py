@@ -135,7 +135,10 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
             converged = search.run(fmax=_FORCE_TOLERANCE, steps=_RELAX_STEPS)
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     except LabelFailure as error:
-        raise SimulationError(f"structure: the labeller could not relax it: {error}") from error
+        raise SimulationError(
+            f"structure: the labeller could not relax it: {error};"
+            f" {advice(error.kind, labeller.program)}"
+        ) from error
     finally:
         worker.end()
     if not converged:

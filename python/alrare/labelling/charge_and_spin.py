@@ -43,8 +43,9 @@ def set_state(calculator: Any, arguments: dict[str, Any], atoms: Atoms) -> None:
     usual = {"charge": 0, "multiplicity": electrons % 2 + 1}
     known = getattr(calculator, "parameters", {})
     for key, wanted in state._asdict().items():
-        fixed = [name for name in STATE_ARGUMENTS[key] if arguments.get(name) is not None]
-        taken = [name for name in STATE_ARGUMENTS[key] if name in known]
+        given = [name for name in STATE_ARGUMENTS[key] if arguments.get(name) is not None]
+        fixed = [name for name in given if type(arguments[name]) is int]
+        taken = [name for name in STATE_ARGUMENTS[key] if name in known and not given]
         if fixed:
             if arguments[fixed[0]] != wanted:
                 raise LabelFailure(

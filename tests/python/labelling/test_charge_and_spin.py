@@ -165,6 +165,14 @@ def test_what_the_arguments_fix_must_be_what_the_frame_has():
         set_state(fixed, {"charge": 1}, molecule("NH3"))
 
 
+def test_an_argument_that_is_no_number_is_left_to_the_calculator_of_neutral_frames():
+    automatic = Takes(charge="auto")
+    set_state(automatic, {"charge": "auto"}, molecule("NH3"))
+    assert automatic.parameters == {"charge": "auto"}
+    with pytest.raises(LabelFailure, match="takes no `charge`"):
+        set_state(automatic, {"charge": "auto"}, ammonium(charge=1))
+
+
 def test_a_calculator_that_reads_the_frame_itself_says_so():
     reader = EMT()
     reader.reads_electronic_state = True

@@ -2,6 +2,7 @@ import sqlite3
 
 import numpy as np
 import pytest
+from alrare.electronic_state import ElectronicState, state_of, with_state
 from alrare.errors import AlrareError
 from alrare.labelling.store import LabelStore
 from ase import Atoms
@@ -66,6 +67,29 @@ def test_a_store_from_before_methods_keeps_its_labels(tmp_path):
             first, second = store.frames(["a", "b"])
         assert first.get_potential_energy() == 1.0
         assert "method" not in first.info and second.info["method"] == "m2"
+
+
+def test_a_store_from_before_charges_keeps_its_labels_and_takes_charged_ones(tmp_path):
+    names = "key status reason attempts origin seconds numbers positions cell pbc energy forces"
+    arrays = (ETHANE.numbers, ETHANE.positions, ETHANE.cell.array)
+    row = ("a", "ok", "", 1, "initial", 0.0, *(a.tobytes() for a in arrays), 0, 1.0)
+    columns = ", ".join([*names.split(), "method"])
+    old = sqlite3.connect(tmp_path / "l.sqlite")
+    old.execute(f"CREATE TABLE labels ({columns}, PRIMARY KEY (key))")
+    old.execute("CREATE TABLE methods (method TEXT PRIMARY KEY, description TEXT)")
+    old.execute(f"INSERT INTO labels VALUES ({', '.join('?' * 13)})", (*row, FORCES.tobytes(), "m"))
+    old.execute(f"PRAGMA application_id = {0x414C5241}")
+    old.execute("PRAGMA user_version = 2")
+    old.commit()
+    old.close()
+    ion = with_state(ETHANE, ElectronicState(1, 2))
+    for _ in range(2):
+        with LabelStore(tmp_path / "l.sqlite") as store:
+            store.put_ok("b", ion, energy=2.0, forces=FORCES, method="m")
+            first, second = store.frames(["a", "b"])
+            assert store.check("m") is None
+        assert (state_of(first), state_of(second)) == ((0, 1), (1, 2))
+        assert "charge" not in first.info and second.info["charge"] == 1
 
 
 def test_labels_are_counted_by_status_and_listed_by_origin(tmp_path):

@@ -14,6 +14,7 @@ from alrare.labelling.dftb.run import run_once
 from alrare.labelling.failures import LabelFailure
 from alrare.labelling.store import LabelStore
 from alrare.progress import SilentProgress
+from ase import Atoms
 from ase.build import bulk, molecule
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "dftb"
@@ -79,6 +80,25 @@ def test_other_elements_start_the_engine_again(kept_alive, dftb, tmp_path):
         known, known_forces = run_once(dftb, frame, tmp_path / "call")
         assert energy == pytest.approx(known, abs=1e-7)
         np.testing.assert_allclose(forces, known_forces, atol=1e-6)
+
+
+def test_an_ion_is_labelled_with_its_charge_and_the_molecule_after_it_without(
+    kept_alive, dftb, tmp_path
+):
+    methyl = molecule("CH3")
+    methyl = Atoms(methyl.numbers, methyl.positions)
+    cation = methyl.copy()
+    cation.info["charge"] = 1
+    energies = []
+    for number, frame in enumerate((methyl, cation, methyl)):
+        energy, forces = evaluate_frame(kept_alive, frame, min_distance=0.5)
+        known, known_forces = run_once(dftb, frame, tmp_path / str(number))
+        assert energy == pytest.approx(known, abs=1e-5)
+        np.testing.assert_allclose(forces, known_forces, atol=1e-4)
+        energies.append(energy)
+        kept_alive.reset()
+    assert 8 < energies[1] - energies[0] < 11  # the ionization energy of methyl is 9.8 eV
+    assert energies[2] == pytest.approx(energies[0], abs=1e-6)
 
 
 def test_a_cell_is_labelled_as_by_one_process(kept_alive, dftb, tmp_path):
