@@ -172,7 +172,10 @@ def label(options: argparse.Namespace) -> int:
     )
     if done.failed:
         kinds = describe_failures([failed.kind for failed in done.failed])
-        print(f"  {kinds}; inputs and outputs are kept in {folder / 'failed'}")
+        print(
+            f"  {kinds}; inputs and outputs are kept in {folder / 'failed'}; the same command tries"
+            " again what may have been cured, with --retry all of them"
+        )
     for failed in done.failed:
         print(f"  {failed.key[:16]} {failed.kind}: {failed.reason}")
     require_labels(done, max_failed=config.labeller.max_failed, folder=folder)
