@@ -4,6 +4,7 @@ Every stage writes under a temporary name beside the target, syncs, and renames.
 its output exists, so a campaign that was killed at any instant resumes from the files on disk.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import AlrareError, disk_error
+
+PathLike = str | os.PathLike[str]
+"""How a caller may name a file or folder."""
 
 
 @contextmanager
@@ -32,8 +36,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises
     ------
     AlrareError
-        If the disk refuses the write (full, read-only, no permission).
+        If the target is a folder, or the disk refuses the write (full, read-only, no permission).
     """
+    if target.is_dir():
+        raise disk_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

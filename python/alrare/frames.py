@@ -80,6 +80,8 @@ def read_frames(path: Path) -> list[Atoms]:
     AlrareError
         If the file is missing, is not a structure file, or holds no frame.
     """
+    if path.is_dir():
+        raise AlrareError(f"{path}: expected a structure file that ASE reads, got a folder")
     if not path.is_file():
         raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
     try:

@@ -15,8 +15,19 @@ from .frames import closest_pair
 def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
-    The keys `structure`, `[pull] atoms` and `[labeller] min_distance` are used.
+    The keys `structure`, `[pull] atoms` and `[labeller] min_distance` are used; keys that name
+    elements must name existing ones.
     """
+    for table, key, elements in (
+        ("labeller", "hubbard_derivatives", config.labeller.hubbard_derivatives),
+        ("labeller", "max_angular_momentum", config.labeller.max_angular_momentum),
+        ("model", "hidden", config.model.hidden),
+    ):
+        for element in elements:
+            if element not in chemical_symbols[1:]:
+                raise ConfigError(
+                    f"{key}.{element}: expected a chemical element such as H or Cl ([{table}])"
+                )
     return read_structure(
         config.structure, pulled=config.pull.atoms, min_distance=config.labeller.min_distance
     )
@@ -70,6 +81,8 @@ def elements_of(atoms: Atoms) -> list[str]:
 
 
 def _read(path: Path) -> Atoms:
+    if path.is_dir():
+        raise ConfigError(f"structure = '{path}': expected a file that ASE reads, got a folder")
     if not path.is_file():
         raise ConfigError(f"structure = '{path}': no such file; paths are relative to al.toml")
     try:

@@ -42,6 +42,14 @@ def test_a_writer_killed_half_way_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(AlrareError, match="a folder stands where a file is needed"):
+        write_text(tmp_path, "text")
+    (tmp_path / "file").touch()
+    with pytest.raises(AlrareError, match="a file stands where a folder is needed"):
+        write_text(tmp_path / "file" / "text", "text")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_writer_that_fails_leaves_the_old_file_and_no_partial_one(
     tmp_path: Path, error: type[BaseException]

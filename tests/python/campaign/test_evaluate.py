@@ -132,6 +132,7 @@ def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
     assert of_labeller == [6.3, 6.5, None]
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
     result = _evaluate(model, test_pulls=[frames], new=frames, pulls={1: _observed(6.4)})
