@@ -96,8 +96,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "timestep: unknown key; it belongs above the first table (al.toml, [pull])",
     ),
     (
-        {"select": {"colour": 3}},
-        "colour: unknown key; remove it, or see `alrare template` for the keys that exist"
+        {"select": {"shape": 3}},
+        "shape: unknown key; remove it, or see `alrare template` for the keys that exist"
         " (al.toml, [select])",
     ),
     (
