@@ -5,12 +5,16 @@ Each command imports what it needs, so that `alrare template` does not load torc
 
 import argparse
 import json
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ..config import Config, Model, Pull, Run, Select, Train, load_config
 from ..errors import AlrareError
 from ..progress import open_progress
 from .options import option_name, read_table
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 MODEL_KEYS = ("members", "hidden", "hidden_default")
 TRAIN_KEYS = (
@@ -93,12 +97,11 @@ def report(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train an ensemble, each member with a random split of its own."""
-    from ..frames import read_frames
     from ..model.ensemble import model_path
     from ..training.ensemble import train as train_on
 
     path = train_on(
-        [frame for path in options.data for frame in read_frames(path)],
+        [frame for path in options.data for frame in _read_labelled(path, options)],
         folder=options.output.absolute(),
         model=read_table(Model, options, MODEL_KEYS),
         settings=read_table(Train, options, TRAIN_KEYS),
@@ -106,6 +109,7 @@ def train(options: argparse.Namespace) -> int:
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         start=None if options.start is None else model_path(options.start, ".safetensors"),
+        any_units=options.any_units,
     )
     print(path)
     return 0
@@ -126,12 +130,11 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from ..frames import read_frames
     from ..model.accuracy import frame_errors
     from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, read_frames(options.data), forces=_forces(options))
+    errors = frame_errors(model, _read_labelled(options.data, options), forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -141,6 +144,10 @@ def evaluate(options: argparse.Namespace) -> int:
     print(
         f"rms error / energy_std     {_shown(errors.calibration, 1, '(above 1: over-confident)')}"
     )
+    for formula, offset in errors.offsets.items():
+        print(f"{'mean energy error':<26} {_shown(offset, 1000, 'meV')} of {formula}, subtracted")
+    if errors.same_method is False:
+        print("The labels are by another method than those that the model was trained on.")
     return 0
 
 
@@ -251,6 +258,12 @@ def smd(options: argparse.Namespace) -> int:
     pulls.write_pulls(options.output, summary)
     print(json.dumps(summary, indent=1) if options.json else pulls.pulls_table(summary))
     return 0
+
+
+def _read_labelled(path: Path, options: argparse.Namespace) -> "list[Atoms]":
+    from ..frames import read_frames
+
+    return read_frames(path, energy_key=options.energy_key, forces_key=options.forces_key)
 
 
 def _refuse_options_of_models(options: argparse.Namespace) -> None:

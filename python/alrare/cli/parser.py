@@ -142,6 +142,12 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="DATA",
         help="labelled extended XYZ; frames of a single atom give the isolated-atom energies",
     )
+    _label_key_options(one)
+    one.add_argument(
+        "--any-units",
+        action="store_true",
+        help="train also on labels that do not look like eV and Å, which are refused otherwise",
+    )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
     add_options(one, Model, commands.MODEL_KEYS)
     add_options(one, Train, commands.TRAIN_KEYS)
@@ -191,6 +197,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
     )
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
+    _label_key_options(one)
     _forces_option(one, "whose energies and forces are compared")
     _json_option(one, "print one JSON object")
 
@@ -327,6 +334,15 @@ def _quiet_option(one: argparse.ArgumentParser) -> None:
 
 def _json_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument("--json", action="store_true", help=text)
+
+
+def _label_key_options(one: argparse.ArgumentParser) -> None:
+    for what, default, unit in (("energy", "energy", "eV"), ("forces", "forces", "eV/Å")):
+        one.add_argument(
+            f"--{what}-key",
+            metavar="KEY",
+            help=f"name of the {what} ({unit}) in the file (default: {default})",
+        )
 
 
 def _not_negative(text: str) -> int:

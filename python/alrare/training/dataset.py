@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from ..errors import AlrareError
-from ..frames import check_labels, frame_key, label_of
+from ..frames import check_labels, frame_key, is_isolated_atom, label_of, place_of
 
 Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
@@ -129,31 +129,6 @@ class Dataset:
         return np.array([len(forces) for forces in self.forces], dtype=np.int64)
 
 
-def common_method(frames: Sequence[Atoms]) -> str:
-    """Return the hash of the method that made the labels; empty if no frame names one.
-
-    Parameters
-    ----------
-    frames : sequence of Atoms
-        `info["method"]` is the hash, as `alrare label` writes it.
-
-    Raises
-    ------
-    AlrareError
-        If the frames name more than one: their energies do not belong together.
-    """
-    first: dict[str, int] = {}
-    for number, atoms in enumerate(frames, start=1):
-        if "method" in atoms.info:
-            first.setdefault(str(atoms.info["method"]), number)
-    if len(first) > 1:
-        named = ", ".join(f"{method[:16]} (frame {number})" for method, number in first.items())
-        raise AlrareError(
-            f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
-        )
-    return next(iter(first), "")
-
-
 def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
     """Return every configuration once, in the order in which it first occurs.
 
@@ -171,8 +146,8 @@ def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
         difference = label_of(atoms)[0] - label_of(frames[earlier])[0]
         if abs(difference) > DUPLICATE_TOLERANCE:
             raise AlrareError(
-                f"frames {earlier + 1} and {number + 1} are the same configuration"
-                f" ({atoms.get_chemical_formula()}) with energies that differ by"
+                f"{place_of(atoms, number + 1)} is the same configuration as"
+                f" {place_of(frames[earlier], earlier + 1)}, but their energies differ by"
                 f" {difference:.6g} eV; keep the one of the method you want"
             )
     return [frames[number] for number in first.values()]
@@ -181,12 +156,12 @@ def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
 def split_off_isolated_atoms(
     frames: Sequence[Atoms],
 ) -> tuple[list[Atoms], dict[str, float]]:
-    """Separate frames of a single atom, which give the isolated-atom energies, from the others.
+    """Separate isolated atoms, which give their energies, from the rest.
 
     Returns
     -------
     list of Atoms
-        Frames of more than one atom, or with a periodic cell.
+        All other frames.
     dict from str to float
         Energy of the isolated atom by element, eV.
 
@@ -198,7 +173,7 @@ def split_off_isolated_atoms(
     energies: dict[str, float] = {}
     others = []
     for atoms in frames:
-        if len(atoms) > 1 or atoms.pbc.any():
+        if not is_isolated_atom(atoms):
             others.append(atoms)
             continue
         element, energy = atoms.get_chemical_symbols()[0], label_of(atoms)[0]

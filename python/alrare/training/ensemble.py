@@ -15,7 +15,7 @@ from ase import Atoms
 from .. import __version__, config
 from ..errors import AlrareError
 from ..files import PathLike, file_hash, write_json
-from ..frames import check_labels
+from ..frames import check_labels, common_method
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
 from ..processes import result_of, worker_pool
@@ -24,7 +24,6 @@ from .curves import write_csv, write_figure
 from .dataset import (
     Dataset,
     Split,
-    common_method,
     dataset_hash,
     distinct_frames,
     make_dataset,
@@ -34,6 +33,7 @@ from .dataset import (
 from .descriptor_cache import DescriptorCache
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .plausibility import check_plausible, magnitudes
 
 TRAINING_VERSION = 4
 """Bump this when a change of the code alters the weights that equal settings give."""
@@ -52,6 +52,7 @@ def train(
     workers: int = 0,
     progress: Progress | None = None,
     start: PathLike | None = None,
+    any_units: bool = False,
 ) -> Path:
     """Train an ensemble on labelled configurations, each member with a random split of its own.
 
@@ -74,6 +75,8 @@ def train(
         By default nothing is shown.
     start : Path or str, optional
         ensemble.safetensors of an earlier model whose weights the members start from.
+    any_units : bool
+        Do not refuse labels that look as if they were not in eV and Å (`check_plausible`).
 
     Returns
     -------
@@ -83,14 +86,21 @@ def train(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, the labels are of several methods or contradict each other,
-        or the earlier model has other elements, layers or descriptor constants.
+        If a frame has no usable label; if the labels cannot be in eV and Å, are of several methods
+        or contradict each other; if the earlier model has other elements, layers or descriptor
+        constants.
     """
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
     check_labels(frames)
     many, isolated = split_off_isolated_atoms(frames)
     distinct = distinct_frames(many)
+    if isolated:
+        named = ", ".join(f"{element} {energy:.6g}" for element, energy in isolated.items())
+        progress.message(f"energies of isolated atoms, eV: {named}")
+    if distinct:
+        check = magnitudes(distinct) if any_units else check_plausible(distinct, isolated=isolated)
+        progress.message(f"{len(distinct)} configurations: {check.sentence()}")
     if len(distinct) < len(many):
         progress.message(
             f"{len(many) - len(distinct)} of {len(many)} frames repeat a configuration; each counts"
