@@ -57,7 +57,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def write_text(target: Path, text: str) -> None:
     """Write `text` to `target`, which is then complete or, after an error, unchanged."""
     with atomic_path(target) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, content: Any) -> None:
@@ -66,12 +66,21 @@ def write_json(target: Path, content: Any) -> None:
 
 
 def read_json(source: Path) -> Any:
-    """Read a JSON file that alrare wrote."""
+    """Read a JSON file that alrare wrote.
+
+    Raises
+    ------
+    AlrareError
+        If it is missing or damaged.
+    """
     try:
-        return json.loads(source.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AlrareError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
         raise AlrareError(
-            f"{source}: expected a JSON file written by alrare, got: {error}"
+            f"{source}: damaged: expected JSON, got: {error}; remove this file and run the same"
+            " command again, which makes it anew from the other files"
         ) from error
 
 

@@ -165,7 +165,9 @@ def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -
 def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
     """Write frames, with their labels, as extended XYZ: the whole file or none."""
     with atomic_path(Path(path)) as partial:
-        ase.io.write(partial, list(frames), format="extxyz")
+        text = io.StringIO()
+        ase.io.write(text, list(frames), format="extxyz")
+        partial.write_text(text.getvalue(), encoding="utf-8")
 
 
 def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:

@@ -47,3 +47,14 @@ def test_workers_die_with_a_driver_that_is_killed(has_ended):
 def test_zero_workers_means_one_for_each_core():
     assert worker_count(0) == len(os.sched_getaffinity(0))
     assert worker_count(3) == 3
+
+
+def test_a_script_needs_no_main_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from math import sqrt\nfrom alrare.processes import worker_pool\nprint('once')\n"
+        "with worker_pool(2) as pool:\n"
+        "    print([pool.submit(sqrt, x).result() for x in (4.0, 9.0)])\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert run.stdout == "once\n[2.0, 3.0]\n"

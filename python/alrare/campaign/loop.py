@@ -24,7 +24,7 @@ from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
-from ..training.ensemble import train_ensemble
+from ..training.ensemble import is_trained, train_ensemble
 from .around_break import label_around_break
 from .context import Campaign
 from .convergence import Convergence, judge
@@ -41,8 +41,6 @@ def run_campaign(
     config_path: PathLike, *, runs: PathLike = "runs", progress: Progress | None = None
 ) -> Path:
     """Run a campaign to its end, or continue one that was interrupted.
-
-    Call it under ``if __name__ == "__main__":``, since it starts processes.
 
     Parameters
     ----------
@@ -193,7 +191,7 @@ def _iterate(
 
 
 def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path) -> Path:
-    if (folder / "training.json").is_file():  # written last
+    if is_trained(folder):
         return folder / "ensemble.safetensors"
     with LabelStore(campaign.store_path) as store:
         frames = store.frames(data.keys)
@@ -300,6 +298,6 @@ def _open_campaign(config_path: Path, runs: Path, progress: Progress | None) -> 
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
-    write_config(config, config_path, folder)
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
+        write_config(config, structure, config_path, folder)
         yield Campaign(config, folder, structure, elements, logged)

@@ -5,6 +5,7 @@ fields.
 """
 
 import argparse
+import io
 import math
 import os
 import shlex
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 on success, 1 with a message on standard error, 2 for wrong usage, 130
         after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks is no error
+            stream.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command: Command = options.command

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError
-from ..files import PathLike, file_hash, write_json
+from ..files import PathLike, file_hash, read_json, write_json
 from ..frames import check_labels, common_method
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
@@ -38,6 +38,7 @@ from .plausibility import check_plausible, magnitudes
 TRAINING_VERSION = 4
 """Bump this when a change of the code alters the weights that equal settings give."""
 _POLL = 0.5
+_MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
 
@@ -334,5 +335,20 @@ def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:
     write_csv(folder / "curves.csv", curves)
     write_figure(folder / "curves.png", curves, [entry["best_epoch"] for entry in metrics])
     content = {"best_member": best, "training": metadata.training, "members": metrics}
+    content["files"] = {name: file_hash(folder / name) for name in _MODEL_FILES}
     write_json(folder / "training.json", content)
     return folder / "ensemble.safetensors"
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a folder holds a finished training whose model files are as they were written.
+
+    If it is not, `train_ensemble` makes them again from the members, which are files of their own.
+    """
+    if not (folder / "training.json").is_file():  # written last
+        return False
+    hashes = read_json(folder / "training.json").get("files", dict.fromkeys(_MODEL_FILES))
+    return all(
+        (folder / name).is_file() and known in (None, file_hash(folder / name))
+        for name, known in hashes.items()
+    )

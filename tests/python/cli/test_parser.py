@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it fails."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -222,3 +223,17 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     process.stderr.close()
     process.wait()
     assert b"Traceback" not in error
+
+
+@pytest.mark.parametrize("command", ["template", "validate"])
+def test_a_terminal_that_cannot_show_a_sign_gets_another(config: Path, command: str) -> None:
+    config.write_text("# Ü\n" + config.read_text(), encoding="utf-8")
+    words = [command] if command == "template" else [command, str(config)]
+    run = subprocess.run(
+        [sys.executable, "-m", "alrare", *words],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.isascii() and b"?" in run.stdout
