@@ -1,6 +1,6 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
-# make test-fast  the tests that start no LAMMPS and take no longer than two seconds each
+# make test-fast  the tests that start no LAMMPS and take no longer than a second each
 # make check  formatting, lint, types, layers
 #             (the C++ tests and clang-tidy on them need doctest, Debian: doctest-dev)
 # make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers,

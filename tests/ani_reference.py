@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from alrare.model.aev import AEVConstants, Descriptor
 from alrare.model.ensemble import Ensemble, Metadata, energy_std, member_weights, stack_members
@@ -270,6 +271,7 @@ def torchani_aev(constants: AEVConstants, n_elements: int, *, many: bool = False
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The extensions")  # for CUDA: not needed
+        pytest.importorskip("torchani", reason="the extra torchani is not installed")
         from torchani import AEVComputer
 
     neighbors = "cell_list" if many else "all_pairs"

@@ -160,7 +160,7 @@ class Study:
         """Write the al.toml of a campaign, named as the file is."""
         content = merged(self.base, self.options, changes, {"name": path.stem})
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(toml_text(content))
+        path.write_text(toml_text(content), encoding="utf-8")
         return path
 
 

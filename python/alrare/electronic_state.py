@@ -11,7 +11,6 @@ it means that nothing is known. The number of unpaired electrons would have the 
 refused.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,24 +176,3 @@ def _one(atoms: Atoms, what: str, stated: dict[str, int]) -> int | None:
         values = ", ".join(f"{source} says {value}" for source, value in stated.items())
         raise AlrareError(f"{atoms.get_chemical_formula()}: expected one {what}, got {values}")
     return next(iter(stated.values()), None)
-
-
-def check_one_state(frames: Sequence[Atoms]) -> None:
-    """Refuse frames of one composition in two electronic states.
-
-    A model sees elements and positions only, so it cannot tell them apart.
-
-    Raises
-    ------
-    AlrareError
-        The message names two such frames, counted from 1.
-    """
-    first: dict[str, tuple[ElectronicState, int]] = {}
-    for number, atoms in enumerate(frames, start=1):
-        formula, state = atoms.get_chemical_formula(), state_of(atoms)
-        known, other = first.setdefault(formula, (state, number))
-        if state != known:
-            raise AlrareError(
-                f"frames {other} and {number} are both {formula}, but one has {known} and the other"
-                f" {state}: a model of positions cannot tell them apart; train one model for each"
-            )

@@ -1,5 +1,7 @@
 """The errors that alrare raises on purpose; each message is one sentence that a user can act on."""
 
+import errno
+
 
 class AlrareError(Exception):
     """An error the user can cure; the message says where, what was expected, and what to do."""
@@ -35,7 +37,17 @@ class ModelError(AlrareError):
 
 def disk_error(target: object, error: OSError) -> AlrareError:
     """Return the error for a file or folder that the disk refused to write."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        cure = "a file stands where a folder is needed: give another name, or move that file"
+    elif error.errno == errno.EISDIR:
+        cure = "a folder stands where a file is needed: give another name, or move that folder"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = "free space"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cure = "fix the permissions"
+    else:
+        cure = "free space or fix the permissions"
     return AlrareError(
-        f"{target}: could not be written ({error.strerror or error}); free space or fix the"
-        " permissions, then run the same command again: nothing finished is lost"
+        f"{target}: could not be written ({error.strerror or error}); {cure}, then run the same"
+        " command again: nothing finished is lost"
     )

@@ -4,6 +4,7 @@ Every stage writes under a temporary name beside the target, syncs, and renames.
 its output exists, so a campaign that was killed at any instant resumes from the files on disk.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import AlrareError, disk_error
+
+PathLike = str | os.PathLike[str]
+"""How a caller may name a file or folder."""
 
 
 @contextmanager
@@ -32,8 +36,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises
     ------
     AlrareError
-        If the disk refuses the write (full, read-only, no permission).
+        If the target is a folder, or the disk refuses the write (full, read-only, no permission).
     """
+    if target.is_dir():
+        raise disk_error(target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +57,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def write_text(target: Path, text: str) -> None:
     """Write `text` to `target`, which is then complete or, after an error, unchanged."""
     with atomic_path(target) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, content: Any) -> None:
@@ -60,12 +66,21 @@ def write_json(target: Path, content: Any) -> None:
 
 
 def read_json(source: Path) -> Any:
-    """Read a JSON file that alrare wrote."""
+    """Read a JSON file that alrare wrote.
+
+    Raises
+    ------
+    AlrareError
+        If it is missing or damaged.
+    """
     try:
-        return json.loads(source.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AlrareError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
         raise AlrareError(
-            f"{source}: expected a JSON file written by alrare, got: {error}"
+            f"{source}: damaged: expected JSON, got: {error}; remove this file and run the same"
+            " command again, which makes it anew from the other files"
         ) from error
 
 

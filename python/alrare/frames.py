@@ -42,14 +42,11 @@ of all members (docs/fix_al_select.md). Keys with a dash are for the user.
 ``charge`` and ``multiplicity`` are read in other forms, too (`electronic_state`).
 """
 
-import bz2
-import gzip
 import hashlib
 import io
-import lzma
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -60,62 +57,122 @@ from numpy.typing import NDArray
 
 from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
-from .files import atomic_path
+from .files import PathLike, atomic_path
+from .xyz import check_frames, fortran_number, is_xyz, plain_name, read_text
 
-_COMPRESSED: dict[str, Callable[..., IO[str]]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
-
+FAR = 10.0
+"""Å; an atom whose periodic images are at least this far is taken as isolated."""
 RESOLUTION = 1e-8
 """Å; positions and cells closer than this are the same frame (the last decimal of extended XYZ)."""
 
+_PLACE = "alrare_place"
+"""Attribute of a frame that was read: its file and number, for errors. A copy does not have it."""
 
-def read_frames(path: Path) -> list[Atoms]:
+
+def read_frames(
+    path: PathLike, *, energy_key: str | None = None, forces_key: str | None = None
+) -> list[Atoms]:
     """Read every frame of a structure file.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Any format that ASE reads; extended XYZ (also compressed) keeps energies and forces.
+    energy_key, forces_key : str, optional
+        Names of the energy (eV) and the forces (eV/Å) in the file if they are not called
+        ``energy`` and ``forces``: ``REF_energy``, ``dft_forces``. A frame without them gets no
+        label from them.
 
     Raises
     ------
     AlrareError
-        If the file is missing, is not a structure file, or holds no frame.
+        If the file is missing, is damaged or not a structure file, holds no frame, or an atom is of
+        no known element.
     """
+    path = Path(path)
+    if path.is_dir():
+        raise AlrareError(f"{path}: expected a structure file that ASE reads, got a folder")
     if not path.is_file():
         raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
     try:
         # Formats of one configuration give one Atoms, even for an index that asks for all.
         content = ase.io.read(**_source(path), index=":")
+    except AlrareError:
+        raise
     except Exception as error:  # ASE's readers raise anything from StopIteration to KeyError
+        arrays = path.suffix in (".npz", ".h5", ".hdf5")
+        cure = "; docs/training.md shows how to convert data sets of arrays" if arrays else ""
         raise AlrareError(
             f"{path}: expected a structure file that ASE reads (extended XYZ, ...), got"
-            f" {type(error).__name__}: {error}"
+            f" {type(error).__name__}: {error}{cure}"
         ) from error
     frames = content if isinstance(content, list) else [content]
     if not frames or any(len(frame) == 0 for frame in frames):
         raise AlrareError(f"{path}: expected at least one frame with atoms, found none")
+    for number, frame in enumerate(frames, start=1):
+        setattr(frame, _PLACE, f"{path}, frame {number}")
+        if 0 in frame.numbers:
+            atom = frame.numbers.tolist().index(0) + 1
+            raise AlrareError(
+                f"{place_of(frame, number)}: atom {atom} is of no known element; remove dummy"
+                " atoms (X)"
+            )
+        _take_labels(frame, energy_key, forces_key)
     return frames
 
 
+def place_of(atoms: Atoms, number: int) -> str:
+    """Return how errors name a frame: by its file and its number there, if it was read from one.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    number : int
+        Its number in the sequence at hand, from 1, which names it otherwise.
+    """
+    place = getattr(atoms, _PLACE, f"frame {number}")
+    return f"{place} ({atoms.get_chemical_formula()})"
+
+
 def _source(path: Path) -> dict[str, Any]:
-    opener = _COMPRESSED.get(path.suffix)
-    if opener is None:
+    plain = plain_name(path)
+    if plain == path and not is_xyz(path):
         return {"filename": path}
     # ASE's readers seek, which begins the decompression anew: minutes for some thousand frames.
-    with opener(path, "rt") as stream:
-        text = stream.read()
-    plain = path.with_suffix("")
+    text = read_text(path)
+    if is_xyz(path):
+        check_frames(text, path)
     return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
 
 
-def write_frames(path: Path, frames: Iterable[Atoms]) -> None:
+def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -> None:
+    """Move an energy and forces of other names, or an energy as Fortran writes it, to the label."""
+    results = dict(getattr(frame.calc, "results", {}))
+    before = dict(results)
+    if energy_key is not None and energy_key in frame.info:
+        results["energy"] = frame.info[energy_key]
+        results.pop("free_energy", None)
+    if forces_key is not None and forces_key in frame.arrays:
+        results["forces"] = frame.arrays[forces_key]
+    for key in ("energy", "free_energy"):
+        if isinstance(results.get(key), str):
+            try:
+                results[key] = fortran_number(results[key])
+            except ValueError as error:
+                raise AlrareError(
+                    f"{place_of(frame, 1)}: expected a number as its {key}, got {results[key]!r}"
+                ) from error
+    if results.keys() != before.keys() or any(results[key] is not before[key] for key in results):
+        frame.calc = SinglePointCalculator(frame)
+        frame.calc.results.update(results)
+
+
+def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
     """Write frames, with their labels, as extended XYZ: the whole file or none."""
-    with atomic_path(path) as partial:
-        ase.io.write(partial, list(frames), format="extxyz")
+    with atomic_path(Path(path)) as partial:
+        text = io.StringIO()
+        ase.io.write(text, list(frames), format="extxyz")
+        partial.write_text(text.getvalue(), encoding="utf-8")
 
 
 def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
@@ -136,13 +193,18 @@ def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
 
 
 def is_labelled(atoms: Atoms) -> bool:
-    """Whether a frame carries an energy and forces."""
+    """Whether a frame carries an energy and forces; a single atom needs no forces."""
     results = getattr(atoms.calc, "results", {})
-    return "energy" in results and "forces" in results
+    has_energy = "energy" in results or "free_energy" in results
+    return has_energy and ("forces" in results or len(atoms) == 1)
 
 
 def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
     """Return the energy (eV) and the (N, 3) forces (eV/Å) that a labelled frame carries.
+
+    The energy is ``free_energy`` where a frame has one, otherwise ``energy``: with smeared
+    occupations the forces are the gradient of the free energy. A single atom without forces has
+    none, by symmetry.
 
     Raises
     ------
@@ -155,7 +217,18 @@ def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
             " one without; label it first: alrare label"
         )
     results = atoms.calc.results
-    return float(results["energy"]), np.asarray(results["forces"], dtype=np.float64)
+    energy = results["free_energy"] if "free_energy" in results else results["energy"]
+    forces = results.get("forces", np.zeros((len(atoms), 3)))
+    return float(energy), np.asarray(forces, dtype=np.float64)
+
+
+def is_isolated_atom(atoms: Atoms) -> bool:
+    """Whether a frame is an atom alone: its periodic images, if any, are `FAR` apart."""
+    return len(atoms) == 1 and all(
+        length >= FAR
+        for length, periodic in zip(atoms.cell.lengths(), atoms.pbc, strict=True)
+        if periodic
+    )
 
 
 def check_labels(frames: Sequence[Atoms]) -> None:
@@ -168,13 +241,13 @@ def check_labels(frames: Sequence[Atoms]) -> None:
         the frame, counted from 1.
     """
     for number, atoms in enumerate(frames, start=1):
-        name = f"frame {number} ({atoms.get_chemical_formula()})"
+        name = place_of(atoms, number)
         if not is_labelled(atoms):
             results = getattr(atoms.calc, "results", {})
             known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
-                f"{name}: expected an energy and forces, got {(known or ['none'])[0]}; label it"
-                " first: alrare label"
+                f"{name}: expected an energy and forces, got {(known or ['none'])[0]}"
+                f"{_other_keys(atoms)}; label it first: alrare label"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -189,6 +262,58 @@ def check_labels(frames: Sequence[Atoms]) -> None:
         ):
             if not np.isfinite(values).all():
                 raise AlrareError(f"{name}: its {what} must be finite, got NaN or infinity")
+
+
+def common_method(frames: Sequence[Atoms]) -> str:
+    """Return the hash of the method that made the labels; empty if no frame names one.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        `info["method"]` is the hash, as `alrare label` writes it.
+
+    Raises
+    ------
+    AlrareError
+        If the frames name more than one: their energies do not belong together.
+    """
+    first: dict[str, int] = {}
+    for number, atoms in enumerate(frames, start=1):
+        if "method" in atoms.info:
+            first.setdefault(str(atoms.info["method"]), number)
+    if len(first) > 1:
+        named = ", ".join(
+            f"{method[:16]} in {place_of(frames[number - 1], number)}"
+            for method, number in first.items()
+        )
+        raise AlrareError(
+            f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
+        )
+    return next(iter(first), "")
+
+
+def _other_keys(atoms: Atoms) -> str:
+    """Name what may be the energy or the forces under another name; empty if there is nothing."""
+    energies = [
+        key
+        for key, value in atoms.info.items()
+        if isinstance(value, float | np.floating) and np.ndim(value) == 0
+    ]
+    arrays = [
+        key
+        for key, value in atoms.arrays.items()
+        if key != "positions" and value.shape == (len(atoms), 3) and value.dtype.kind == "f"
+    ]
+    named = []
+    if energies:
+        named.append(
+            f"numbers {', '.join(energies)} (--energy-key KEY, if one is the energy in eV)"
+        )
+    if arrays:
+        named.append(
+            f"{', '.join(arrays)} of each atom (--forces-key KEY, if it is forces in eV/Å)"
+        )
+    return f", but {' and '.join(named)}" if named else ""
 
 
 def frame_key(atoms: Atoms, method: str) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import IO, Any
 
 from .errors import ProcessLostError
@@ -31,7 +32,7 @@ ONE_THREAD = dict.fromkeys(
 """Environment variables that make numerical libraries use one thread; read when they load."""
 
 _PR_SET_PDEATHSIG = 1
-_environment_lock = threading.Lock()
+_environment_lock = threading.RLock()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -46,7 +47,7 @@ class WorkerPool(ProcessPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call; see `concurrent.futures.Executor.submit`."""
-        with one_thread_environment():  # the pool spawns its workers here, on demand
+        with one_thread_environment(), _without_script():  # workers are spawned here, on demand
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(
@@ -244,6 +245,22 @@ def one_thread_environment() -> Iterator[None]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Let processes spawned inside the block not import the script that this process runs.
+
+    `multiprocessing` imports it in each process, so a script without ``if __name__ ==
+    "__main__":`` would do all its work again there. The tasks need nothing of it.
+    """
+    with _environment_lock:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
 
 
 def _start_worker(driver: int) -> None:

@@ -289,7 +289,7 @@ def with_log(progress: Progress, path: Path) -> Iterator[Progress]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a")
+        stream = path.open("a", encoding="utf-8")
     except OSError as error:
         raise disk_error(path, error) from error
     with stream:

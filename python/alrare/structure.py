@@ -17,13 +17,23 @@ def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
     The keys `structure`, `charge`, `multiplicity`, `[pull] atoms` and `[labeller] min_distance` are
-    used.
+    used; keys that name elements must name existing ones.
 
     Raises
     ------
     ConfigError
         As `read_structure`, or if al.toml and the file state different charges or multiplicities.
     """
+    for table, key, elements in (
+        ("labeller", "hubbard_derivatives", config.labeller.hubbard_derivatives),
+        ("labeller", "max_angular_momentum", config.labeller.max_angular_momentum),
+        ("model", "hidden", config.model.hidden),
+    ):
+        for element in elements:
+            if element not in chemical_symbols[1:]:
+                raise ConfigError(
+                    f"{key}.{element}: expected a chemical element such as H or Cl ([{table}])"
+                )
     atoms = read_structure(
         config.structure,
         pulled=config.pull.atoms,
@@ -106,6 +116,8 @@ def elements_of(atoms: Atoms) -> list[str]:
 
 
 def _read(path: Path) -> Atoms:
+    if path.is_dir():
+        raise ConfigError(f"structure = '{path}': expected a file that ASE reads, got a folder")
     if not path.is_file():
         raise ConfigError(f"structure = '{path}': no such file; paths are relative to al.toml")
     try:

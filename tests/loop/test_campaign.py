@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,31 @@ def test_a_finished_campaign_starts_nothing_again(campaign) -> None:
     finish(campaign)
     assert calls(campaign.record) == before
     assert {path: path.stat().st_mtime_ns for path in campaign.run.glob("iter_*/**/*")} == files
+
+
+@pytest.mark.timeout(600)
+def test_a_copied_campaign_goes_on_and_makes_damaged_files_anew(campaign, tmp_path) -> None:
+    finish(campaign)
+    before = calls(campaign.record)
+    original = campaign.run
+    copy = replace(campaign, path=tmp_path / "elsewhere")
+    shutil.copytree(campaign.path, copy.path, ignore=shutil.ignore_patterns("elsewhere"))
+    model = copy.run / "iter_001" / "ensemble.safetensors"
+    model.write_bytes(model.read_bytes()[:1000])
+    (copy.run / "iter_000" / "ensemble.pt").unlink()
+    results = copy.run / "results.json"
+    results.write_text(results.read_text()[:100])
+    process = copy.start()
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 1 and "Traceback" not in output
+    assert f"{results}: damaged" in output and "remove this file" in output
+    results.unlink()
+    finish(copy)
+    assert json.loads(results.read_text()) == json.loads((original / "results.json").read_text())
+    for name in ("iter_001/ensemble.safetensors", "iter_000/ensemble.safetensors"):
+        assert (copy.run / name).read_bytes() == (original / name).read_bytes()
+    assert (copy.run / "iter_000" / "ensemble.pt").stat().st_size > 0
+    assert calls(campaign.record) == before
 
 
 @pytest.mark.timeout(600)

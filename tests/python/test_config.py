@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.config import Labeller, Train, load_config, parse_config
+from alrare.config import Labeller, Pull, Train, load_config, parse_config
 from alrare.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {
@@ -81,17 +81,28 @@ def test_all_and_none_can_be_said() -> None:
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"iteration": 3},
-        "iteration: unknown key; remove it, or see `alrare template` for the keys that exist"
-        " (al.toml)",
+        "iteration: unknown key; did you mean iterations? (al.toml)",
     ),
     (
         {"select": {"sgima": 3}},
-        "sgima: unknown key; remove it, or see `alrare template` for the keys that exist"
+        "sgima: unknown key; did you mean sigma? (al.toml, [select])",
+    ),
+    (
+        {"select": {"spring": 3}},
+        "spring: unknown key; it belongs to [pull] (al.toml, [select])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "timestep": 1.0}},
+        "timestep: unknown key; it belongs above the first table (al.toml, [pull])",
+    ),
+    (
+        {"select": {"shape": 3}},
+        "shape: unknown key; remove it, or see `alrare template` for the keys that exist"
         " (al.toml, [select])",
     ),
     (
         {"select": {"sigma": -1}},
-        "sigma = -1: input should be greater than 0 (al.toml, [select])",
+        "sigma = -1: expected a number above 0 (al.toml, [select])",
     ),
     (
         {"select": {"relative": 0.1}},
@@ -112,11 +123,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"select": {"uncertainty": "forces"}},
-        "uncertainty = 'forces': input should be 'energy' or 'force' (al.toml, [select])",
+        "uncertainty = 'forces': expected 'energy' or 'force' (al.toml, [select])",
     ),
     (
         {"select": {"gap_steps": -1}},
-        "gap_steps = -1: input should be greater than or equal to 0 (al.toml, [select])",
+        "gap_steps = -1: expected at least 0 (al.toml, [select])",
     ),
     (
         {"select": {"after_break": "never"}},
@@ -129,7 +140,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"pull": {"atoms": [1, 6], "rate": 0.0}},
-        "rate = 0.0: input should be greater than 0 (al.toml, [pull])",
+        "rate = 0.0: expected a number above 0 (al.toml, [pull])",
     ),
     (
         {"pull": {"atoms": [1, 1]}},
@@ -149,7 +160,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"pull": {"atoms": [1, 6], "steps": "many"}},
-        "steps = 'many': expected a whole number (al.toml, [pull])",
+        "steps = 'many': expected a number (al.toml, [pull])",
     ),
     (
         {"labeller": {"program": "ase", "calculator": "a.B", "method": "PBE"}},
@@ -168,15 +179,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"pull": {"atoms": [1, 6], "seeds": [3, 0]}},
-        "seeds[1] = 0: input should be greater than or equal to 1 (al.toml, [pull])",
+        "seeds, value 2 = 0: expected at least 1 (al.toml, [pull])",
     ),
     (
         {"model": {"members": 1}},
-        "members = 1: input should be greater than or equal to 2 (al.toml, [model])",
+        "members = 1: expected at least 2 (al.toml, [model])",
     ),
     (
         {"model": {"hidden": {"H": [8, 0]}}},
-        "hidden.H[1] = 0: input should be greater than or equal to 1 (al.toml, [model])",
+        "hidden.H, value 2 = 0: expected at least 1 (al.toml, [model])",
     ),
     (
         {"labeller": {"program": "ase"}},
@@ -203,11 +214,50 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"name": "a/b"},
-        "name = 'a/b': string should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$' (al.toml)",
+        "name = 'a/b': expected letters, digits, dots, hyphens and underscores, a letter or digit"
+        " first (al.toml)",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "rate": "1.0"}},
+        "rate = '1.0': expected a number (al.toml, [pull])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "steps": True}},
+        "steps = True: expected a number (al.toml, [pull])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "steps": 10**20}},
+        "steps = 100000000000000000000: expected at most 2147483647 (al.toml, [pull])",
+    ),
+    (
+        {"select": {"after_break": 10**20}},
+        'after_break = 100000000000000000000: expected "all" or a whole number of at least 0'
+        " (al.toml, [select])",
+    ),
+    (
+        {"pull": {"atoms": [1, 2, 3]}},
+        "atoms = [1, 2, 3]: expected no more than 2 values (al.toml, [pull])",
+    ),
+    (
+        {"pull": {"atoms": [1]}},
+        "atoms, value 2: required, but not given (al.toml, [pull])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "seeds": []}},
+        "seeds = []: expected at least one value (al.toml, [pull])",
+    ),
+    (
+        {"initial": {"steps": 5, "stride": 10}},
+        "stride = 10: expected at most steps = 5; no step would be kept (al.toml, [initial])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "steps": 900}},
+        "[select] screening_steps = 1000: expected less than [pull] steps = 900; no step would be"
+        " left to select from (al.toml)",
     ),
     (
         {"run": {"device": "gpu"}},
-        "device = 'gpu': string should match pattern '^(auto|cpu|cuda(:\\d+)?)$' (al.toml, [run])",
+        'device = \'gpu\': expected "auto", "cpu", "cuda" or "cuda:N" (al.toml, [run])',
     ),
 ]
 
@@ -236,6 +286,24 @@ def test_a_missing_file_and_broken_toml_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "al.toml").write_bytes("# café".encode("latin-1"))
     with pytest.raises(ConfigError, match="expected UTF-8 text"):
         load_config(tmp_path / "al.toml")
+    (tmp_path / "al.toml").write_text(f"seed = {'9' * 5000}")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "al.toml")
+
+
+def test_a_byte_order_mark_and_a_path_as_text_are_read(tmp_path: Path) -> None:
+    text = 'name = "a"\nstructure = "a.xyz"\npull.atoms = [1, 2]\n'
+    (tmp_path / "al.toml").write_text(text, encoding="utf-8-sig")
+    assert load_config(str(tmp_path / "al.toml")).name == "a"
+
+
+def test_a_table_made_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Pull(atoms=(1, 6), rate=-1.0, spring=0.0)
+    assert str(caught.value).splitlines() == [
+        "spring = 0.0: expected a number above 0 (Pull)",
+        "rate = -1.0: expected a number above 0 (Pull)",
+    ]
 
 
 def test_several_errors_are_told_at_once() -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from alrare.electronic_state import (
     ElectronicState,
-    check_one_state,
     check_whole,
     configuration,
     state_of,
@@ -104,14 +103,3 @@ def test_keys_of_neutral_frames_of_lowest_multiplicity_are_those_of_before():
 def test_the_lowest_neutral_state_is_not_written():
     assert with_state(molecule("O2"), ElectronicState(0, 1)).info == {}
     assert not with_state(molecule("O2"), ElectronicState(0, 3)).has("initial_magmoms")
-
-
-def test_two_states_of_one_composition_are_refused_and_of_two_are_not():
-    neutral = molecule("NH3")
-    check_one_state([neutral, ammonium(charge=1), neutral])
-    with pytest.raises(
-        AlrareError,
-        match="frames 2 and 3 are both H4N, but one has charge 0, multiplicity 2 and the"
-        r" other charge \+1, multiplicity 1",
-    ):
-        check_one_state([neutral, ammonium(), ammonium(charge=1)])

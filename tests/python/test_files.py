@@ -42,6 +42,14 @@ def test_a_writer_killed_half_way_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(AlrareError, match="a folder stands where a file is needed"):
+        write_text(tmp_path, "text")
+    (tmp_path / "file").touch()
+    with pytest.raises(AlrareError, match="a file stands where a folder is needed"):
+        write_text(tmp_path / "file" / "text", "text")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_writer_that_fails_leaves_the_old_file_and_no_partial_one(
     tmp_path: Path, error: type[BaseException]
@@ -94,10 +102,10 @@ def test_a_full_disk_is_told_in_the_words_of_the_system(tmp_path: Path) -> None:
 def test_a_file_that_is_no_json_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "results.json"
     path.write_text(content)
-    with pytest.raises(AlrareError, match=r"results\.json: expected a JSON file written by alrare"):
+    with pytest.raises(AlrareError, match=r"results\.json: damaged: expected JSON"):
         read_json(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AlrareError, match=r"results\.json: expected .* No such file"):
+    with pytest.raises(AlrareError, match=r"results\.json: cannot be read \(No such file"):
         read_json(tmp_path / "results.json")

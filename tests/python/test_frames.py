@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from alrare.errors import AlrareError, LabelError
 from alrare.frames import (
+    check_labels,
     closest_pair,
     frame_key,
+    is_isolated_atom,
     is_labelled,
     label_of,
     labelled,
@@ -12,6 +14,7 @@ from alrare.frames import (
 )
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +29,7 @@ def test_labels_survive_the_file(tmp_path):
     np.testing.assert_allclose(read, forces, atol=1e-8)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-500, 500), min_size=3, max_size=30).filter(lambda x: len(x) % 3 == 0))
 def test_the_key_survives_the_file(tmp_path_factory, values):
     atoms = Atoms("H" * (len(values) // 3), np.reshape(values, (-1, 3)))
@@ -63,7 +67,7 @@ def test_an_unlabelled_frame_is_never_evaluated_on_the_way():
 @pytest.mark.parametrize("content", ["", "3\nnonsense\n", "not a structure"])
 def test_a_file_that_is_no_structure_is_refused_by_name(tmp_path, content):
     (tmp_path / "a.extxyz").write_text(content)
-    with pytest.raises(AlrareError, match=r"a\.extxyz: expected"):
+    with pytest.raises(AlrareError, match=r"a\.extxyz.*: expected"):
         read_frames(tmp_path / "a.extxyz")
     with pytest.raises(AlrareError, match=r"none\.xyz: no such file"):
         read_frames(tmp_path / "none.xyz")
@@ -75,3 +79,71 @@ def test_the_closest_pair_is_found_through_the_boundary_too():
     assert closest_pair(pair) == (pytest.approx(4.8), 1, 2)
     pair.pbc = True
     assert closest_pair(pair) == (pytest.approx(0.3), 0, 2)
+
+
+def write_water(path, comment, columns="0 0 0 1", *, names="forces:R:3"):
+    """Write two frames of one oxygen atom and one hydrogen atom."""
+    text = ""
+    for k in range(2):
+        text += f"2\nProperties=species:S:1:pos:R:3:{names} {comment}\n"
+        text += f"O 0 0 0 {columns}\nH 0 0 0.9{k} {columns}\n"
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("comment", "names", "energy_key", "forces_key"),
+    [
+        ("REF_energy=-2.5", "REF_forces:R:3", "REF_energy", "REF_forces"),
+        ("dft_energy=-2.5", "forces:R:3", "dft_energy", None),
+        ("energy=-2.5", "force:R:3", None, "force"),
+    ],
+)
+def test_labels_of_other_names_are_named_and_read(tmp_path, comment, names, energy_key, forces_key):
+    path = tmp_path / "a.xyz"
+    write_water(path, comment, "1 2 3", names=names)
+    with pytest.raises(AlrareError, match=r"a\.xyz, frame 1 \(HO\): expected") as caught:
+        check_labels(read_frames(path))
+    for key in (energy_key, forces_key):
+        assert key is None or key in str(caught.value)
+    frames = read_frames(path, energy_key=energy_key, forces_key=forces_key)
+    check_labels(frames)
+    assert label_of(frames[1])[0] == -2.5
+    assert label_of(frames[1])[1].tolist() == [[1, 2, 3], [1, 2, 3]]
+
+
+def test_the_energy_is_the_one_whose_gradient_the_forces_are(tmp_path):
+    write_water(tmp_path / "a.xyz", "energy=-2.5 free_energy=-2.75", "1 2 3")
+    assert label_of(read_frames(tmp_path / "a.xyz")[0])[0] == -2.75
+
+
+def test_a_fortran_exponent_of_the_energy_is_read(tmp_path):
+    write_water(tmp_path / "a.xyz", "energy=-0.939D+04", "1 2 3")
+    assert label_of(read_frames(tmp_path / "a.xyz")[0])[0] == -9390.0
+    write_water(tmp_path / "a.xyz", "energy=unknown", "1 2 3")
+    with pytest.raises(AlrareError, match=r"expected a number as its energy, got 'unknown'"):
+        read_frames(tmp_path / "a.xyz")
+
+
+def test_an_isolated_atom_needs_no_forces_and_may_stand_in_a_large_box(tmp_path):
+    alone = Atoms("H", calculator=None)
+    alone.calc = SinglePointCalculator(alone, energy=-13.6)
+    write_frames(tmp_path / "a.xyz", [alone])
+    (read,) = read_frames(tmp_path / "a.xyz")
+    check_labels([read])
+    assert label_of(read)[0] == -13.6 and not label_of(read)[1].any()
+    assert is_isolated_atom(read)
+    assert is_isolated_atom(Atoms("H", cell=[20, 20, 20], pbc=True))
+    assert not is_isolated_atom(Atoms("C", cell=[3, 3, 3], pbc=True))
+    assert not is_isolated_atom(Atoms("C", cell=[3, 20, 20], pbc=[True, False, False]))
+
+
+def test_dummy_atoms_are_refused_by_their_frame(tmp_path):
+    write_frames(tmp_path / "a.xyz", [Atoms("H"), Atoms("XH", positions=np.eye(2, 3))])
+    with pytest.raises(AlrareError, match=r"a\.xyz, frame 2 \(HX\): atom 1 is of no known element"):
+        read_frames(tmp_path / "a.xyz")
+
+
+def test_arrays_of_other_programs_are_sent_to_the_conversion(tmp_path):
+    np.savez(tmp_path / "a.npz", R=np.zeros(3))
+    with pytest.raises(AlrareError, match=r"docs/training\.md shows how to convert"):
+        read_frames(tmp_path / "a.npz")

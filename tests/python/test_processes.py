@@ -68,3 +68,14 @@ def test_a_signal_that_is_ignored_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_a_script_needs_no_main_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from math import sqrt\nfrom alrare.processes import worker_pool\nprint('once')\n"
+        "with worker_pool(2) as pool:\n"
+        "    print([pool.submit(sqrt, x).result() for x in (4.0, 9.0)])\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert run.stdout == "once\n[2.0, 3.0]\n"

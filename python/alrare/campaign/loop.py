@@ -17,14 +17,14 @@ from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
 from ..exploration.observables import Observables, observe, read_trajectory
 from ..exploration.work import activation_energy, mean_of, read_work
-from ..files import read_json, write_json
+from ..files import PathLike, read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
 from ..tables import with_sem
-from ..training.ensemble import train_ensemble
+from ..training.ensemble import is_trained, train_ensemble
 from .around_break import label_around_break
 from .context import Campaign
 from .convergence import Convergence, judge
@@ -38,21 +38,19 @@ from .training_data import TrainingData, first_data, grown_data
 
 
 def run_campaign(
-    config_path: Path,
+    config_path: PathLike,
     *,
-    runs: Path = Path("runs"),
+    runs: PathLike = "runs",
     progress: Progress | None = None,
     retry: bool = False,
 ) -> Path:
     """Run a campaign to its end, or continue one that was interrupted.
 
-    Call it under ``if __name__ == "__main__":``, since it starts processes.
-
     Parameters
     ----------
-    config_path : Path
+    config_path : Path or str
         The al.toml, which is copied into the run folder.
-    runs : Path
+    runs : Path or str
         The campaign's folder is ``runs / name``.
     progress : Progress, optional
         Shows the progress; by default it is written to log.txt in the run folder only.
@@ -70,7 +68,7 @@ def run_campaign(
     AlrareError
         If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
-    with _open_campaign(config_path, runs, progress, retry) as campaign:
+    with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
         config = campaign.config
         reference = _reference(campaign)
         data = first_data(campaign, reference)
@@ -100,14 +98,14 @@ def _outcome(converged: bool, config: Config) -> str:
 
 
 def run_reference_alone(
-    config_path: Path,
+    config_path: PathLike,
     *,
-    runs: Path = Path("runs"),
+    runs: PathLike = "runs",
     progress: Progress | None = None,
     retry: bool = False,
 ) -> Path:
     """Make only the reference of a campaign; arguments as in `run_campaign`."""
-    with _open_campaign(config_path, runs, progress, retry) as campaign:
+    with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
         _reference(campaign)
         return campaign.folder
 
@@ -205,7 +203,7 @@ def _iterate(
 
 
 def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path) -> Path:
-    if (folder / "training.json").is_file():  # written last
+    if is_trained(folder):
         return folder / "ensemble.safetensors"
     with LabelStore(campaign.store_path) as store:
         frames = store.frames(data.keys)
@@ -314,6 +312,6 @@ def _open_campaign(
     structure = load_structure(config)
     elements = tuple(elements_of(structure))
     folder = (runs / config.name).resolve()
-    write_config(config, config_path, folder)
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
+        write_config(config, structure, config_path, folder)
         yield Campaign(config, folder, structure, elements, logged, retry)

@@ -132,15 +132,20 @@ def run_reference(
 
 def _adopt_structure(known: Path, folder: Path, start: str) -> None:
     """Copy the relaxed structure of another reference if it started from the same structure."""
-    source, target = known / RELAXED_FILE, folder / RELAXED_FILE
-    if not source.is_file():
+    require_reference(known)
+    target = folder / RELAXED_FILE
+    (frame,) = read_frames(known / RELAXED_FILE)
+    if not target.is_file() and frame.info.get("start") == start:
+        write_frames(target, [frame])
+
+
+def require_reference(known: Path) -> None:
+    """Raise AlrareError unless a folder holds the reference of a campaign."""
+    if not (known / RELAXED_FILE).is_file():
         raise AlrareError(
             f"{known}: no reference of a campaign; expected the run folder of one whose reference"
             " is finished (`reference` in al.toml), or no such key"
         )
-    (frame,) = read_frames(source)
-    if not target.is_file() and frame.info.get("start") == start:
-        write_frames(target, [frame])
 
 
 def relaxed_structure(

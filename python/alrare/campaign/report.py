@@ -117,7 +117,9 @@ def write_report(run: Path) -> Path:
         for row in results["iterations"]
     )
     configuration = run / "config.toml"
-    given = html.escape(configuration.read_text()) if configuration.is_file() else ""
+    given = (
+        html.escape(configuration.read_text(encoding="utf-8")) if configuration.is_file() else ""
+    )
     page = _PAGE.format(
         name=html.escape(run.resolve().name),
         reference=html.escape(_reference_line(results)),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlrareError
-from ..files import read_json, write_json
+from ..files import PathLike, read_json, write_json
 
 RESULTS = "results.json"
 
@@ -76,7 +76,7 @@ def write_results(
     write_json(run / RESULTS, {"reference": dict(reference), "iterations": list(iterations)})
 
 
-def read_results(run: Path) -> dict[str, Any]:
+def read_results(run: PathLike) -> dict[str, Any]:
     """Read results.json of a run; return empty results if there is none yet.
 
     Raises
@@ -84,6 +84,7 @@ def read_results(run: Path) -> dict[str, Any]:
     AlrareError
         If `run` is no run folder or the file is damaged.
     """
+    run = Path(run)
     _check_run(run)
     if not (run / RESULTS).is_file():
         return {"reference": {}, "iterations": []}

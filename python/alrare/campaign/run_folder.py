@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, tables
-from ..errors import AlrareError, ConfigError
-from ..files import read_json, write_json, write_text
+from ase import Atoms
 
+from ..config import Config, tables
+from ..errors import AlrareError, ConfigError, disk_error
+from ..files import read_json, write_json, write_text
+from ..frames import frame_key, read_frames, write_frames
+
+STRUCTURE_FILE = "structure.extxyz"
+"""Copy of the structure that the campaign was begun with."""
+_PLACES = ("structure", "labeller.slater_koster")
+"""Keys that name files. Files may move with the campaign; what is in them must stay, which
+`write_config` tests for the structure and the hash of the labeller's method for parameters."""
 MAY_CHANGE = (
     "iterations",
     "run",
@@ -25,18 +33,31 @@ MAY_CHANGE = (
 result depends on them."""
 
 
-def write_config(config: Config, config_path: Path, folder: Path) -> None:
-    """Write the configuration into the run folder; refuse one that the results do not belong to."""
-    resolved = folder / "config.resolved.json"
+def write_config(config: Config, structure: Atoms, config_path: Path, folder: Path) -> None:
+    """Write the configuration into the run folder; refuse one that the results do not belong to.
+
+    Parameters
+    ----------
+    config : Config
+    structure : Atoms
+        The molecule that `config.structure` names.
+    config_path : Path
+        The al.toml.
+    folder : Path
+        The run folder, which this process has locked.
+    """
+    resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
-    if resolved.is_file():
-        changed = _changed(read_json(resolved), content)
-        if changed:
-            raise ConfigError(
-                f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
-                " results depend on that; give the campaign a new name, or undo the change"
-            )
-    write_text(folder / "config.toml", config_path.read_text())
+    changed = _changed(read_json(resolved), content) if resolved.is_file() else []
+    if start.is_file() and frame_key(read_frames(start)[0], "") != frame_key(structure, ""):
+        changed.append("the structure")
+    if changed:
+        raise ConfigError(
+            f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
+            " results depend on that; give the campaign a new name, or undo the change"
+        )
+    write_text(folder / "config.toml", config_path.read_text(encoding="utf-8-sig"))
+    write_frames(start, [structure])
     write_json(resolved, content)
 
 
@@ -52,7 +73,7 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _may_change(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+    return any(key == free or key.startswith(f"{free}.") for free in (*MAY_CHANGE, *_PLACES))
 
 
 def _defaults() -> dict[str, Any]:
@@ -78,8 +99,16 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let only one process at a time work in a run folder; the lock ends with the process."""
-    with (folder / ".lock").open("w") as stream:
+    """Let only one process at a time work in a run folder, which is made if it is missing.
+
+    The lock ends with the process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    with (folder / ".lock").open("w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

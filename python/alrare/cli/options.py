@@ -60,7 +60,9 @@ def read_table(table: type[Table], options: argparse.Namespace, keys: Iterable[s
     try:
         return table.model_validate(given)
     except ValidationError as error:
-        raise AlrareError("\n".join(explain(error, source="", name_key=option_name))) from error
+        raise AlrareError(
+            "\n".join(explain(error, table, source="", name_key=option_name))
+        ) from error
 
 
 def _keywords(key: str, field: FieldInfo) -> dict[str, Any]:
@@ -103,5 +105,5 @@ def _value(text: str) -> Any:
     """Read a value as TOML, or as plain text if it is not valid TOML."""
     try:
         return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # TOMLDecodeError, or a number of thousands of digits
         return text

@@ -5,12 +5,15 @@ fields.
 """
 
 import argparse
+import io
+import math
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..config import Config, Model, Pull, Run, Select, Train
@@ -36,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 on success, 1 with a message on standard error, 2 for wrong usage, 130
         after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks is no error
+            stream.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command: Command = options.command
@@ -59,9 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows the usage\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="alrare",
         description="Active learning of neural-network potentials for rare events, inside LAMMPS.",
         epilog="`alrare COMMAND --help` shows an example of each command.",
@@ -137,6 +150,12 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="DATA",
         help="labelled extended XYZ; frames of a single atom give the isolated-atom energies",
     )
+    _label_key_options(one)
+    one.add_argument(
+        "--any-units",
+        action="store_true",
+        help="train also on labels that do not look like eV and Å, which are refused otherwise",
+    )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
     add_options(one, Model, commands.MODEL_KEYS)
     add_options(one, Train, commands.TRAIN_KEYS)
@@ -186,6 +205,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         "model", type=Path, metavar="MODEL", help="ensemble.safetensors, or its folder"
     )
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
+    _label_key_options(one)
     _forces_option(one, "whose energies and forces are compared")
     _json_option(one, "print one JSON object")
 
@@ -333,16 +353,25 @@ def _json_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument("--json", action="store_true", help=text)
 
 
+def _label_key_options(one: argparse.ArgumentParser) -> None:
+    for what, default, unit in (("energy", "energy", "eV"), ("forces", "forces", "eV/Å")):
+        one.add_argument(
+            f"--{what}-key",
+            metavar="KEY",
+            help=f"name of the {what} ({unit}) in the file (default: {default})",
+        )
+
+
 def _not_negative(text: str) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or a larger number")
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to {2**31 - 1}")
     return value
 
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not value > 0.0:
+    if not 0.0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
     return value
 
@@ -352,7 +381,6 @@ def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
     one.add_argument(
         "--forces",
         choices=("best", "mean"),
-        default=field.default,
         help=f"{text}: the best member or the mean of all (default: {field.default})",
     )
 

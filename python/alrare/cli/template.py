@@ -29,7 +29,10 @@ def template(protocol: Protocol = "alrare") -> str:
         (`protocol_content`).
     """
     given = protocol_content(protocol)
-    lines = ["# A campaign of alrare: start it, or go on with it, by `alrare run al.toml`."]
+    lines = [
+        "# A campaign of alrare: start it, or go on with it, by `alrare run al.toml`.",
+        "# Change at least `name`, `structure` and, in [pull], `atoms`; the rest may stay or go.",
+    ]
     if protocol == "paper":
         lines.append("# The protocol of Jung, Choi, Lee, Digital Discovery 2024, 3, 514.")
     for key, field in Config.model_fields.items():

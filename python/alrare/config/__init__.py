@@ -5,7 +5,8 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 """
 
 from .arguments import STATE_ARGUMENTS
-from .reading import explain, load_config, parse_config
+from .messages import explain
+from .reading import load_config, parse_config
 from .tables import (
     RECIPES,
     Augment,

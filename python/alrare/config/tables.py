@@ -8,17 +8,21 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..units import KCAL_PER_MOL
 from .arguments import with_state_of_arguments
+from .messages import tables_of
 from .types import (
     Count,
     CountOrAll,
     CountOrZero,
     NotNegative,
+    Number,
     Positive,
     PositiveOrAdaptive,
     PositiveOrNone,
     Section,
     SetBy,
+    WholeNumber,
     expand_numbers,
+    matching,
     set_by,
 )
 
@@ -47,7 +51,7 @@ class Labeller(Section):
     ] = None
     """dftb+ only: third-order correction; by default that of the method."""
     hubbard_derivatives: Annotated[
-        dict[str, float], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
+        dict[str, Number], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
     ] = {}
     """dftb+ only: Hubbard derivatives by element in atomic units that replace the method's, such as
     `{ C = -0.1492 }`."""
@@ -81,7 +85,7 @@ class Labeller(Section):
     """A configuration with two atoms closer than this (Å) is refused as unphysical."""
     timeout: Positive = 300.0
     """Time limit of one label in seconds; a label that takes longer has failed."""
-    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_failed: Annotated[NotNegative, Field(le=1)] = 0.5
     """A campaign stops with an error when more than this share of a batch of labels fails."""
 
     @model_validator(mode="before")
@@ -131,13 +135,21 @@ class InitialData(Section):
     """decorrelated: keep every g-th of these frames, where g is the statistical inefficiency of the
     forces. none: keep all."""
     at_rest: CountOrZero = 12
-    """Number of noisy copies of the relaxed structure that are added to the training data together
-    with the structure itself; 0 adds neither. They fix the energy of the minimum, from which the
-    barrier is measured."""
+    """The relaxed structure and this many noisy copies of it join the first training data; 0: none
+    of them. They tell the model the energy of the minimum, from which the barrier is measured."""
     damping_time: Positive = 0.1
     """Damping time of the thermostat in ps."""
     seed: Count = 1
     """Seed of the initial velocities and the thermostat's noise."""
+
+    @model_validator(mode="after")
+    def _some_frame(self) -> "InitialData":
+        if self.stride > self.steps:
+            raise ValueError(
+                f"stride = {self.stride}: expected at most steps = {self.steps}; no step would be"
+                " kept"
+            )
+        return self
 
 
 class Pull(Section):
@@ -179,7 +191,7 @@ class Pull(Section):
 class Model(Section):
     """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
 
-    members: Annotated[int, Field(ge=2)] = 5
+    members: Annotated[Count, Field(ge=2)] = 5
     """Networks in the ensemble; the uncertainty is their standard deviation."""
     hidden: dict[str, tuple[Count, ...]] = {"H": (256, 192, 160)}
     """Widths of the hidden layers by element; other elements use `hidden_default`."""
@@ -222,7 +234,7 @@ class Train(Section):
     """fast: highest rate of the cycle (1e-2). paper: the constant rate (1e-3)."""
     force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
     """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
-    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    train_fraction: Annotated[Positive, Field(lt=1)] = 0.8
     """Share of the configurations used for training; the rest is for validation."""
     split: Literal["random", "inherited"] = "inherited"
     """inherited: configurations keep their role in all later iterations (paper, §2.3.6). random: a
@@ -255,11 +267,11 @@ class Select(Section):
     screening_steps: Count = 1000
     """adaptive: number of MD steps, from the start of the pull, that give the threshold."""
     relative: Annotated[Positive | None, SetBy("threshold"), Field(examples=[0.002])] = None
-    """Use a threshold of this times the strain energy (force: times the largest force on an atom)
-    instead of the adaptive one; `relative_floor` replaces a smaller energy (force)."""
+    """Threshold as a share of the strain energy (force: of the largest force on an atom), instead
+    of the adaptive one; needs `relative_floor`."""
     relative_floor: Annotated[Positive | None, SetBy("threshold"), Field(examples=[1.0])] = None
-    """Lower bound of the strain energy (force: of the force) that `relative` multiplies, eV (force:
-    eV/Å)."""
+    """Strain energy in eV (force: largest force in eV/Å) below which the threshold of `relative`
+    shrinks no further."""
     energy_gap: NotNegative = KCAL_PER_MOL
     """A candidate must differ from all earlier ones by more than this in energy, eV. The default is
     1 kcal/mol."""
@@ -351,18 +363,27 @@ class Run(Section):
     """MPI ranks of each LAMMPS run; more than 1 are started by `mpiexec -n`."""
     workers: CountOrZero = 0
     """Labels, members or pulls that run at a time, one thread each; 0: one per core."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[
+        str, *matching(r"auto|cpu|cuda(:\d+)?", 'expected "auto", "cpu", "cuda" or "cuda:N"')
+    ] = "auto"
     """Where LAMMPS evaluates the ensemble: cpu, cuda or cuda:N; auto means cpu."""
 
 
 class Config(Section):
     """A whole campaign."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["hexane"])]
+    name: Annotated[
+        str,
+        *matching(
+            r"[A-Za-z0-9][A-Za-z0-9._-]*",
+            "expected letters, digits, dots, hyphens and underscores, a letter or digit first",
+        ),
+        Field(examples=["hexane"]),
+    ]
     """Name of the campaign; its run folder is runs/NAME. Required."""
     structure: Annotated[Path, Field(examples=["hexane.xyz"])]
     """File of the molecule to pull, any format that ASE reads; relative to al.toml. Required."""
-    charge: Annotated[int | None, Field(examples=[1])] = None
+    charge: Annotated[WholeNumber | None, Field(examples=[1])] = None
     """Total charge of the molecule, and of frames to label that state none. By default what the
     structure's file states, else 0."""
     multiplicity: Annotated[Count | None, Field(examples=[3])] = None
@@ -404,11 +425,17 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_select(self) -> "Config":
+        adaptive = self.select.threshold == "adaptive" and self.select.relative is None
+        if adaptive and self.select.screening_steps >= self.pull.steps:
+            raise ValueError(
+                f"[select] screening_steps = {self.select.screening_steps}: expected less than"
+                f" [pull] steps = {self.pull.steps}; no step would be left to select from"
+            )
+        return self
+
 
 def tables() -> dict[str, type[Section]]:
     """Return the tables of al.toml by their names, in order."""
-    return {
-        name: field.annotation
-        for name, field in Config.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
+    return {name: table for name, table in tables_of(Config).items() if issubclass(table, Section)}

@@ -1,16 +1,42 @@
 """Types of the values in al.toml, and the base class of its tables."""
 
-import math
+import re
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.fields import FieldInfo
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+from ..errors import ConfigError
+from .messages import explain
+
+_LARGEST = 2**31 - 1
+"""Largest whole number; LAMMPS reads no larger one everywhere."""
+
+
+def _refuse_text(value: Any) -> Any:
+    """Refuse what pydantic would turn into a number: text and true or false."""
+    if isinstance(value, str | bool):
+        raise ValueError("expected a number")
+    return value
+
+
+_IS_NUMBER = BeforeValidator(_refuse_text)
+Number = Annotated[float, _IS_NUMBER, Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+WholeNumber = Annotated[int, _IS_NUMBER, Field(le=_LARGEST)]
+Count = Annotated[WholeNumber, Field(ge=1)]
+CountOrZero = Annotated[WholeNumber, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -29,14 +55,14 @@ class SetBy:
 def _or_word(word: str, *, least: float, kind: type[int] | type[float]) -> Any:
     """Return the type of a key that is a number or one word."""
     number = "a whole number" if kind is int else "a number"
+    most = _LARGEST if kind is int else sys.float_info.max
     bound = f"of at least {least:g}" if kind is int else f"above {least:g}"
 
     def check(value: Any) -> Any:
         if value == word:
             return word
         is_number = isinstance(value, int | kind) and not isinstance(value, bool)
-        is_number = is_number and math.isfinite(value)
-        if is_number and (value >= least if kind is int else value > least):
+        if is_number and abs(value) <= most and (value >= least if kind is int else value > least):
             return kind(value)
         raise ValueError(f'expected "{word}" or {number} {bound}')
 
@@ -50,6 +76,25 @@ PositiveOrNone = Annotated[float | Literal["none"], *_or_word("none", least=0, k
 PositiveOrAdaptive = Annotated[
     float | Literal["adaptive"], *_or_word("adaptive", least=0, kind=float)
 ]
+
+
+def matching(pattern: str, expected: str) -> Any:
+    """Return the annotations of a text that must match a pattern.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression of the whole text.
+    expected : str
+        What an error says of it: "expected cpu or cuda".
+    """
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(pattern, value) is None:
+            raise ValueError(expected)
+        return value
+
+    return BeforeValidator(check), WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
 
 
 _MOST = 10_000
@@ -84,9 +129,25 @@ def expand_numbers(given: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A table of al.toml: unknown keys are refused, and values cannot change after reading."""
+    """A table of al.toml: unknown keys are refused, and values cannot change after reading.
+
+    Raises
+    ------
+    ConfigError
+        If a value is not allowed; one line for each mistake.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            mistakes = explain(error, type(self), source=type(self).__name__)
+            raise ConfigError("\n".join(mistakes)) from error
+
+    # So pydantic keeps to its own way of making a table inside a table, whose mistakes it collects.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 def set_by(field: FieldInfo) -> SetBy | None:

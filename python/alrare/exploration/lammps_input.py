@@ -20,6 +20,7 @@ from ase.data import atomic_masses, atomic_numbers
 from ..config import Pull
 from ..errors import AlrareError
 from ..files import write_text
+from ..model.species import species_of
 
 DATA_FILE = "molecule.data"
 """File name of the structure beside each input."""
@@ -51,25 +52,21 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
 
     Raises
     ------
+    ModelError
+        If an element is not listed.
     AlrareError
-        If an element is not listed, or LAMMPS cannot use the cell.
+        If LAMMPS cannot use the cell.
     """
-    symbols = atoms.get_chemical_symbols()
-    unknown = sorted(set(symbols) - set(elements))
-    if unknown:
-        raise AlrareError(
-            f"{path.name}: the structure holds {', '.join(unknown)}, but only"
-            f" {', '.join(elements)} are known to the model"
-        )
+    types = species_of(atoms, elements) + 1
     lines = ["# written by alrare; units: angstrom, g/mol", ""]
     lines += [f"{len(atoms)} atoms", f"{len(elements)} atom types", "", *_box(atoms), ""]
     lines += ["Masses", ""]
     for kind, element in enumerate(elements, start=1):
         lines.append(f"{kind} {atomic_masses[atomic_numbers[element]]:.6f}  # {element}")
     lines += ["", "Atoms # atomic", ""]
-    for tag, (symbol, position) in enumerate(zip(symbols, atoms.positions, strict=True), start=1):
+    for tag, (kind, position) in enumerate(zip(types, atoms.positions, strict=True), start=1):
         x, y, z = (f"{value:.15g}" for value in position)
-        lines.append(f"{tag} {elements.index(symbol) + 1} {x} {y} {z}")
+        lines.append(f"{tag} {kind} {x} {y} {z}")
     write_text(path, "\n".join(lines) + "\n")
 
 

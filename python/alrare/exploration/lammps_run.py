@@ -18,7 +18,7 @@ _BLOWN_UP = re.compile(
     # of the fix in `lammps_input` that stops such a run, of LAMMPS, and of the pair style
     r"structure_blew_up|halt condition|Domain too large|Lost atoms|Non-numeric|unstable"
     r"|blew up|not a number|not finite|non-finite|\bnan\b|neighbor bins"
-    r"|neighbor list overflow|out of range",
+    r"|neighbor list overflow|out of range atoms",
     re.IGNORECASE,
 )
 """Error messages that mean that the structure has blown up."""

@@ -328,7 +328,7 @@ def _last_row(path: Path) -> dict[str, float] | None:
     """Return the last complete row of a work file by column name; None if it has no rows."""
     if not path.is_file():
         return None
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
+    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     names = [word.partition("/")[0] for word in header.removeprefix("#").split()]
     for line in reversed(lines):
         if line.endswith("\n") and len(line.split()) == len(names):

@@ -138,7 +138,7 @@ def read_trajectory(path: Path) -> list[Atoms]:
         If the file is missing or damaged.
     """
     try:
-        snapshots = path.read_text().split("ITEM: TIMESTEP\n")[1:]
+        snapshots = path.read_text(encoding="utf-8").split("ITEM: TIMESTEP\n")[1:]
     except OSError as error:
         raise SimulationError(f"{path}: no configurations of a pull ({error.strerror})") from error
     try:

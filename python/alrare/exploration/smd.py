@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
-from ..files import write_json
+from ..files import PathLike, write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
 from ..progress import Progress, SilentProgress
@@ -38,10 +38,10 @@ _SHOWN = {
 
 def pull_with_model(
     *,
-    model: Path,
+    model: PathLike,
     structure: Atoms,
     pull: Pull,
-    folder: Path,
+    folder: PathLike,
     timestep: float = 0.5,
     forces: Literal["best", "mean"] = "mean",
     run: Run | None = None,
@@ -51,13 +51,13 @@ def pull_with_model(
 
     Parameters
     ----------
-    model : Path
+    model : Path or str
         Folder of the model, or one of its two files.
     structure : Atoms
         A molecule.
     pull : Pull
         Spring, thermostat and seeds.
-    folder : Path
+    folder : Path or str
         Receives one folder ``pull_SEED`` per seed; finished pulls in it are not repeated.
     timestep : float, fs
         MD time step.
@@ -78,16 +78,16 @@ def pull_with_model(
     AlrareError
         If the model does not fit the molecule, or LAMMPS fails.
     """
-    run = run or Run()
+    run, folder = run or Run(), Path(folder).absolute()
     results = simulate_pulls(
         model=model_path(model, model_file(Path(), run.device).suffix),
         structure=structure,
-        elements=load_ensemble(model_path(model, ".safetensors")).metadata.elements,
+        elements=load_ensemble(model).metadata.elements,
         pull=pull,
         select=None,
         timestep=timestep,
         forces=forces,
-        folder=folder.absolute(),
+        folder=folder,
         run=run,
         progress=progress or SilentProgress(),
     )
@@ -99,19 +99,53 @@ def pull_with_labeller(
     labeller: Labeller,
     structure: Atoms,
     pull: Pull,
-    folder: Path,
+    folder: PathLike,
     timestep: float = 0.5,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> dict[int, Observables]:
-    """Pull a molecule with the labeller, once per seed; other arguments as in `pull_with_model`."""
+    """Pull a molecule with the labeller, once per seed.
+
+    The pulls run LAMMPS inside processes of this Python, with the labeller's forces. They are the
+    reference that pulls by a model are compared with: see `summarize`.
+
+    Parameters
+    ----------
+    labeller : Labeller
+        The electronic-structure method, as in `[labeller]` of al.toml.
+    structure : Atoms
+        A molecule; the pull starts from it as it is, after `pull.relax_steps` of MD.
+    pull : Pull
+        Spring, thermostat and seeds.
+    folder : Path or str
+        Receives one folder ``pull_SEED`` per seed; finished pulls in it are not repeated.
+    timestep : float, fs
+        MD time step.
+    workers : int
+        Pulls at a time, one thread each; 0 means one per core.
+    progress : Progress, optional
+        Receives one stage that counts the MD steps; by default nothing is shown.
+
+    Returns
+    -------
+    dict
+        Observables by seed.
+
+    Raises
+    ------
+    LabelError
+        If the labeller is not installed, or a label fails.
+    AlrareError
+        If LAMMPS's Python module is missing, or the folder holds pulls of other settings.
+    """
+    folder = Path(folder).absolute()
     run_pulls(
         structure=structure,
         elements=elements_of(structure),
         labeller=labeller,
         pull=pull,
         timestep=timestep,
-        folder=folder.absolute(),
+        folder=folder,
         workers=workers,
         progress=progress or SilentProgress(),
     )

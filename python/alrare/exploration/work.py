@@ -55,7 +55,7 @@ def read_work(path: Path) -> WorkCurve:
         If the file is missing, is not a work file, or holds no step.
     """
     try:
-        header, *lines = path.read_text().splitlines(keepends=True)
+        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except OSError as error:
         raise SimulationError(f"{path}: no work curve ({error.strerror})") from error
     except ValueError:

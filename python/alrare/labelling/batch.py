@@ -9,7 +9,7 @@ from ase import Atoms
 from ..config import Labeller
 from ..electronic_state import check_whole, state_of, with_state
 from ..errors import AlrareError, LabelError
-from ..frames import frame_key
+from ..frames import frame_key, place_of
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
 from .compute import Asked, check_gradient, compute, refused
@@ -202,7 +202,7 @@ def _stated(frame: Atoms, number: int, given: Mapping[str, int | None]) -> Atoms
         check_whole(frame)
         return with_state(frame, state_of(frame, **(given if len(frame) > 1 else {})))
     except AlrareError as error:
-        raise AlrareError(f"frame {number}: {error}") from error
+        raise AlrareError(f"{place_of(frame, number)}: {error}") from error
 
 
 def _unique(frames: Sequence[Atoms], method: str) -> tuple[dict[str, Atoms], list[Failed]]:

@@ -1,7 +1,7 @@
 """Errors of an ensemble on labelled frames, and whether its spread predicts them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..frames import check_labels, label_of
+from ..frames import check_labels, common_method, is_isolated_atom, label_of
 from .calculator import EnsembleCalculator
 from .ensemble import energy_std, load_ensemble
 
@@ -21,18 +21,24 @@ Forces = Literal["best", "mean"]
 class FrameErrors:
     """Errors of the driving potential on labelled frames.
 
-    The mean energy error of all frames is subtracted first, since a constant offset changes neither
-    forces nor work (Jung et al. 2024, Fig. 3c, "MAE of the relative energy").
+    The mean energy error of all frames of one composition is subtracted first, since a constant
+    offset changes neither forces nor work (Jung et al. 2024, Fig. 3c, "MAE of the relative
+    energy"). `offsets` holds what was subtracted.
     """
 
     n_frames: int
     """Frames compared."""
     energy_mae: float | None
-    """Mean absolute error of the relative energy, eV; None without frames or if not finite."""
+    """Mean absolute error of the relative energy, eV, over the frames whose composition occurs more
+    than once; None without such frames or if not finite."""
     force_mae: float | None
     """Mean absolute error of the force components, eV/Å; None without frames or if not finite."""
     calibration: float | None
     """Rms error of the relative energy divided by rms energy_std; above 1: over-confident."""
+    offsets: dict[str, float | None]
+    """Mean energy error by composition, eV."""
+    same_method: bool | None = None
+    """Whether the labels are by the method that the model was trained on; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Comparison:
     """(N,) eV."""
     force_std: list[Floats]
     """N arrays (n, 3), eV/Å: standard deviation of the members, component by component."""
+    formulas: tuple[str, ...]
+    """Composition of each frame."""
 
     def part(self, rows: Sequence[int]) -> "Comparison":
         """Return the comparison of some of the frames."""
@@ -90,19 +98,30 @@ class Comparison:
             [self.forces_of_mean[row] for row in which],
             self.energy_std[which],
             [self.force_std[row] for row in which],
+            tuple(self.formulas[row] for row in which),
         )
 
     def errors(self) -> FrameErrors:
         """Summarize the errors of the driving potential."""
         if not self.forces:
-            return FrameErrors(0, None, None, None)
-        relative = self.energy - self.energy.mean()
+            return FrameErrors(0, None, None, None, {})
+        relative, offsets = self.energy.copy(), {}
+        counted = np.zeros(len(relative), dtype=bool)
+        for formula in dict.fromkeys(self.formulas):
+            rows = np.array([other == formula for other in self.formulas])
+            offsets[formula] = float(self.energy[rows].mean())
+            relative[rows] -= offsets[formula]
+            counted |= rows & (rows.sum() > 1)
+        relative = relative[counted]
         forces = np.concatenate([force.ravel() for force in self.forces])
         return FrameErrors(
-            n_frames=len(relative),
-            energy_mae=_finite(np.abs(relative).mean()),
+            n_frames=len(self.energy),
+            energy_mae=_finite(np.abs(relative).mean()) if counted.any() else None,
             force_mae=_finite(np.abs(forces).mean()),
-            calibration=_ratio(_rms(relative), _rms(self.energy_std)),
+            calibration=_ratio(_rms(relative), _rms(self.energy_std[counted]))
+            if counted.any()
+            else None,
+            offsets={formula: _finite(value) for formula, value in offsets.items()},
         )
 
     def calibration(self) -> Calibration:
@@ -145,7 +164,7 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
         If the model does not know an element of the frames, or a frame carries no label.
     """
     if not frames:
-        return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [])
+        return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [], ())
     check_labels(frames)
     best = load_ensemble(model).metadata.best_member
     calculator = EnsembleCalculator(model)
@@ -165,12 +184,25 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
         forces_of_mean=forces_of_mean,
         energy_std=energy_std(member_energies),
         force_std=[members.std(axis=0, ddof=1) for members in member_forces],
+        formulas=tuple(frame.get_chemical_formula() for frame in frames),
     )
 
 
 def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best") -> FrameErrors:
-    """Compare an ensemble with labelled frames of one molecule; see `compare`."""
-    return compare(model, frames, forces=forces).errors()
+    """Compare an ensemble with labelled frames; see `compare`.
+
+    Isolated atoms are left out, since a model learns them from their energies alone.
+
+    Raises
+    ------
+    AlrareError
+        As `compare`, and if the labels are of several methods.
+    """
+    check_labels(frames)
+    method, own = common_method(frames), load_ensemble(model).metadata.method
+    several = [frame for frame in frames if not is_isolated_atom(frame)]
+    errors = compare(model, several, forces=forces).errors()
+    return replace(errors, same_method=method == own if method and own else None)
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

@@ -72,13 +72,20 @@ class EnsembleCalculator(Calculator):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
-        try:
-            self._engine = _core.Ensemble(str(path), threads=threads)
-        except RuntimeError as error:
-            raise ModelError(str(error)) from error
+        self._source = (path.absolute(), threads)
+        self._engine = _open(*self._source)
         self.elements: tuple[str, ...] = tuple(self._engine.elements)
         self._weights = _weights(forces, self._engine.members, self._engine.best_member)
         self._force_std = force_std
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the engine, so that a calculator can be copied and sent to processes."""
+        return {key: value for key, value in self.__dict__.items() if key != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the model file again."""
+        self.__dict__.update(state)
+        self._engine = _open(*self._source)
 
     def calculate(
         self,
@@ -121,6 +128,13 @@ class EnsembleCalculator(Calculator):
             self.results["member_forces"] = member_forces
             self.results["forces_std"] = forces_std
             self.results["force_std"] = float(forces_std.max(initial=0.0))
+
+
+def _open(path: Path, threads: int) -> _core.Ensemble:
+    try:
+        return _core.Ensemble(str(path), threads=threads)
+    except RuntimeError as error:
+        raise ModelError(str(error)) from error
 
 
 def _std(members: Floats) -> Floats:

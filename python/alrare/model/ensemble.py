@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import ModelError
-from ..files import atomic_path
+from ..files import PathLike, atomic_path
 from .aev import AEVConstants
 from .network import StackedNetwork, initial_layers
 
@@ -176,25 +176,29 @@ def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([m[name] for m in members]).float() for name in members[0]}
 
 
-def model_path(model: Path, suffix: str) -> Path:
+def model_path(model: PathLike, suffix: str) -> Path:
     """Return one of a model's two files, given either of them or their folder.
 
     Parameters
     ----------
-    model : Path
+    model : Path or str
     suffix : {".safetensors", ".pt"}
     """
-    return model / f"ensemble{suffix}" if model.is_dir() else model.with_suffix(suffix)
+    model = Path(model)
+    if model.is_dir():
+        return model / f"ensemble{suffix}"
+    return model.with_suffix(suffix) if model.suffix in (".safetensors", ".pt") else model
 
 
-def load_ensemble(path: Path) -> Ensemble:
-    """Read `ensemble.safetensors`.
+def load_ensemble(path: PathLike) -> Ensemble:
+    """Read `ensemble.safetensors`, given as that file or as its folder.
 
     Raises
     ------
     ModelError
         If the file is missing, is not such a file, or its tensors do not fit its metadata.
     """
+    path = model_path(path, ".safetensors")
     try:
         with safe_open(path, framework="pt") as stream:
             text = (stream.metadata() or {}).get("alrare")

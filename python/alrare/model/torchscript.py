@@ -3,6 +3,7 @@
 TorchScript is deprecated upstream: only this module and the C++ backend use it.
 """
 
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -98,8 +99,10 @@ def export_torchscript(ensemble: Ensemble, path: Path) -> None:
     module = EnsembleModule(ensemble).eval()
     with atomic_path(path) as partial:
         extra = {METADATA_FILE: ensemble.metadata.to_json()}
+        content = io.BytesIO()
         with _deprecated():
-            torch.jit.save(torch.jit.script(module), str(partial), _extra_files=extra)
+            torch.jit.save(torch.jit.script(module), content, _extra_files=extra)
+        partial.write_bytes(content.getvalue())
         _check_equal(load_torchscript(partial)[0], module, ensemble, path)
 
 

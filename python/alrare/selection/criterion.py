@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ from .. import _core
 from ..config import Select
 from ..electronic_state import configuration
 from ..errors import AlrareError
+from ..files import PathLike
 from ..model.calculator import EnsembleCalculator
+from ..model.ensemble import model_path
 from ..model.species import species_of
 from ..progress import Progress, SilentProgress
 from .settings import open_selection
@@ -42,7 +43,7 @@ class FrameSelection:
 def select_frames(
     frames: Sequence[Atoms],
     *,
-    model: Path,
+    model: PathLike,
     select: Select | None = None,
     atoms: tuple[int, int] | None = None,
     progress: Progress | None = None,
@@ -54,8 +55,8 @@ def select_frames(
     frames : sequence of Atoms
         In order of time. The MD step of a frame is ``info["step"]``, else ``info["Timestep"]`` (as
         LAMMPS's dump extxyz writes it), else the number of the frame, from 0.
-    model : Path
-        `ensemble.safetensors`, evaluated by the native engine.
+    model : Path or str
+        `ensemble.safetensors` or its folder, evaluated by the native engine.
     select : Select, optional
         The `[select]` table; by default with its default values. `max_per_run` limits the number
         of selected frames; keys that concern whole iterations are ignored.
@@ -76,7 +77,7 @@ def select_frames(
     select, progress = select or Select(), progress or SilentProgress()
     _check_atoms(frames, atoms)
     by_force = select.uncertainty == "force"
-    calculator = EnsembleCalculator(model, force_std=by_force)
+    calculator = EnsembleCalculator(model_path(model, ".safetensors"), force_std=by_force)
     has_cv = atoms is not None or all("cv" in frame.info for frame in frames)
     selection = open_selection(select, has_cv=has_cv)
     verdicts: Counter[str] = Counter()

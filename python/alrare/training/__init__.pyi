@@ -6,4 +6,6 @@ from .dataset import random_split as random_split
 from .descriptor_cache import DescriptorCache as DescriptorCache
 from .ensemble import train as train
 from .ensemble import train_ensemble as train_ensemble
+from .plausibility import Magnitudes as Magnitudes
+from .plausibility import check_plausible as check_plausible
 from .thin import thinned_rows as thinned_rows

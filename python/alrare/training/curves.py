@@ -22,7 +22,7 @@ Curve = Mapping[str, Sequence[float]]
 
 def write_csv(path: Path, curves: Sequence[Curve]) -> None:
     """Write the curves of all members, one row per member and epoch."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as stream:
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("member", "epoch", *COLUMNS))
         for member, curve in enumerate(curves):

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from ..electronic_state import check_one_state
+from ..electronic_state import ElectronicState, state_of
 from ..errors import AlrareError
-from ..frames import check_labels, frame_key, label_of
+from ..frames import check_labels, frame_key, is_isolated_atom, label_of, place_of
 
 Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
@@ -130,29 +130,26 @@ class Dataset:
         return np.array([len(forces) for forces in self.forces], dtype=np.int64)
 
 
-def common_method(frames: Sequence[Atoms]) -> str:
-    """Return the hash of the method that made the labels; empty if no frame names one.
+def check_one_state(frames: Sequence[Atoms]) -> None:
+    """Refuse frames of one composition in two electronic states.
 
-    Parameters
-    ----------
-    frames : sequence of Atoms
-        `info["method"]` is the hash, as `alrare label` writes it.
+    A model sees elements and positions only, so it cannot tell them apart.
 
     Raises
     ------
     AlrareError
-        If the frames name more than one: their energies do not belong together.
+        The message names two such frames.
     """
-    first: dict[str, int] = {}
-    for number, atoms in enumerate(frames, start=1):
-        if "method" in atoms.info:
-            first.setdefault(str(atoms.info["method"]), number)
-    if len(first) > 1:
-        named = ", ".join(f"{method[:16]} (frame {number})" for method, number in first.items())
-        raise AlrareError(
-            f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
-        )
-    return next(iter(first), "")
+    first: dict[str, tuple[ElectronicState, int]] = {}
+    for row, atoms in enumerate(frames):
+        state = state_of(atoms)
+        known, other = first.setdefault(atoms.get_chemical_formula(), (state, row))
+        if state != known:
+            raise AlrareError(
+                f"{place_of(frames[other], other + 1)} has {known}, but {place_of(atoms, row + 1)}"
+                f" has {state}: a model of positions cannot tell them apart; train one model for"
+                " each"
+            )
 
 
 def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
@@ -172,8 +169,8 @@ def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
         difference = label_of(atoms)[0] - label_of(frames[earlier])[0]
         if abs(difference) > DUPLICATE_TOLERANCE:
             raise AlrareError(
-                f"frames {earlier + 1} and {number + 1} are the same configuration"
-                f" ({atoms.get_chemical_formula()}) with energies that differ by"
+                f"{place_of(atoms, number + 1)} is the same configuration as"
+                f" {place_of(frames[earlier], earlier + 1)}, but their energies differ by"
                 f" {difference:.6g} eV; keep the one of the method you want"
             )
     return [frames[number] for number in first.values()]
@@ -182,12 +179,12 @@ def distinct_frames(frames: Sequence[Atoms]) -> list[Atoms]:
 def split_off_isolated_atoms(
     frames: Sequence[Atoms],
 ) -> tuple[list[Atoms], dict[str, float]]:
-    """Separate frames of a single atom, which give the isolated-atom energies, from the others.
+    """Separate isolated atoms, which give their energies, from the rest.
 
     Returns
     -------
     list of Atoms
-        Frames of more than one atom, or with a periodic cell.
+        All other frames.
     dict from str to float
         Energy of the isolated atom by element, eV.
 
@@ -199,7 +196,7 @@ def split_off_isolated_atoms(
     energies: dict[str, float] = {}
     others = []
     for atoms in frames:
-        if len(atoms) > 1 or atoms.pbc.any():
+        if not is_isolated_atom(atoms):
             others.append(atoms)
             continue
         element, energy = atoms.get_chemical_symbols()[0], label_of(atoms)[0]

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from .. import _core
@@ -259,7 +259,7 @@ class DescriptorCache:
             counts = [0, *(len(part[name]) for part in parts)]
             tensors[ends] = torch.tensor(counts, dtype=torch.int64).cumsum(0)
         with atomic_path(path) as partial:
-            save_file(tensors, partial, metadata={"keys": json.dumps(keys)})
+            partial.write_bytes(save(tensors, metadata={"keys": json.dumps(keys)}))
         return path
 
     def _compute(self, atoms: Atoms, descriptor: _core.Descriptor) -> dict[str, npt.NDArray[Any]]:

@@ -14,8 +14,8 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError
-from ..files import file_hash, write_json
-from ..frames import check_labels
+from ..files import PathLike, file_hash, read_json, write_json
+from ..frames import check_labels, common_method
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
 from ..processes import result_of, worker_pool
@@ -24,7 +24,6 @@ from .curves import write_csv, write_figure
 from .dataset import (
     Dataset,
     Split,
-    common_method,
     dataset_hash,
     distinct_frames,
     make_dataset,
@@ -34,10 +33,12 @@ from .dataset import (
 from .descriptor_cache import DescriptorCache
 from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .plausibility import check_plausible, magnitudes
 
 TRAINING_VERSION = 4
 """Bump this when a change of the code alters the weights that equal settings give."""
 _POLL = 0.5
+_MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
 
@@ -45,13 +46,14 @@ _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 def train(
     frames: Sequence[Atoms],
     *,
-    folder: Path,
+    folder: PathLike,
     model: config.Model | None = None,
     settings: config.Train | None = None,
     seed: int = 1,
     workers: int = 0,
     progress: Progress | None = None,
-    start: Path | None = None,
+    start: PathLike | None = None,
+    any_units: bool = False,
 ) -> Path:
     """Train an ensemble on labelled configurations, each member with a random split of its own.
 
@@ -62,7 +64,7 @@ def train(
     frames : sequence of Atoms
         Labelled by one method. Repeated configurations are used once; frames of a single atom are
         not trained on but give the isolated-atom energies.
-    folder : Path
+    folder : Path or str
         The model is written here; see `train_ensemble`.
     model, settings : config.Model, config.Train, optional
         Tables of al.toml; by default with their default values.
@@ -72,8 +74,10 @@ def train(
         Members trained at a time; 0 means one per core.
     progress : Progress, optional
         By default nothing is shown.
-    start : Path, optional
+    start : Path or str, optional
         ensemble.safetensors of an earlier model whose weights the members start from.
+    any_units : bool
+        Do not refuse labels that look as if they were not in eV and Å (`check_plausible`).
 
     Returns
     -------
@@ -83,14 +87,21 @@ def train(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, the labels are of several methods or contradict each other,
-        or the earlier model has other elements, layers or descriptor constants.
+        If a frame has no usable label; if the labels cannot be in eV and Å, are of several methods
+        or contradict each other; if the earlier model has other elements, layers or descriptor
+        constants.
     """
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
     check_labels(frames)
     many, isolated = split_off_isolated_atoms(frames)
     distinct = distinct_frames(many)
+    if isolated:
+        named = ", ".join(f"{element} {energy:.6g}" for element, energy in isolated.items())
+        progress.message(f"energies of isolated atoms, eV: {named}")
+    if distinct:
+        check = magnitudes(distinct) if any_units else check_plausible(distinct, isolated=isolated)
+        progress.message(f"{len(distinct)} configurations: {check.sentence()}")
     if len(distinct) < len(many):
         progress.message(
             f"{len(many) - len(distinct)} of {len(many)} frames repeat a configuration; each counts"
@@ -106,12 +117,12 @@ def train(
         model=model,
         settings=settings,
         seed=seed,
-        folder=folder,
+        folder=Path(folder),
         method=common_method(frames),
         workers=workers,
         progress=progress,
         isolated=isolated or None,
-        start=start,
+        start=None if start is None else Path(start),
     )
 
 
@@ -324,5 +335,20 @@ def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:
     write_csv(folder / "curves.csv", curves)
     write_figure(folder / "curves.png", curves, [entry["best_epoch"] for entry in metrics])
     content = {"best_member": best, "training": metadata.training, "members": metrics}
+    content["files"] = {name: file_hash(folder / name) for name in _MODEL_FILES}
     write_json(folder / "training.json", content)
     return folder / "ensemble.safetensors"
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a folder holds a finished training whose model files are as they were written.
+
+    If it is not, `train_ensemble` makes them again from the members, which are files of their own.
+    """
+    if not (folder / "training.json").is_file():  # written last
+        return False
+    hashes = read_json(folder / "training.json").get("files", dict.fromkeys(_MODEL_FILES))
+    return all(
+        (folder / name).is_file() and known in (None, file_hash(folder / name))
+        for name, known in hashes.items()
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from .. import config
@@ -99,7 +99,7 @@ def run_task(task: MemberTask) -> None:
             events.close()
     entry = {"identity": task.identity, "metrics": json.dumps(_metrics(task, fit))}
     with atomic_path(task.output) as partial:
-        save_file(fit.weights, partial, metadata=entry)
+        partial.write_bytes(save(fit.weights, metadata=entry))
 
 
 def starting_weights(
@@ -162,7 +162,7 @@ def heartbeats(tasks: Sequence[MemberTask]) -> tuple[int, str]:
     last = []
     for task in tasks:
         try:
-            last.append(json.loads(task.heartbeat.read_text()))
+            last.append(json.loads(task.heartbeat.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             continue
     if not last:

@@ -1,6 +1,7 @@
 """How an ensemble is judged: test pulls and the activation energy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from alrare.exploration.observables import Observables, find_break
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import frame_errors
 from alrare.model.calculator import EnsembleCalculator
+from alrare.model.ensemble import load_ensemble
 from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
@@ -91,6 +93,39 @@ def test_frames_without_a_label_are_refused(model: Path) -> None:
         frame_errors(model, _pull())
 
 
+def test_offsets_are_taken_by_composition_and_told(model: Path) -> None:
+    frames = _with_labels(model, _pull(), np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]))
+    methane = [molecule("CH4"), molecule("CH4")]
+    methane[1].rattle(0.01)
+    frames += _with_labels(model, methane, np.array([5.0, 7.0]))
+    frames.append(labelled(Atoms("H", cell=[20, 20, 20], pbc=True), -13.0, np.zeros((1, 3))))
+    errors = frame_errors(model, frames)
+    assert errors.n_frames == 8  # the isolated atom is none
+    assert errors.energy_mae == pytest.approx(1.0, abs=1e-5)
+    assert errors.offsets["CH4"] == pytest.approx(6.0, abs=1e-5) and len(errors.offsets) == 2
+
+
+def test_a_composition_that_occurs_once_has_an_offset_and_no_error(model: Path) -> None:
+    (frame, *_) = _with_labels(model, _pull(), np.zeros(6))
+    errors = frame_errors(model, [frame])
+    assert errors.energy_mae is None and len(errors.offsets) == 1
+
+
+def test_labels_of_another_method_than_the_models_are_told(model: Path, tmp_path: Path) -> None:
+    frames = _with_labels(model, _pull(), np.zeros(6))
+    assert frame_errors(model, frames).same_method is None
+    for frame in frames:
+        frame.info["method"] = "a" * 64
+    ensemble = load_ensemble(model)
+    for method, same in (("a" * 64, True), ("b" * 64, False)):
+        of_method = replace(ensemble, metadata=replace(ensemble.metadata, method=method))
+        of_method.save(tmp_path / "ensemble.safetensors")
+        assert frame_errors(tmp_path / "ensemble.safetensors", frames).same_method is same
+    frames[1].info["method"] = "b" * 64
+    with pytest.raises(AlrareError, match="expected labels of one method, got 2"):
+        frame_errors(model, frames)
+
+
 def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     pull = _pull(50)
     first = find_break(pull)
@@ -132,6 +167,7 @@ def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
     assert of_labeller == [6.3, 6.5, None]
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
     result = _evaluate(model, test_pulls=[frames], new=frames, pulls={1: _observed(6.4)})

@@ -160,7 +160,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_results_file_is_named(run: Path) -> None:
     (run / "results.json").write_text('{"reference"')
-    with pytest.raises(AlrareError, match=r"results\.json: expected a JSON file"):
+    with pytest.raises(
+        AlrareError, match=r"results\.json: damaged: expected JSON.* remove this file"
+    ):
         read_results(run)
     (run / "results.json").write_text(json.dumps([1]))
     with pytest.raises(AlrareError, match=r"results\.json: expected results written by alrare"):

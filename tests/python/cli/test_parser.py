@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it fails."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,15 @@ def test_a_valid_campaign_is_summed_up(config: Path, capsys: pytest.CaptureFixtu
     ("change", "message"),
     [
         ("pulls = 1", "pulls: unknown key"),
-        ("[select]\nsigma = -1", "sigma = -1: input should be greater than 0"),
+        ("[select]\nsigma = -1", "sigma = -1: expected a number above 0"),
         ("pull.atoms = [1, 9]", "expected two of the 8 atoms"),
         ("pull.atoms = [1, 1]", "the two pulled atoms must differ"),
         ('structure = "m.xyz"', "m.xyz': no such file"),
+        ('structure = ""', "expected a file that ASE reads, got a folder"),
+        ("[model]\nhidden = { Hx = [8] }", "hidden.Hx: expected a chemical element"),
+        ('[labeller]\nprogram = "ase"\ncalculator = "no.Such"', "No module named 'no'"),
+        ("[initial]\nstride = 5000", "stride = 5000: expected at most steps = 3000"),
+        ('reference = "runs/none"', "runs/none/reference: no reference of a campaign"),
         ("name = ", "not valid TOML"),
     ],
 )
@@ -95,6 +101,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert f"go on with: alrare run {config} --runs 'my runs'" in error
 
 
+@pytest.mark.slow
 def test_run_keeps_the_configuration_in_a_folder_of_its_name(
     config: Path,
     tmp_path: Path,
@@ -158,9 +165,10 @@ def test_errors_of_a_model_are_a_table_or_json(
     ("words", "message"),
     [
         (["--seeds", "1-x"], "--seeds '1-x': expected numbers such as [1, 2, 5] or \"1-8\""),
-        (["--relax-steps", "-5"], "--relax-steps -5: input should be greater than or equal to 0"),
+        (["--relax-steps", "-5"], "--relax-steps -5: expected at least 0"),
         (["--atoms", "1", "9"], "expected two of the 8 atoms"),
         (["--atoms", "2", "2"], "the two pulled atoms must differ"),
+        (["--steps", "9" * 20], f"--steps {'9' * 20}: expected at most 2147483647"),
     ],
 )
 def test_a_pull_with_bad_options_is_refused(
@@ -170,6 +178,24 @@ def test_a_pull_with_bad_options_is_refused(
     given = ["smd", str(tmp_path), str(tmp_path / "ethane.xyz"), "-o", str(tmp_path / "out")]
     assert main([*given, "--atoms", "1", "2", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_options_that_a_pull_by_the_labeller_would_ignore_are_refused(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["smd", str(config), str(config.parent / "ethane.xyz"), "-o", str(config.parent / "o")]
+    assert main([*words, "--atoms", "1", "2", "--lmp", "my_lmp"]) == 1
+    assert "--lmp is for pulls by a model" in capsys.readouterr().err
+
+
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "data.extxyz"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "alrare train: the following arguments are required: -o/--output;"
+        " `alrare train --help` shows the usage\n"
+    )
 
 
 def test_status_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,3 +223,17 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     process.stderr.close()
     process.wait()
     assert b"Traceback" not in error
+
+
+@pytest.mark.parametrize("command", ["template", "validate"])
+def test_a_terminal_that_cannot_show_a_sign_gets_another(config: Path, command: str) -> None:
+    config.write_text("# Ü\n" + config.read_text(), encoding="utf-8")
+    words = [command] if command == "template" else [command, str(config)]
+    run = subprocess.run(
+        [sys.executable, "-m", "alrare", *words],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.isascii() and b"?" in run.stdout

@@ -50,7 +50,7 @@ OTHER: dict[str, Any] = {
     "pull.spring": 5.0,
     "pull.rate": 2.0,
     "pull.relax_steps": 100,
-    "pull.steps": 1000,
+    "pull.steps": 2000,
     "pull.temperature": 300.0,
     "pull.thermostat": "berendsen",
     "pull.damping_time": 0.2,

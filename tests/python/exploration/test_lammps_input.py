@@ -137,7 +137,7 @@ def test_a_cell_is_written_as_lammps_wants_it(tmp_path):
     with pytest.raises(AlrareError, match="lower triangular"):
         turned = Atoms("C", cell=np.array(cell).T, pbc=True)
         write_data_file(tmp_path / "data", turned, ["C"])
-    with pytest.raises(AlrareError, match="holds O, but only H, C are known"):
+    with pytest.raises(AlrareError, match="CO: element O is unknown to a model of H, C"):
         write_data_file(tmp_path / "data", Atoms("CO"), ["H", "C"])
 
 

@@ -81,6 +81,13 @@ def test_a_structure_that_blew_up_is_an_error_of_its_own(tmp_path: Path, reason:
     assert isinstance(error, BlownUpError) and reason in str(error)
 
 
+def test_a_number_that_lammps_cannot_read_is_no_blown_up_structure(tmp_path: Path) -> None:
+    reason = "Integer 99999999999 in input script or data file is out of range"
+    assert not isinstance(failure(tmp_path, f"print('ERROR: {reason}'); sys.exit(1)"), BlownUpError)
+    reason = "Out of range atoms - cannot compute PPPM"
+    assert isinstance(failure(tmp_path, f"print('ERROR: {reason}'); sys.exit(1)"), BlownUpError)
+
+
 def test_a_lammps_without_the_plugin_is_sent_to_alrare_check(tmp_path: Path) -> None:
     error = failure(tmp_path, "print('ERROR: Unrecognized pair style x'); sys.exit(1)")
     assert "this LAMMPS does not load the alrare plugin: `alrare check` says why" in str(error)

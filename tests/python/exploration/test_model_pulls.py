@@ -225,6 +225,7 @@ def test_any_other_end_of_lammps_stops_with_its_own_words(
     assert not (tmp_path / "iter_000" / "pull_1").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_pull_starts_afresh_and_the_finished_one_stays(
     tmp_path: Path, model: Path
 ) -> None:
@@ -245,7 +246,7 @@ def test_a_missing_lmp_is_named_with_its_cure(model: Path) -> None:
 
 def test_an_element_the_model_does_not_know_is_refused(tmp_path: Path, model: Path) -> None:
     ammonia = Atoms("NH", positions=[[0, 0, 0], [0, 0, 1]])
-    with pytest.raises(AlrareError, match="the structure holds N, but only H, C are known"):
+    with pytest.raises(AlrareError, match="element N is unknown to a model of H, C"):
         _simulate(model, _lmp(tmp_path, "pull(40)"), structure=ammonia)
 
 

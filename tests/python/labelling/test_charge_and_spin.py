@@ -83,7 +83,7 @@ def test_frames_that_state_none_have_the_charge_that_is_given_but_single_atoms(t
 
 
 def test_a_frame_that_contradicts_itself_is_refused_before_anything_is_computed(tmp_path):
-    with pytest.raises(AlrareError, match=r"frame 2: H4N: .*cannot have that"):
+    with pytest.raises(AlrareError, match=r"frame 2 \(H4N\): .*cannot have that"):
         label([ammonium(), ammonium(charge=1, spin=2)], labeller=XTB, folder=tmp_path)
     assert not (tmp_path / "failed").exists()
 

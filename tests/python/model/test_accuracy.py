@@ -14,7 +14,7 @@ from ase.build import molecule
 def _comparison(error: np.ndarray, spread: np.ndarray) -> Comparison:
     forces = [np.full((2, 3), value) for value in error]
     stds = [np.full((2, 3), value) for value in spread]
-    return Comparison(error, forces, error, forces, spread, stds)
+    return Comparison(error, forces, error, forces, spread, stds, len(error) * ("CH4",))
 
 
 def test_a_spread_half_as_large_as_the_error_has_a_ratio_of_two() -> None:

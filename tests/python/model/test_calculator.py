@@ -1,5 +1,7 @@
 """The ASE calculator: what ASE expects, and the ensemble's spread beside it."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -55,6 +57,16 @@ def test_energy_forces_and_spread_are_those_of_the_ensemble(forces, atoms, ensem
     assert results["force_std"] == results["forces_std"].max()
     assert results["member_energies"].shape == (3,)
     assert results["member_forces"].shape == (3, len(atoms), 3)
+
+
+def test_a_calculator_can_be_copied_and_sent_to_a_process(model):
+    atoms = crystal()
+    atoms.calc = alrare.EnsembleCalculator(model, forces=2, threads=1)
+    energy = atoms.get_potential_energy()
+    for other in (copy.deepcopy(atoms), pickle.loads(pickle.dumps(atoms))):
+        other.rattle(1e-9)
+        assert other.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+        assert other.calc.results["forces"] == pytest.approx(atoms.get_forces(), abs=1e-6)
 
 
 def test_stress_is_the_strain_derivative_of_the_energy(model):

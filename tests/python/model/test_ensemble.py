@@ -1,6 +1,9 @@
 """The model file of an ensemble, and the spread of its members."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +61,35 @@ def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
     save_file(weights, path, metadata={"alrare": ensemble.metadata.to_json()})
     with pytest.raises(ModelError, match=r"C\.1\.weight: expected shape \(3, 192, 224\)"):
         load_ensemble(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", ["ensemble.save(path)", "export_torchscript(ensemble, path)"])
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_model(tmp_path: Path, write: str) -> None:
+    path = tmp_path / "model"
+    path.write_text("old")
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from alrare.errors import AlrareError
+from alrare.model.torchscript import export_torchscript
+from ani_reference import random_ensemble
+path, ensemble = Path(sys.argv[1]), random_ensemble(hidden_default=(8,))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    {write}
+except AlrareError as error:
+    print(error)
+"""
+    tests = Path(__file__).parents[2]
+    python = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [sys.executable, "-c", code, path],
+        env=os.environ | {"PYTHONPATH": python},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith(f"{path}: could not be written (File too large)")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -151,8 +151,8 @@ def test_the_command_writes_the_frames_and_prints_the_counts(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sigma", "-1"], "--sigma -1: input should be greater than 0"),
-        (["--max", "0"], "--max-per-run 0: input should be greater"),
+        (["--sigma", "-1"], "--sigma -1: expected a number above 0"),
+        (["--max", "0"], "--max-per-run 0: expected at least 1"),
         (["--relative", "0.1"], "alrare: relative and relative_floor go together"),
         (["--cv-gap", "0.1"], "--cv-gap: which distance? Give --atoms I J"),
         (["--screening-steps", "1"], "selection: threshold adaptive: screening_steps must be >= 2"),

@@ -25,6 +25,7 @@ def test_the_table_has_one_row_an_epoch_and_member(tmp_path: Path) -> None:
     assert float(rows[0]["validation_force_mae"]) == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_the_figure_is_a_png_and_repeats(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         write_figure(tmp_path / name, CURVES, [2, 1])

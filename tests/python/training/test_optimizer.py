@@ -83,6 +83,7 @@ def test_a_gradient_far_longer_than_usual_is_shortened_and_others_are_not() -> N
     assert torch.equal(same, torch.full((4,), 0.5))
 
 
+@pytest.mark.slow
 def test_outliers_do_not_slow_soap_down() -> None:
     """A quadratic whose every tenth gradient is a thousand times too long, in a wrong direction."""
 

@@ -32,6 +32,7 @@ def trajectory(memory: float, n: int = 2000) -> list[Atoms]:
     return [labelled(molecule("CH4"), 0.0, force) for force in noise]
 
 
+@pytest.mark.slow
 def test_correlated_frames_are_thinned_and_independent_ones_are_not() -> None:
     rows = thinned_rows(trajectory(0.9), rule="decorrelated")
     assert 1900 / 22 < len(rows) < 2000 / 5

@@ -230,7 +230,7 @@ def _failure(status: int, output: str, errors: str) -> LabelFailure:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _tag(text: str, name: str) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ def main(library_path: str, descriptor: int) -> int:
     connection = socket.socket(fileno=descriptor)
     library = ctypes.CDLL(library_path)
     dftb, tree = _Handle(), _Handle()
-    n_atoms, kind = Path("geo.gen").read_text().split()[:2]
+    n_atoms, kind = Path("geo.gen").read_text(encoding="utf-8").split()[:2]
     library.dftbp_init(ctypes.byref(dftb), b"library.out")
     library.dftbp_get_input_from_file(ctypes.byref(dftb), b"dftb_in.hsd", ctypes.byref(tree))
     library.dftbp_process_input(ctypes.byref(dftb), ctypes.byref(tree))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from alrare.config import Labeller, load_config
-from alrare.errors import LabelError
+from alrare.errors import ConfigError, LabelError
 from alrare.labelling.dftb.method import hamiltonian, mixers, parameter_hashes
 from alrare.labelling.failures import LabelFailure
-from pydantic import ValidationError
 
 DFTB3 = Labeller(program="dftb+", slater_koster=Path("/3ob"))
 
@@ -99,7 +98,7 @@ def test_an_element_without_parameters_is_named():
 
 
 def test_a_method_that_the_program_does_not_have_is_refused():
-    with pytest.raises(ValidationError, match="expected DFTB3/3OB or DFTB for dftb"):
+    with pytest.raises(ConfigError, match="expected DFTB3/3OB or DFTB for dftb"):
         Labeller(program="dftb+", slater_koster=Path("/3ob"), method="GFN2-xTB")
 
 

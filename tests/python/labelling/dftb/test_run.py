@@ -52,7 +52,7 @@ def status_of(case):
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_every_way_to_fail_is_recognised(name):
+def test_every_way_to_fail_is_recognized(name):
     case, (n_atoms, outcome) = DATA / name, OUTCOMES[name]
     if outcome is None:
         energy, forces = read_label(case, status_of(case), n_atoms)
@@ -204,6 +204,7 @@ def test_converged_results_of_atoms_on_top_of_each_other_are_refused(tmp_path):
         assert caught.value.kind == "unphysical"
 
 
+@pytest.mark.slow
 def test_the_method_holds_version_input_and_parameters(stand_in, tmp_path):
     assert program_version() == "25.1"
     for name in ("C-C", "C-H", "H-C", "H-H"):
@@ -238,6 +239,7 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     assert caught.value.kind == "rejected"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["MixingParameter = 0.05", "MixingParameter = 0.01"])
 def test_what_does_not_converge_is_tried_with_other_mixers(tmp_path, monkeypatch, words):
     program = tmp_path / "dftb+"

@@ -1,0 +1,130 @@
+"""The mistakes in configuration values, each as one sentence."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+_LONGEST_VALUE = 60
+"""Number of characters; an error does not repeat a value that is longer."""
+
+_EXPECTED: dict[str, str] = {
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "dict_type": "expected a table in braces",
+    "finite_number": "expected a finite number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "greater_than": "expected a number above {gt:g}",
+    "greater_than_equal": "expected at least {ge}",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a whole number",
+    "int_type": "expected a whole number",
+    "less_than": "expected a number below {lt:g}",
+    "less_than_equal": "expected at most {le}",
+    "literal_error": "expected {expected}",
+    "path_type": "expected text in quotes",
+    "string_type": "expected text in quotes",
+    "too_long": "expected no more than {max_length} values",
+    "too_short": "expected at least one value",
+    "tuple_type": "expected a list in brackets",
+}
+"""What is said for each of pydantic's error types, with the numbers of the error's context."""
+
+
+def explain(
+    error: ValidationError,
+    root: type[BaseModel],
+    *,
+    source: str,
+    name_key: Callable[[str], str] = str,
+) -> Iterable[str]:
+    """Say each mistake of a configuration in one sentence.
+
+    Parameters
+    ----------
+    error : ValidationError
+    root : type of BaseModel
+        The model whose validation failed; it tells which keys and tables exist.
+    source : str
+        Where the values came from: the file; empty for the command line.
+    name_key : callable
+        How a key is written there; as in al.toml unless given.
+
+    Yields
+    ------
+    str
+        Key and value, what was expected, and the file and table; a value that is long, such as a
+        whole table, is left out.
+    """
+    names = tables_of(root)
+    for entry in error.errors():
+        loc = list(entry["loc"])
+        table = str(loc.pop(0)) if loc and loc[0] in names else ""
+        where = ", ".join(part for part in (source, table and f"[{table}]") if part)
+        suffix = f" ({where})" if where else ""
+        if entry["type"] == "extra_forbidden":
+            message = _unknown_key(str(loc[-1]), table, root)
+        else:
+            key = _key(loc, name_key)
+            message = _sentence(entry, key, in_table=bool(table), equals=" = " if source else " ")
+        yield f"{message}{suffix}"
+
+
+def tables_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return the tables in a model by their names, in order."""
+    return {
+        name: field.annotation
+        for name, field in root.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def _unknown_key(key: str, table: str, root: type[BaseModel]) -> str:
+    tables = tables_of(root)
+    here = (tables[table] if table else root).model_fields
+    near = difflib.get_close_matches(key, here, n=1)
+    homes = [name for name, one in tables.items() if key in one.model_fields and name != table]
+    if homes:
+        advice = f"it belongs to {' or '.join(f'[{name}]' for name in homes)}"
+    elif table and key in root.model_fields:
+        advice = "it belongs above the first table"
+    elif near:
+        advice = f"did you mean {near[0]}?"
+    else:
+        advice = "remove it, or see `alrare template` for the keys that exist"
+    return f"{key}: unknown key; {advice}"
+
+
+def _key(loc: Sequence[int | str], name_key: Callable[[str], str]) -> str:
+    """Write the place of a value in a table: `seeds, value 2`, `hidden.H`."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f", value {part + 1}"
+        else:
+            text += f".{part}" if text else name_key(part)
+    return text
+
+
+def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
+    if entry["type"] == "missing":
+        if key or not in_table:
+            return f"{key}: required, but not given"
+        return "required, but not given: `atoms`, the two atoms to pull"
+    if entry["type"] == "model_type":
+        return "expected a table of keys"
+    known = _EXPECTED.get(entry["type"])
+    if known is None:
+        message = str(entry["msg"]).removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+    else:
+        message = known.format(**entry.get("ctx", {}))
+    value = repr(entry["input"])
+    if not key:
+        return message
+    if isinstance(entry["input"], dict) or len(value) > _LONGEST_VALUE:
+        return f"{key}: {message}"
+    return f"{key}{equals}{value}: {message}"

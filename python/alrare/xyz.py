@@ -1,0 +1,125 @@
+"""The text of an XYZ file, checked frame by frame before ASE reads it."""
+
+import bz2
+import gzip
+import lzma
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .errors import AlrareError
+
+_COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
+_FORTRAN_EXPONENT = re.compile(r"(?<=\d|\.)[dD](?=[+-]?\d+$)")
+
+
+def is_xyz(path: Path) -> bool:
+    """Whether a file is XYZ or extended XYZ by its name, compressed or not."""
+    return plain_name(path).suffix in (".xyz", ".extxyz")
+
+
+def plain_name(path: Path) -> Path:
+    """Return the name of a file without the suffix of its compression."""
+    return path.with_suffix("") if path.suffix in _COMPRESSED else path
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, compressed or not, as UTF-8; a byte-order mark is dropped.
+
+    Raises
+    ------
+    AlrareError
+        If it is cut off or not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        return _COMPRESSED.get(path.suffix, bytes)(content).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise AlrareError(
+            f"{path}, line {line}: expected UTF-8 text, got the byte"
+            f" {error.object[error.start]:#04x}; save the file as UTF-8"
+        ) from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise AlrareError(f"{path}: cannot be read ({error})") from error
+
+
+def check_frames(text: str, path: Path) -> None:
+    """Check that the frames of an XYZ file are complete and their positions are numbers.
+
+    Parameters
+    ----------
+    text : str
+        Frames of a line with the number of atoms, a comment, and a line for each atom: the element,
+        and its position in Å.
+    path : Path
+        Named in errors.
+
+    Raises
+    ------
+    AlrareError
+        For the first mistake; the message names the frame, counted from 1, and the line.
+    """
+    for number, start, comment, atoms in _frames(text.splitlines(), path):
+        columns = re.search(r'Properties="?(\S+?)"?(?:\s|$)', comment)
+        plain = columns is None or columns.group(1).startswith("species:S:1:pos:R:3")
+        for offset, line in enumerate(atoms):
+            words = line.split()
+            place = f"{path}, frame {number}, line {start + offset}"
+            if len(words) < 4:
+                raise AlrareError(
+                    f"{place}: expected an element and a position, got {line.strip()!r}; is the"
+                    " file cut off?"
+                )
+            for word in words[1:4] if plain else ():
+                _check_number(word, place)
+
+
+def fortran_number(text: str) -> float:
+    """Read a number that may have a Fortran exponent: -0.939D+04.
+
+    Raises
+    ------
+    ValueError
+        If it is no number.
+    """
+    return float(_FORTRAN_EXPONENT.sub("e", text.strip()))
+
+
+def _check_number(word: str, place: str) -> None:
+    try:
+        float(word)
+    except ValueError as error:
+        cure = ""
+        if "," in word:
+            cure = "; write decimals with a point"
+        elif _FORTRAN_EXPONENT.search(word):
+            cure = "; write exponents with E"
+        raise AlrareError(f"{place}: expected a number, got {word!r}{cure}") from error
+
+
+def _frames(lines: list[str], path: Path) -> Iterator[tuple[int, int, str, list[str]]]:
+    """Yield each frame's number and first line, from 1, its comment and the lines of its atoms."""
+    while lines and not lines[-1].strip():
+        lines.pop()
+    number = row = 0
+    while row < len(lines):
+        number += 1
+        head = lines[row].strip()
+        if not head.isdigit() or int(head) == 0:
+            raise AlrareError(
+                f"{path}, frame {number}, line {row + 1}: expected the number of atoms, got"
+                f" {head[:60]!r}"
+            )
+        atoms = lines[row + 2 : row + 2 + int(head)]
+        if len(atoms) < int(head):
+            raise AlrareError(
+                f"{path}, frame {number}: expected {head} atoms, got {len(atoms)}: the file is cut"
+                " off; remove this frame or make the file again"
+            )
+        yield number, row + 3, lines[row + 1], atoms
+        row += 2 + int(head)
