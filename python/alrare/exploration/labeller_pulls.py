@@ -233,6 +233,7 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
 def other_settings(path: Path) -> AlrareError:
     """Return the error for an existing result that was made with other settings."""
     return AlrareError(
-        f"{path}: was made with another structure, labeller or settings than al.toml now has; give"
-        " the campaign a new name, or remove this folder's `reference` to make it again"
+        f"{path}: was made with another structure, labeller or settings than al.toml now has (an"
+        " edited calculator that declares no `__version__` is another labeller); give the campaign"
+        " a new name, or remove this folder's `reference` to make it again"
     )
