@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_nnp/pair_nnp_ensemble.h"
 
+#include "pair_nnp/find_exclusions.h"
 #include "pair_nnp/pair_nnp_options.h"
 #include "pair_nnp/ranks.h"
 #include "pair_nnp/spread.h"
@@ -47,6 +48,8 @@ struct PairNNPEnsemble::Impl {
   std::vector<double> weights; // (M) the weighted sum of the members drives the run
   int driver = -1;             // the one member that drives it, from 0; -1 = the mean
 
+  std::vector<int> centers; // the atoms of the list that are part of the system
+  bool warned_of_exclusions = false;
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
   double driving_energy = 0.0;                // of this rank, eV
@@ -193,9 +196,7 @@ void PairNNPEnsemble::init_style() {
                    "pair_style nnp_ensemble: special_bonds with a zero factor for 1-{} neighbors "
                    "hides bonded atoms from the model; use 'special_bonds lj/coul 1.0 1.0 1.0'",
                    k + 1);
-  if (neighbor->exclude && comm->me == 0)
-    error->warning(FLERR, "pair_style nnp_ensemble: the model does not see the pairs that "
-                          "neigh_modify exclude removes");
+  impl_->warned_of_exclusions = false;
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
@@ -213,6 +214,7 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   // a run's first step too: its output must not show the values of an earlier run
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
+  find_centers();
   const std::string failure = alrare::failure_of([&] { evaluate(whole_ensemble); });
   if (!failure.empty()) // perhaps on this rank alone
     error->one(FLERR, "pair_style nnp_ensemble: {}", failure);
@@ -248,6 +250,25 @@ void PairNNPEnsemble::judge_ensemble() {
   }
 }
 
+/// Atoms excluded from all others own no energy: a fix tries what the system is without them.
+void PairNNPEnsemble::find_centers() {
+  std::vector<int> &centers = impl_->centers;
+  centers.assign(list->ilist, list->ilist + list->inum);
+  if (!neighbor->exclude)
+    return;
+  const alrare::Exclusions found = find_exclusions(lmp, impl_->types.species);
+  centers.erase(
+      std::remove_if(centers.begin(), centers.end(),
+                     [&](int i) { return found.removes({atom->mask[i], atom->type[i]}); }),
+      centers.end());
+  if (impl_->warned_of_exclusions || !(found.hides_pairs() || neighbor->nex_mol > 0))
+    return;
+  impl_->warned_of_exclusions = true;
+  if (comm->me == 0)
+    error->warning(FLERR, "pair_style nnp_ensemble: neigh_modify exclude hides some pairs of atoms "
+                          "from the model, which keep the rest of their energy");
+}
+
 /// Energies and gradients of this rank's centers: all members, or the driving one. May throw.
 void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   alrare::NeighborList in;
@@ -255,8 +276,8 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   in.positions = atom->x;
   in.type = atom->type;
   in.species_of_type = impl_->types.species.data();
-  in.n_centers = list->inum;
-  in.centers = list->ilist;
+  in.n_centers = static_cast<int>(impl_->centers.size());
+  in.centers = impl_->centers.data();
   in.n_neighbors = list->numneigh;
   in.neighbors = list->firstneigh;
   in.neighbor_mask = NEIGHMASK;

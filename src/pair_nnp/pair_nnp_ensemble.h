@@ -54,6 +54,7 @@ private:
   void allocate();
   void load(const char *path, int n_names, char **names);
   void choose_forces();
+  void find_centers();
   void evaluate(bool whole_ensemble);
   void add_forces();
   void tally_virial();
