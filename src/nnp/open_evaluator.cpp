@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
+#include "own_folder.h"
 
 #include <dlfcn.h>
 
@@ -13,16 +14,6 @@ namespace alrare {
 namespace {
 
 constexpr const char *torch_library = "libalrare_torch.so";
-
-/// The folder of the shared object (or program) this code was linked into, with a slash at its end.
-std::string own_folder() {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<const void *>(&own_folder), &info) == 0 || info.dli_fname == nullptr)
-    return "";
-  const std::string file = info.dli_fname;
-  const auto slash = file.rfind('/');
-  return slash == std::string::npos ? "" : file.substr(0, slash + 1);
-}
 
 EvaluatorFactory *torch_factory() {
   const std::string library = own_folder() + torch_library;
