@@ -103,6 +103,55 @@ def test_gcmc_deletes_an_atom_by_the_energy_it_has(ranks, simulate, read_thermo)
     assert WARNING not in above + below  # each atom is there or not
 
 
+MOLECULES = """
+units metal
+atom_style full
+boundary p p p
+atom_modify map yes
+region b block 0 40 0 40 0 40
+create_box 2 b
+molecule methane methane.txt
+create_atoms 0 single 10 10 10 mol methane 1
+create_atoms 0 single 14 10 10 mol methane 2
+mass * 1.0
+pair_style nnp_ensemble
+pair_coeff * * ensemble.safetensors H C
+group gas molecule 1 2
+fix mc gas gcmc 1 5 0 0 3456 300.0 {mu} 0.1 mol methane intra_energy {intra} full_energy
+thermo_style custom step atoms pe f_mc[3] f_mc[4] f_mc[5] f_mc[6]
+thermo 1
+run 2
+"""
+
+
+def test_gcmc_deletes_a_molecule_by_the_energy_it_has(tmp_path, run_lmp, read_thermo):
+    atoms = molecule("CH4")
+    lines = [" ".join(map(str, (k + 1, *x))) for k, x in enumerate(atoms.positions)]
+    types = [f"{k + 1} {1 if symbol == 'H' else 2}" for k, symbol in enumerate(atoms.symbols)]
+    charges = [f"{k + 1} 0" for k in range(len(atoms))]
+    sections = (("Coords", lines), ("Types", types), ("Charges", charges))
+    text = f"methane\n\n{len(atoms)} atoms\n"
+    for name, rows in sections:
+        text += f"\n{name}\n\n" + "\n".join(rows) + "\n"
+    (tmp_path / "methane.txt").write_text(text)
+    random_ensemble(members=3, self_energies=SELF_ENERGIES, seed=5).save(
+        tmp_path / "ensemble.safetensors"
+    )
+    alone = 4 * SELF_ENERGIES[0] + SELF_ENERGIES[1]
+
+    def last(mu):
+        result = run_lmp(MOLECULES.format(mu=mu, intra=alone), cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        (table,) = read_thermo(result.stdout)
+        return {name: values[-1] for name, values in table.items()}
+
+    gone = last(-4.0)  # of a molecule in vacuum, beside its own energy
+    assert gone["f_mc[6]"] == 2 and gone["f_mc[4]"] == 0
+    assert gone["Atoms"] == 0 and gone["PotEng"] == 0.0
+    kept = last(4.0)
+    assert kept["f_mc[5]"] > 0 and kept["f_mc[6]"] == 0
+
+
 @pytest.mark.parametrize("exclude", ["group cold cold", "type 1 1"])
 def test_hidden_pairs_are_warned_of_in_the_run_they_are_hidden_in(exclude, simulate):
     text = simulate(
