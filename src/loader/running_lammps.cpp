@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,7 +15,7 @@ namespace alrare {
 namespace {
 
 struct Search {
-  std::uintptr_t code; // lies in the program or library that is looked for
+  const char *code; // lies in the program or library that is looked for
   LammpsBuild found;
 };
 
@@ -25,24 +26,26 @@ bool is_readable_text(const ElfW(Phdr) & segment) {
 
 int look_into(dl_phdr_info *object, std::size_t /*size*/, void *data) {
   auto &search = *static_cast<Search *>(data);
-  bool is_it = false;
-  for (int k = 0; k < object->dlpi_phnum; ++k) {
-    const auto begin = object->dlpi_addr + object->dlpi_phdr[k].p_vaddr;
-    is_it = is_it || (object->dlpi_phdr[k].p_type == PT_LOAD && search.code >= begin &&
-                      search.code < begin + object->dlpi_phdr[k].p_memsz);
-  }
-  for (int k = 0; is_it && k < object->dlpi_phnum; ++k) {
-    const ElfW(Phdr) &segment = object->dlpi_phdr[k];
-    if (!is_readable_text(segment))
+  // of the code, from where the object was loaded, as the segments count
+  const auto place = reinterpret_cast<std::uintptr_t>(search.code) - object->dlpi_addr;
+  const ElfW(Phdr) *const begin = object->dlpi_phdr, *const end = begin + object->dlpi_phnum;
+  const bool is_it = std::any_of(begin, end, [&](const ElfW(Phdr) &segment) {
+    return segment.p_type == PT_LOAD && place >= segment.p_vaddr &&
+           place < segment.p_vaddr + segment.p_memsz;
+  });
+  if (!is_it)
+    return 0;
+  for (const ElfW(Phdr) *segment = begin; segment != end; ++segment) {
+    if (!is_readable_text(*segment))
       continue;
-    const auto *const bytes = reinterpret_cast<const char *>(object->dlpi_addr + segment.p_vaddr);
-    const LammpsBuild here = read_lammps_build(std::string_view(bytes, segment.p_filesz));
+    const char *const bytes = search.code - place + segment->p_vaddr;
+    const LammpsBuild here = read_lammps_build(std::string_view(bytes, segment->p_filesz));
     if (!here.version.empty())
       search.found.version = here.version;
     if (!here.sizes.empty())
       search.found.sizes = here.sizes;
   }
-  return is_it ? 1 : 0; // 1 ends the search
+  return 1; // the end of the search
 }
 
 /// A function of LAMMPS by its symbol; null where this LAMMPS has none.
@@ -53,7 +56,7 @@ template <typename Function> Function *find(const char *symbol) {
 } // namespace
 
 LammpsBuild running_lammps(const void *code) {
-  Search search{reinterpret_cast<std::uintptr_t>(code), {}};
+  Search search{static_cast<const char *>(code), {}};
   dl_iterate_phdr(&look_into, &search);
   auto *const has_git = find<bool()>("_ZN9LAMMPS_NS6LAMMPS12has_git_infoEv");
   auto *const describe_git = find<const char *()>("_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv");

@@ -28,8 +28,7 @@ std::string torch_version_in(const std::string &folder) {
 }
 
 std::string torch_advice(const std::string &built_with, const std::string &found) {
-  const std::string build =
-      "build alrare with the torch that is here (docs/install.md, 'Another torch')";
+  std::string build = "build alrare with the torch that is here (docs/install.md, 'Another torch')";
   if (release(built_with).empty())
     return build;
   const std::string built = "it was built with torch " + built_with;

@@ -28,6 +28,7 @@ void refuse_message_passing(const std::string &path, const Metadata &model) {
 TypeMap map_types(const std::string &path, const Metadata &model,
                   const std::vector<std::string> &names) {
   std::vector<const char *> words;
+  words.reserve(names.size());
   for (const std::string &name : names)
     words.push_back(name.c_str());
   TypeMap types;

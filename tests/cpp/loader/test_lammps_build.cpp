@@ -17,10 +17,10 @@ const LammpsBuild update_4{"22 Jul 2025 - Update 4", "SMALLBIG", ""};
 } // namespace
 
 TEST_CASE("version and sizes are read from the texts of lmp -h in a library") {
-  const std::string bytes("\0Simulator - no\n\0Massively Parallel Simulator - {}\n\0"
-                          "\nMassively Parallel Simulator - 22 Jul 2025 - Update 4\n\0"
-                          "-DLAMMPS_GZIP\n\0-DLAMMPS_BIGBIG\n\0end",
-                          147);
+  const char texts[] = "\0Simulator - no\n\0Massively Parallel Simulator - {}\n\0"
+                       "\nMassively Parallel Simulator - 22 Jul 2025 - Update 4\n\0"
+                       "-DLAMMPS_GZIP\n\0-DLAMMPS_BIGBIG\n\0end";
+  const std::string bytes(texts, sizeof texts);
   const LammpsBuild found = read_lammps_build(bytes);
   CHECK(found.version == "22 Jul 2025 - Update 4");
   CHECK(found.sizes == "BIGBIG");
