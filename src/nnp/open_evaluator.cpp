@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
+#include "nnp/torch_version.h"
+#include "own_folder.h"
 
 #include <dlfcn.h>
 
@@ -13,26 +15,26 @@ namespace alrare {
 namespace {
 
 constexpr const char *torch_library = "libalrare_torch.so";
-
-/// The folder of the shared object (or program) this code was linked into, with a slash at its end.
-std::string own_folder() {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<const void *>(&own_folder), &info) == 0 || info.dli_fname == nullptr)
-    return "";
-  const std::string file = info.dli_fname;
-  const auto slash = file.rfind('/');
-  return slash == std::string::npos ? "" : file.substr(0, slash + 1);
-}
+#ifdef ALRARE_TORCH_VERSION
+constexpr const char *torch_of_build = ALRARE_TORCH_VERSION;
+#else
+constexpr const char *torch_of_build = "";
+#endif
 
 EvaluatorFactory *torch_factory() {
+  if (*torch_of_build == '\0')
+    throw std::runtime_error("this alrare was built without the TorchScript engine: give the "
+                             "ensemble.safetensors, or build with -DALRARE_TORCH=ON");
   const std::string library = own_folder() + torch_library;
   // never closed: libtorch does not survive being unloaded
   void *const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (handle == nullptr) {
     const char *const why = dlerror();
-    throw std::runtime_error(std::string("the TorchScript engine could not be opened: ") +
-                             (why != nullptr ? why : library.c_str()) +
-                             " (is the torch it was built with installed?)");
+    // installed: site-packages/alrare/lib beside site-packages/torch
+    throw std::runtime_error(
+        std::string("the TorchScript engine could not be opened: ") +
+        (why != nullptr ? why : library.c_str()) + "; " +
+        torch_advice(torch_of_build, torch_version_in(own_folder() + "../../torch")));
   }
   void *const symbol = dlsym(handle, torch_factory_name);
   if (symbol == nullptr)

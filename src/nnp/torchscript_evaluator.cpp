@@ -2,11 +2,14 @@
 // The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
 #include "nnp/device.h"
 #include "nnp/evaluator.h"
+#include "nnp/torch_version.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -50,6 +53,20 @@ std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n')
     text.pop_back();
   return text.substr(text.rfind('\n') + 1);
+}
+
+/// Throws when the torch that runs is not the one whose headers were compiled here.
+void check_torch() {
+  const std::string settings = at::show_config();
+  const std::string mark = "TORCH_VERSION=";
+  const auto at = settings.find(mark);
+  if (at == std::string::npos)
+    return;
+  const auto begin = at + mark.size();
+  const std::string runs = settings.substr(begin, settings.find(',', begin) - begin);
+  if (!same_torch(TORCH_VERSION, runs))
+    throw std::runtime_error("the TorchScript engine does not fit: " +
+                             torch_advice(TORCH_VERSION, runs));
 }
 
 class TorchScriptEvaluator final : public Evaluator {
@@ -150,6 +167,7 @@ private:
 extern "C" __attribute__((visibility("default"))) alrare::Evaluator *
 alrare_open_torchscript(const char *path, const alrare::OpenOptions *options) {
   const std::string where = std::string("model file '") + path + "': ";
+  alrare::check_torch();
   try {
     return new alrare::TorchScriptEvaluator(path, *options);
   } catch (const std::exception &e) {

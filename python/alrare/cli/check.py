@@ -27,6 +27,10 @@ from ..labelling.dftb.run import PROGRAM, program_version
 BACKEND_FILE = "libalrare_torch.so"
 STYLES = ("pair style plugin nnp_ensemble", "fix style plugin al_select")
 INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
+OTHER_LAMMPS = (
+    "run the LAMMPS it was built for, or build the plugin for this one: see docs/install.md,"
+    " 'A LAMMPS of your own', LAMMPS_SOURCE_DIR"
+)
 _INFO = re.compile(rb'\{"alrare": "[^}\x00]*\}')  # of alrare_plugin_info, as it lies in the file
 
 
@@ -117,7 +121,7 @@ def as_json(findings: Sequence[Finding]) -> str:
 def plugin_info(file: Path) -> dict[str, str]:
     """Read from the plugin file what it was built for, without opening it; {} if that is missing.
 
-    Keys: alrare, lammps, lammps_sizes, torch, mpi.
+    Keys: alrare, lammps, lammps_sizes, torch, mpi, lammps_update, lammps_git.
     """
     found = _INFO.search(file.read_bytes()) if file.is_file() else None
     try:
@@ -149,8 +153,13 @@ def _file(file: Path, info: dict[str, str]) -> Finding:
         return Finding("plugin", f"{file}: no such file", INSTALL)
     if info.get("alrare") != __version__:
         return Finding("plugin", f"{file}: of alrare {info.get('alrare', 'unknown')}", INSTALL)
-    built = f"built for LAMMPS {info.get('lammps') or '?'} {info.get('lammps_sizes', '')}"
+    built = f"built for LAMMPS {_built_for(info) or '?'} {info.get('lammps_sizes', '')}"
     return Finding("plugin", f"{file}, {built}")
+
+
+def _built_for(info: dict[str, str]) -> str:
+    """Return the LAMMPS of the plugin as LAMMPS writes it: "22 Jul 2025 - Update 4"."""
+    return " - ".join(part for part in (info.get("lammps"), info.get("lammps_update")) if part)
 
 
 def _lammps(program: str, info: dict[str, str]) -> Finding:
@@ -161,47 +170,57 @@ def _lammps(program: str, info: dict[str, str]) -> Finding:
         return Finding(
             "LAMMPS", f"{program} does not start: {last}", "install it again, or set `lmp` in [run]"
         )
-    date = version.group(1).partition(" - ")[0].strip()
+    runs = version.group(1).strip()
     library = re.search(r"MPI v\S+: (.+?)\s*(?:Version)?:?\s+([\d.]+)\n", text)
     sizes = re.search(r"-DLAMMPS_(\w*BIG|SMALLSMALL)\b", text)
-    found = f"{version.group(1).strip()}, {sizes.group(1) if sizes else '?'}"
+    git = re.search(r"Git info \(.* / (\S+)\)", text)
+    found = f"{runs}, {sizes.group(1) if sizes else '?'}"
     found += f", {' '.join(library.groups())}" if library else ", no MPI"
     found += f", {program}"
-    if info.get("lammps", date) not in ("", date):
-        problem = f"the plugin was built for LAMMPS {info['lammps']}"
+    if "lammps_update" not in info:  # of a plugin that does not tell
+        runs = runs.partition(" - ")[0]
+    if _built_for(info) not in ("", runs):
+        problem = f"the plugin was built for LAMMPS {_built_for(info)}"
+    elif git and info.get("lammps_git", "") not in ("", git.group(1)):
+        problem = f"the plugin was built for the source {info['lammps_git']}, not {git.group(1)}"
     elif sizes and info.get("lammps_sizes", sizes.group(1)) not in ("", sizes.group(1)):
         problem = f"the plugin was built for LAMMPS_{info['lammps_sizes']}"
     else:
         return Finding("LAMMPS", found)
-    return Finding(
-        "LAMMPS",
-        f"{found}; {problem}",
-        "build the plugin for this LAMMPS: see docs/install.md, LAMMPS_SOURCE_DIR",
-    )
+    return Finding("LAMMPS", f"{found}; {problem}", OTHER_LAMMPS)
 
 
 def _plugin(program: str, file: Path) -> Finding:
     text = _plugin_list(program, {})
     if all(style in text for style in STYLES):
         return Finding("styles", "nnp_ensemble and al_select are known to LAMMPS")
-    refused = re.search(r"(Open of file .* failed: .*)", text)
-    if refused:
-        return Finding("styles", refused.group(1), INSTALL)
     if "Unknown command" in text:
         return Finding(
             "styles",
             "this LAMMPS cannot load plugins",
             "use one that was built with its PLUGIN package (-D PKG_PLUGIN=yes)",
         )
-    if all(
-        style in _plugin_list(program, {"LAMMPS_PLUGIN_PATH": str(file.parent)}) for style in STYLES
-    ):
+    named = _plugin_list(program, {"LAMMPS_PLUGIN_PATH": str(file.parent)})
+    refused = _refused(text) or _refused(named)
+    if refused is not None:
+        return refused
+    if all(style in named for style in STYLES):
         return Finding(
             "styles",
             "this LAMMPS does not look for the plugin",
             f"tell it where: `export LAMMPS_PLUGIN_PATH={file.parent}`",
         )
     return Finding("styles", "nnp_ensemble and al_select are not known to LAMMPS", INSTALL)
+
+
+def _refused(text: str) -> Finding | None:
+    """Return what LAMMPS, or the plugin in it, says of a plugin that it does not take."""
+    found = re.search(r"(Open of file .* failed: .*)|al_select are not available: (.*)", text)
+    if found is None:
+        return None
+    why = found.group(1) or re.sub(r"; (?:run the LAMMPS|if a symbol) .*", "", found.group(2))
+    of_another = "was built for LAMMPS" in why or "undefined symbol" in why
+    return Finding("styles", why, OTHER_LAMMPS if of_another else INSTALL)
 
 
 def _plugin_list(program: str, environment: dict[str, str]) -> str:

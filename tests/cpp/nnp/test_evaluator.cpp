@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/device.h"
 #include "nnp/evaluator.h"
+#include "nnp/torch_version.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <stdexcept>
+#include <string>
 
 using doctest::Contains;
 
@@ -103,6 +106,44 @@ TEST_CASE("a missing file, an unknown engine and a foreign format are told apart
                     Contains("not one that the native engine reads"));
   std::remove(path.c_str());
   std::remove("test_evaluator.pt");
+}
+
+TEST_CASE("an engine that does not open names the torch it was built with") {
+  const std::string path = "test_evaluator.pt";
+  std::fclose(std::fopen(path.c_str(), "w"));
+  // beside this program lies no engine; it may have been built without one, too
+  std::string told;
+  try {
+    alrare::open_evaluator(path, {});
+  } catch (const std::runtime_error &error) {
+    told = error.what();
+  }
+  CHECK((told.find("it was built with torch ") != std::string::npos ||
+         told.find("built without the TorchScript engine") != std::string::npos));
+  std::remove(path.c_str());
+}
+
+TEST_CASE("builds of one torch release fit, others are told with both versions") {
+  CHECK(alrare::same_torch("2.13.0", "2.13.0+cu126"));
+  CHECK(!alrare::same_torch("2.13.0", "2.13.1"));
+  CHECK(!alrare::same_torch("2.1.0", "2.13.0"));
+  const std::string other = alrare::torch_advice("2.13.0+cpu", "2.12.1");
+  CHECK(
+      other.find("built with torch 2.13.0+cpu and torch 2.12.1 is here: install torch==2.13.0,") !=
+      std::string::npos);
+  CHECK(alrare::torch_advice("unknown", "2.12.1").find("==") == std::string::npos);
+  CHECK(alrare::torch_advice("2.13.0", "").find("no torch is here") != std::string::npos);
+  CHECK(alrare::torch_advice("2.13.0", "2.13.0+cpu").find("install torch") == std::string::npos);
+}
+
+TEST_CASE("the version of an installed torch is read from its package") {
+  {
+    std::ofstream file("version.py");
+    file << "from typing import Optional\n__version__ = '2.12.1+cpu'\ndebug = False\n";
+  }
+  CHECK(alrare::torch_version_in(".") == "2.12.1+cpu");
+  std::remove("version.py");
+  CHECK(alrare::torch_version_in(".").empty());
 }
 
 TEST_CASE("the ranks of a machine are dealt out over its devices in turn") {

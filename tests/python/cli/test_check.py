@@ -10,6 +10,7 @@ from alrare.cli.check import Finding, as_json, as_text, check_installation, is_b
 
 HELP = """
 Large-scale Atomic/Molecular Massively Parallel Simulator - 22 Jul 2025 - Update 4
+Git info (HEAD / stable_22Jul2025_update4)
 MPI v5.0: MPICH Version:      5.0.2
 -DLAMMPS_SMALLBIG
 """
@@ -80,6 +81,12 @@ def test_a_lammps_without_its_plugin_package_is_told_so(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"lammps": "2 Aug 2023"}, "the plugin was built for LAMMPS 2 Aug 2023"),
+        ({"lammps_update": "Update 2"}, "the plugin was built for LAMMPS 22 Jul 2025 - Update 2"),
+        ({"lammps_update": ""}, "the plugin was built for LAMMPS 22 Jul 2025"),
+        (
+            {"lammps_update": "Update 4", "lammps_git": "stable_22Jul2025_update4-3-gab12"},
+            "the plugin was built for the source stable_22Jul2025_update4-3-gab12, not stable",
+        ),
         ({"lammps_sizes": "BIGBIG"}, "the plugin was built for LAMMPS_BIGBIG"),
     ],
 )
@@ -88,6 +95,36 @@ def test_a_plugin_for_another_lammps_is_noticed(
 ) -> None:
     finding = _finding(tmp_path, "LAMMPS", _lmp(_plugin(tmp_path, **changes), GOOD))
     assert told in finding.found and "LAMMPS_SOURCE_DIR" in finding.cure
+
+
+def test_a_plugin_for_the_very_update_and_source_is_fine(tmp_path: Path) -> None:
+    known = {"lammps_update": "Update 4", "lammps_git": "stable_22Jul2025_update4"}
+    for changes in (known, {**known, "lammps_git": ""}):
+        finding = _finding(tmp_path, "LAMMPS", _lmp(_plugin(tmp_path, **changes), GOOD))
+        assert finding.cure == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (
+            "WARNING: pair_style nnp_ensemble and fix al_select are not available: alrare's plugin"
+            " was built for LAMMPS A (SMALLBIG) and this is LAMMPS B; run the LAMMPS it was",
+            "alrare's plugin was built for LAMMPS A (SMALLBIG) and this is LAMMPS B",
+        ),
+        (
+            "Open of file alrareplugin.so failed: undefined symbol: _ZN9LAMMPS_NS5Error4_allE",
+            "Open of file alrareplugin.so failed: undefined symbol: _ZN9LAMMPS_NS5Error4_allE",
+        ),
+    ],
+)
+def test_a_plugin_that_another_lammps_refuses_is_not_cured_by_the_same_build(
+    tmp_path: Path, answer: str, found: str
+) -> None:
+    lmp = _lmp(_plugin(tmp_path), "Currently loaded plugins: 0", with_path=answer)
+    finding = _finding(tmp_path, "styles", lmp)
+    assert finding.found == found
+    assert "LAMMPS_SOURCE_DIR" in finding.cure and "pip install ." not in finding.cure
 
 
 def test_a_plugin_of_another_torch_or_alrare_is_noticed(tmp_path: Path) -> None:

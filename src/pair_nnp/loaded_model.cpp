@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "pair_nnp/loaded_model.h"
+
+#include <numeric>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+namespace alrare {
+
+namespace {
+
+NeighborhoodBuilder make_builder(const Evaluator &evaluator) {
+  const Metadata &model = evaluator.metadata();
+  return {model.cutoff, evaluator.needs_triples() ? model.angular_cutoff : 0.0};
+}
+
+void refuse_message_passing(const std::string &path, const Metadata &model) {
+  if (model.receptive_field <= model.cutoff)
+    return;
+  std::ostringstream text;
+  text << "'" << path << "' has a receptive field of " << model.receptive_field
+       << " and a cutoff of " << model.cutoff
+       << " Angstrom; models that pass messages between atoms are not supported";
+  throw std::runtime_error(text.str());
+}
+
+TypeMap map_types(const std::string &path, const Metadata &model,
+                  const std::vector<std::string> &names) {
+  std::vector<const char *> words;
+  words.reserve(names.size());
+  for (const std::string &name : names)
+    words.push_back(name.c_str());
+  TypeMap types;
+  types.assign(path, model.elements, static_cast<int>(words.size()), words.data());
+  return types;
+}
+
+/// The member that `forces` names, from 0; -1 = the mean.
+int find_driver(const std::string &forces, const Metadata &model) {
+  if (forces == "mean")
+    return -1;
+  if (forces == "best")
+    return model.best_member;
+  for (int m = 0; m < model.members; ++m)
+    if (forces == std::to_string(m + 1))
+      return m;
+  throw std::runtime_error("forces must be mean, best or a member from 1 to " +
+                           std::to_string(model.members) + ", got " + forces);
+}
+
+} // namespace
+
+LoadedModel::LoadedModel(std::shared_ptr<Evaluator> opened, std::string file,
+                         std::vector<std::string> elements, const std::string &forces)
+    : evaluator(std::move(opened)), path(std::move(file)), names(std::move(elements)),
+      types(map_types(path, metadata(), names)), driver(find_driver(forces, metadata())),
+      builder(make_builder(*evaluator)) {
+  refuse_message_passing(path, metadata());
+  if (driver < 0)
+    weights.assign(metadata().members, 1.0 / metadata().members);
+  else
+    weights.assign(metadata().members, 0.0);
+  if (driver >= 0)
+    weights[driver] = 1.0;
+}
+
+void LoadedModel::evaluate_members(const Neighborhood &hood, Evaluation &out,
+                                   std::vector<std::vector<double>> &gradients) const {
+  evaluator->evaluate_members(hood, out.member_energies, gradients);
+  out.gradient.assign(hood.vec.size(), 0.0);
+  for (std::size_t m = 0; m < weights.size(); ++m)
+    for (std::size_t k = 0; k < out.gradient.size() && weights[m] != 0.0; ++k)
+      out.gradient[k] += weights[m] * gradients[m][k];
+}
+
+double LoadedModel::driving_energy(const std::vector<double> &member_energies) const {
+  return std::inner_product(weights.begin(), weights.end(), member_energies.begin(), 0.0);
+}
+
+} // namespace alrare

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "pair_nnp/requirements.h"
+
+#include "atom.h"
+#include "error.h"
+#include "force.h"
+#include "lammps.h"
+#include "update.h"
+
+#include <string>
+
+namespace LAMMPS_NS {
+
+void refuse_unfit_run(LAMMPS *lmp) {
+  Error *const error = lmp->error;
+  const std::string units = lmp->update->unit_style;
+  if (units != "metal" && units != "real")
+    error->all(FLERR, "pair_style nnp_ensemble: units must be metal or real, got {}", units);
+
+  const Force *const force = lmp->force;
+  if (force->newton_pair == 0)
+    error->all(FLERR, "pair_style nnp_ensemble: requires newton pair on, got newton off");
+  const Atom *const atom = lmp->atom;
+  if (atom->molecular != Atom::ATOMIC && atom->nbonds > 0 && force->kspace == nullptr)
+    for (int k = 1; k <= 3; ++k)
+      if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
+        error->all(FLERR,
+                   "pair_style nnp_ensemble: special_bonds with a zero factor for 1-{} neighbors "
+                   "hides bonded atoms from the model; use 'special_bonds lj/coul 1.0 1.0 1.0'",
+                   k + 1);
+}
+
+} // namespace LAMMPS_NS

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The two styles of libalrare_lammps.so, which uses the classes of LAMMPS.
+#include "fix_al_select/fix_al_select.h"
+#include "loader/plugin_interface.h"
+#include "pair_nnp/pair_nnp_ensemble.h"
+
+#include "alrare_build_info.h" // written by CMake
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+void *make_pair(void *lmp) {
+  // LAMMPS casts the result to Pair *, so it must be one before it becomes void *
+  return static_cast<Pair *>(new PairNNPEnsemble(static_cast<LAMMPS *>(lmp)));
+}
+
+void *make_fix(void *lmp, int narg, char **arg) {
+  return static_cast<Fix *>(new FixALSelect(static_cast<LAMMPS *>(lmp), narg, arg));
+}
+
+} // namespace
+
+/// See alrare::RegisterStyles.
+extern "C" __attribute__((visibility("default"))) void
+alrare_register_styles(void *lmp, void *handle, alrare::RegisterFunction register_plugin) {
+  alrare::Plugin plugin{};
+  plugin.version = ALRARE_LAMMPS_VERSION;
+  plugin.author = "the alrare developers";
+  plugin.handle = handle;
+
+  plugin.style = "pair";
+  plugin.name = "nnp_ensemble";
+  plugin.info = "ensemble of neural-network potentials, alrare " ALRARE_VERSION;
+  plugin.creator.v1 = &make_pair;
+  register_plugin(&plugin, lmp);
+
+  plugin.style = "fix";
+  plugin.name = "al_select";
+  plugin.info = "selection of configurations worth a label, alrare " ALRARE_VERSION;
+  plugin.creator.v2 = &make_fix;
+  register_plugin(&plugin, lmp);
+}
