@@ -5,6 +5,7 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 """
 
 from .arguments import STATE_ARGUMENTS
+from .labeller import Labeller
 from .messages import explain
 from .reading import load_config, parse_config
 from .tables import (
@@ -12,7 +13,6 @@ from .tables import (
     Augment,
     Config,
     InitialData,
-    Labeller,
     Model,
     Pull,
     Run,

@@ -327,6 +327,14 @@ class LabelStore:
             # The connection is None only while it is opened, where the yielded value is not used.
             yield self._connection  # type: ignore[misc]
         except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                error, sqlite3.OperationalError
+            ):
+                raise AlrareError(
+                    f"{self._path}: the label store is damaged ({error}); put a copy in its place,"
+                    " or move it away, then run the same command again: labels of the reference are"
+                    " taken from its trajectories, all others are computed anew"
+                ) from error
             raise AlrareError(
                 f"{self._path}: the label store could not be read or written ({error}); free space,"
                 " fix the permissions, or end the other alrare that holds it, then run the same"

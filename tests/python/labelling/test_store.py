@@ -132,7 +132,9 @@ def test_a_foreign_or_damaged_file_is_refused(tmp_path):
     ):
         pass
     with (
-        pytest.raises(AlrareError, match=r"damaged.sqlite: .* could not be read or written"),
+        pytest.raises(
+            AlrareError, match=r"damaged.sqlite: the label store is damaged .* move it away"
+        ),
         LabelStore(tmp_path / "damaged.sqlite"),
     ):
         pass
