@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..frames import check_labels, common_method, is_isolated_atom, label_of
+from ..electronic_state import state_of
+from ..errors import AlrareError
+from ..frames import check_labels, common_method, is_isolated_atom, label_of, place_of
 from .calculator import EnsembleCalculator
 from .ensemble import energy_std, load_ensemble
 
@@ -196,13 +198,27 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
     Raises
     ------
     AlrareError
-        As `compare`, and if the labels are of several methods.
+        As `compare`, and if the labels are of several methods, or a frame has a charge that the
+        model was not trained on.
     """
     check_labels(frames)
-    method, own = common_method(frames), load_ensemble(model).metadata.method
+    metadata = load_ensemble(model).metadata
+    method, own = common_method(frames), metadata.method
     several = [frame for frame in frames if not is_isolated_atom(frame)]
+    _check_charges(several, metadata.training.get("charges"))
     errors = compare(model, several, forces=forces).errors()
     return replace(errors, same_method=method == own if method and own else None)
+
+
+def _check_charges(frames: Sequence[Atoms], trained: Sequence[int] | None) -> None:
+    for number, frame in enumerate(frames if trained else (), start=1):
+        charge = state_of(frame).charge
+        if charge not in (trained or ()):
+            raise AlrareError(
+                f"{place_of(frame, number)}: charge {charge:+d}, but the model was trained on"
+                f" charge {', '.join(f'{known:+d}' for known in trained or ())} alone, and"
+                " positions do not tell it of another"
+            )
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

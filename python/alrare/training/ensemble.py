@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 
 from .. import __version__, config
+from ..electronic_state import state_of
 from ..errors import AlrareError
 from ..files import PathLike, file_hash, read_json, write_json
 from ..frames import check_labels, common_method
@@ -200,7 +201,7 @@ def train_ensemble(
     metadata = replace(
         metadata,
         dataset=dataset_hash(keys, dataset),
-        training=_provenance(settings, splits, seed, isolated, start),
+        training=_provenance(frames, settings, splits, seed, isolated, start),
     )
     tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
     _train_members([task for task in tasks if not task.is_finished()], settings, workers, progress)
@@ -208,6 +209,7 @@ def train_ensemble(
 
 
 def _provenance(
+    frames: Sequence[Atoms],
     settings: config.Train,
     splits: Sequence[Split],
     seed: int,
@@ -220,6 +222,7 @@ def _provenance(
         "settings": settings.model_dump(exclude={"tensorboard"}),
         "seed": seed,
         "n_frames": len(splits[0]),
+        "charges": sorted({state_of(frame).charge for frame in frames}),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
         "start": file_hash(start) if start else "",

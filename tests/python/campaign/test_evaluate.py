@@ -126,6 +126,18 @@ def test_labels_of_another_method_than_the_models_are_told(model: Path, tmp_path
         frame_errors(model, frames)
 
 
+def test_a_charge_that_the_model_was_not_trained_on_is_refused(model: Path, tmp_path: Path) -> None:
+    frames = _with_labels(model, _pull(), np.zeros(6))
+    ensemble = load_ensemble(model)
+    of_ions = replace(ensemble, metadata=replace(ensemble.metadata, training={"charges": [1]}))
+    of_ions.save(tmp_path / "ions.safetensors")
+    with pytest.raises(AlrareError, match=r"frame 1 .*: charge \+0, but the model was trained on"):
+        frame_errors(tmp_path / "ions.safetensors", frames)
+    for frame in frames:
+        frame.info["charge"] = 1
+    assert frame_errors(tmp_path / "ions.safetensors", frames).n_frames == 6
+
+
 def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     pull = _pull(50)
     first = find_break(pull)
