@@ -25,6 +25,13 @@ Neighborhood neighbors(const Integers &species, const Doubles &positions,
                        const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc,
                        double cutoff);
 
+/// As `neighbors`, for what is going to be evaluated.
+///
+/// \throws std::runtime_error that names them, from 0, when two atoms are at the same place.
+Neighborhood distinct_neighbors(const Integers &species, const Doubles &positions,
+                                const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc,
+                                double cutoff);
+
 /// Adds Descriptor to the module.
 void bind_descriptor(pybind11::module_ &module);
 

@@ -54,7 +54,7 @@ public:
 
   Neighborhood find(const Integers &species, const Doubles &positions,
                     const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc) const {
-    return neighbors(species, positions, cell, pbc, metadata().cutoff);
+    return alrare::distinct_neighbors(species, positions, cell, pbc, metadata().cutoff);
   }
 
   py::tuple evaluate(const Integers &species, const Doubles &positions,

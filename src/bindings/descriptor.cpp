@@ -29,7 +29,7 @@ py::array_t<T> array(const std::vector<T> &values, const std::vector<py::ssize_t
 py::dict compute(FrameDescriptor &descriptor, const Integers &species, const Doubles &positions,
                  const std::optional<Doubles> &cell, const std::array<bool, 3> &pbc) {
   const Neighborhood neighborhood =
-      alrare::neighbors(species, positions, cell, pbc, descriptor.cutoff());
+      alrare::distinct_neighbors(species, positions, cell, pbc, descriptor.cutoff());
   SparseDescriptors found;
   {
     const py::gil_scoped_release release;

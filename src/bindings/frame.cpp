@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 namespace py = pybind11;
 
@@ -25,4 +26,16 @@ alrare::Neighborhood alrare::neighbors(const Integers &species, const Doubles &p
     std::copy_n(cell->data(), 9, box.cell.begin());
   }
   return alrare::native::find_neighbors(box, cutoff);
+}
+
+alrare::Neighborhood alrare::distinct_neighbors(const Integers &species, const Doubles &positions,
+                                                const std::optional<Doubles> &cell,
+                                                const std::array<bool, 3> &pbc, double cutoff) {
+  alrare::Neighborhood hood = neighbors(species, positions, cell, pbc, cutoff);
+  const std::size_t e = coinciding_edge(hood);
+  if (e < hood.n_edges())
+    throw std::runtime_error("atoms " + std::to_string(hood.edge_i[e]) + " and " +
+                             std::to_string(hood.edge_j[e]) +
+                             " (counted from 0) are at the same place");
+  return hood;
 }

@@ -2,6 +2,7 @@
 #include "fix_al_select/fix_al_select.h"
 
 #include "fix_al_select/al_select_options.h"
+#include "fix_al_select/fingerprint.h"
 #include "fix_al_select/gather_frame.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
@@ -58,8 +59,9 @@ struct FixALSelect::Impl {
   char **element_of_type = nullptr;
   const bigint *ensemble_step = nullptr; // timestep of these values
 
-  bigint last_step = -1;         // of the last configuration judged
-  double last_uncertainty = 0.0; // its uncertainty
+  bigint last_step = -1;           // of the last configuration judged
+  double last_uncertainty = 0.0;   // its uncertainty
+  std::vector<double> last_places; // its fingerprint
   bool file_ready = false;
   bool continued = false; // the state came from a restart file
   bool halted = false;
@@ -110,6 +112,7 @@ FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, a
   global_freq = nevery;
   extscalar = extvector = 0;
   restart_global = 1;
+  time_depend = 1; // reset_timestep is refused: gaps and the steps of candidates count on
 
   const double to_ev = metal ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::REAL2METAL);
   impl_ = std::make_unique<Impl>(arg[4], to_ev);
@@ -247,11 +250,13 @@ void FixALSelect::evaluate() {
     cv = input->variable->compute_equal(impl_->cv_index);
     modify->addstep_compute(step / nevery * nevery + nevery);
   }
-  if (step == impl_->last_step)
-    return; // setup of a run that goes on from the end of another
   if (step != *impl_->ensemble_step)
     return; // the pair style left members out: there is nothing new to judge
+  const std::vector<double> places = fingerprint(lmp);
+  if (step == impl_->last_step && (impl_->last_places.empty() || same(places, impl_->last_places)))
+    return; // setup of a run that goes on from the end of another
   impl_->last_step = step;
+  impl_->last_places = places;
 
   const Look look = impl_->look(world, cv);
   const alrare::Sample sample = impl_->sample(look, step);

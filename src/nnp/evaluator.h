@@ -73,6 +73,9 @@ public:
   /// Energies of each member and center of the last evaluation in eV, self energies left out:
   /// [member * n_local + center]. Null when the engine has only sums over centers.
   virtual const std::vector<double> *center_energies() const { return nullptr; }
+
+  /// What a center of this species has beside center_energies(), eV.
+  virtual double self_energy(int /*species*/) const { return 0.0; }
 };
 
 /// How an ensemble file is opened.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nnp/neighborhood.h"
 
+#include <cmath>
+#include <stdexcept>
+
 namespace alrare {
 
 void NeighborhoodBuilder::number_rows(const NeighborList &list) {
@@ -43,6 +46,7 @@ void NeighborhoodBuilder::add_center(const NeighborList &list, int center) {
   std::int64_t *const edge_j = out_.edge_j.data() + n_edges_;
   double *const vec = out_.vec.data() + 3 * n_edges_;
   std::size_t found = 0;
+  bool sound = std::isfinite(xi[0] + xi[1] + xi[2]);
   // branch-free, since half of the list lies outside: always write, advance only if inside
   for (int k = 0; k < n; ++k) {
     const int j = neighbors[k] & list.neighbor_mask;
@@ -54,12 +58,37 @@ void NeighborhoodBuilder::add_center(const NeighborList &list, int center) {
     vec[3 * found] = x;
     vec[3 * found + 1] = y;
     vec[3 * found + 2] = z;
-    const bool near = x * x + y * y + z * z < cutoff_sq; // false for NaN
+    const double distance_sq = x * x + y * y + z * z;
+    const bool near = distance_sq < cutoff_sq;
+    sound &= (distance_sq > 0.0) | (row < 0); // not for NaN
     found += static_cast<std::size_t>(near) & static_cast<std::size_t>(row >= 0);
   }
+  if (!sound)
+    refuse(list, i);
   if (angular_cutoff_ > 0.0)
     add_triples(found);
   n_edges_ += found;
+}
+
+void NeighborhoodBuilder::refuse(const NeighborList &list, int i) const {
+  const auto name = [&](int k) { return list.name_of ? list.name_of(k) : std::to_string(k); };
+  const auto is_number = [&](int k) {
+    const double *const x = list.positions[k];
+    return std::isfinite(x[0] + x[1] + x[2]);
+  };
+  if (!is_number(i))
+    throw std::runtime_error("the position of atom " + name(i) + " is not a number");
+  for (int k = 0; k < list.n_neighbors[i]; ++k) {
+    const int j = list.neighbors[i][k] & list.neighbor_mask;
+    if (row_[static_cast<std::size_t>(j)] < 0)
+      continue;
+    if (!is_number(j))
+      throw std::runtime_error("the position of atom " + name(j) + " is not a number");
+    const double *const a = list.positions[i], *const b = list.positions[j];
+    if (a[0] == b[0] && a[1] == b[1] && a[2] == b[2])
+      throw std::runtime_error("atoms " + name(i) + " and " + name(j) + " are at the same place");
+  }
+  throw std::runtime_error("a distance of atom " + name(i) + " is not a number");
 }
 
 /// All pairs of the next `n` edges, of one center, that are shorter than the angular cutoff.
@@ -75,6 +104,15 @@ void NeighborhoodBuilder::add_triples(std::size_t n) {
       out_.triples.push_back(near_edges_[a]);
       out_.triples.push_back(near_edges_[b]);
     }
+}
+
+std::size_t coinciding_edge(const Neighborhood &hood) {
+  const std::size_t n = hood.n_edges();
+  std::size_t e = 0;
+  while (e < n &&
+         (hood.vec[3 * e] != 0.0 || hood.vec[3 * e + 1] != 0.0 || hood.vec[3 * e + 2] != 0.0))
+    ++e;
+  return e;
 }
 
 const Neighborhood &NeighborhoodBuilder::build(const NeighborList &list) {

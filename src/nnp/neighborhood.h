@@ -4,21 +4,24 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
 namespace alrare {
 
 /// Positions and a full neighbor list as plain pointers; nothing is copied or kept.
 struct NeighborList {
-  int n_all = 0;                  ///< owned and ghost atoms, N
-  const double *const *positions; ///< (N, 3), Å, unwrapped: ghosts sit at their image
-  const int *type;                ///< (N), 1-based atom types
-  const int *species_of_type;     ///< by type; -1 = not seen by the model
-  int n_centers = 0;              ///< rows of the list
-  const int *centers;             ///< (n_centers) indices of owned atoms
-  const int *n_neighbors;         ///< by atom index
-  const int *const *neighbors;    ///< by atom index, then neighbor
-  int neighbor_mask = 0x1FFFFFFF; ///< bits of a neighbor that are its index
+  int n_all = 0;                           ///< owned and ghost atoms, N
+  const double *const *positions;          ///< (N, 3), Å, unwrapped: ghosts sit at their image
+  const int *type;                         ///< (N), 1-based atom types
+  const int *species_of_type;              ///< by type; -1 = not seen by the model
+  int n_centers = 0;                       ///< rows of the list
+  const int *centers;                      ///< (n_centers) indices of owned atoms
+  const int *n_neighbors;                  ///< by atom index
+  const int *const *neighbors;             ///< by atom index, then neighbor
+  int neighbor_mask = 0x1FFFFFFF;          ///< bits of a neighbor that are its index
+  std::function<std::string(int)> name_of; ///< how an error names an atom; by default its index
 };
 
 /// What an ensemble is evaluated on: the local centers, their edges, their triples.
@@ -38,6 +41,9 @@ struct Neighborhood {
   std::size_t n_triples() const { return triples.size() / 2; }
 };
 
+/// The first edge of two atoms at the same place; the number of edges if there is none.
+std::size_t coinciding_edge(const Neighborhood &hood);
+
 /// Builds a Neighborhood again and again without giving its memory back.
 class NeighborhoodBuilder {
 public:
@@ -47,6 +53,8 @@ public:
       : cutoff_(cutoff), angular_cutoff_(angular_cutoff) {}
 
   /// The neighborhood of `list`; valid until the next call.
+  /// \throws std::runtime_error that names the atoms when two that the model sees are at the same
+  /// place, or a position is not a number: neither has an energy.
   const Neighborhood &build(const NeighborList &list);
 
 private:
@@ -54,6 +62,7 @@ private:
   void make_room(std::size_t n);
   void add_center(const NeighborList &list, int center);
   void add_triples(std::size_t n);
+  [[noreturn]] void refuse(const NeighborList &list, int i) const;
 
   double cutoff_;
   double angular_cutoff_;

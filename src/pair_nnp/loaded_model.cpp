@@ -78,4 +78,18 @@ double LoadedModel::driving_energy(const std::vector<double> &member_energies) c
   return std::inner_product(weights.begin(), weights.end(), member_energies.begin(), 0.0);
 }
 
+std::vector<double> LoadedModel::center_energies(const Neighborhood &hood, bool whole) const {
+  const std::vector<double> *const of_members = evaluator->center_energies();
+  if (of_members == nullptr)
+    return {};
+  const auto n = static_cast<std::size_t>(hood.n_local);
+  std::vector<double> out(n);
+  for (std::size_t c = 0; c < n; ++c) {
+    out[c] = evaluator->self_energy(static_cast<int>(hood.species[c]));
+    for (std::size_t m = 0; m < (whole ? weights.size() : 1); ++m)
+      out[c] += (whole ? weights[m] : 1.0) * (*of_members)[m * n + c];
+  }
+  return out;
+}
+
 } // namespace alrare

@@ -33,6 +33,12 @@ public:
   /// Energy of the weighted sum, eV.
   double driving_energy(const std::vector<double> &member_energies) const;
 
+  /// Energy of each center in the last evaluation, eV, self energies included; empty when the
+  /// engine has only sums over centers.
+  ///
+  /// \param whole  all members were evaluated, not only the driving one
+  std::vector<double> center_energies(const Neighborhood &hood, bool whole) const;
+
   std::shared_ptr<Evaluator> evaluator;
   std::string path;
   std::vector<std::string> names;

@@ -176,6 +176,7 @@ void PairNNPEnsemble::init_style() {
   const bool real = strcmp(update->unit_style, "real") == 0;
   impl_->to_lammps = real ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL) : 1.0;
 
+  warn_of_masses(lmp, impl_->model->metadata().elements, impl_->model->names);
   impl_->warned_of_exclusions = false;
   make_pvector();
   if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)
@@ -195,9 +196,6 @@ double PairNNPEnsemble::init_one(int i, int j) {
 
 void PairNNPEnsemble::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  if (eflag_atom)
-    error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms are not available");
-
   // a run's first step too: output must not show values of an earlier run
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
@@ -211,6 +209,8 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
     judge_ensemble();
   if (eflag_global)
     eng_vdwl += impl_->to_lammps * impl_->driving_energy;
+  if (eflag_atom)
+    tally_atom_energies(whole_ensemble);
   if (vflag_global || vflag_atom)
     tally_virial();
   if (vflag_fdotr)
@@ -269,6 +269,7 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   in.n_neighbors = list->numneigh;
   in.neighbors = list->firstneigh;
   in.neighbor_mask = NEIGHMASK;
+  in.name_of = [this](int i) { return std::to_string(atom->tag[i]); };
   const alrare::Neighborhood &hood = model.builder.build(in);
   impl_->hood = &hood;
   alrare::Evaluation &local = impl_->local;
@@ -286,17 +287,16 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
 
 /// Forces on local atoms and ghosts; LAMMPS sends those of the ghosts home.
 void PairNNPEnsemble::add_forces() {
-  const alrare::Neighborhood &hood = *impl_->hood;
-  double **const f = atom->f;
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    double *const fi = f[hood.atom[hood.edge_i[e]]];
-    double *const fj = f[hood.atom[hood.edge_j[e]]];
-    const double *const grad = &impl_->local.gradient[3 * e];
-    for (int d = 0; d < 3; d++) {
-      fi[d] += impl_->to_lammps * grad[d];
-      fj[d] -= impl_->to_lammps * grad[d];
-    }
-  }
+  alrare::add_forces(*impl_->hood, impl_->local.gradient, impl_->to_lammps, atom->f);
+}
+
+void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
+  if (impl_->model->evaluator->center_energies() == nullptr)
+    error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms need the native engine: "
+                      "give pair_coeff the ensemble.safetensors");
+  const auto energies = impl_->model->center_energies(*impl_->hood, whole_ensemble);
+  for (std::size_t c = 0; c < energies.size(); ++c)
+    eatom[impl_->hood->atom[c]] += impl_->to_lammps * energies[c];
 }
 
 /// Virial edge by edge, -vec x grad, half of it to either atom.

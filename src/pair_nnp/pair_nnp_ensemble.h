@@ -67,6 +67,7 @@ private:
   void evaluate(bool whole_ensemble);
   void add_forces();
   void tally_virial();
+  void tally_atom_energies(bool whole_ensemble);
   void judge_ensemble();
   void judge_forces();
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_nnp/requirements.h"
 
+#include "pair_nnp/element_masses.h"
+
 #include "atom.h"
+#include "comm.h"
 #include "error.h"
 #include "force.h"
 #include "lammps.h"
@@ -28,6 +31,22 @@ void refuse_unfit_run(LAMMPS *lmp) {
                    "pair_style nnp_ensemble: special_bonds with a zero factor for 1-{} neighbors "
                    "hides bonded atoms from the model; use 'special_bonds lj/coul 1.0 1.0 1.0'",
                    k + 1);
+}
+
+void warn_of_masses(LAMMPS *lmp, const std::vector<std::string> &elements,
+                    const std::vector<std::string> &names) {
+  const Atom *const atom = lmp->atom;
+  if (atom->mass == nullptr || lmp->comm->me != 0)
+    return;
+  for (int type = 1; type <= atom->ntypes; ++type) {
+    const std::string &name = names[type - 1];
+    const std::string other = alrare::element_of_mass(name, atom->mass[type], elements);
+    if (name != "NULL" && !other.empty())
+      lmp->error->warning(FLERR,
+                          "pair_style nnp_ensemble: atom type {} is {} by its pair_coeff, but its "
+                          "mass, {}, is that of {}: are the elements in the order of the types?",
+                          type, name, atom->mass[type], other);
+  }
 }
 
 } // namespace LAMMPS_NS

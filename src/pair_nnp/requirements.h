@@ -2,11 +2,21 @@
 #ifndef ALRARE_PAIR_NNP_REQUIREMENTS_H
 #define ALRARE_PAIR_NNP_REQUIREMENTS_H
 
+#include <string>
+#include <vector>
+
 namespace LAMMPS_NS {
 
 /// Ends LAMMPS with one sentence where its settings do not fit pair_style nnp_ensemble: units,
 /// newton, special_bonds.
 void refuse_unfit_run(class LAMMPS *lmp);
+
+/// Warns where an atom type has the mass of another element of the model than pair_coeff names.
+///
+/// \param elements  those of the model
+/// \param names     (n_types) an element or "NULL"
+void warn_of_masses(class LAMMPS *lmp, const std::vector<std::string> &elements,
+                    const std::vector<std::string> &names);
 
 } // namespace LAMMPS_NS
 

@@ -14,6 +14,13 @@ namespace alrare {
 /// \param values  one per member, `step` apart
 double standard_deviation(const double *values, int members, std::size_t step = 1);
 
+/// Adds the forces of one gradient to those of the caller's atoms, ghosts included.
+///
+/// \param gradient  (E, 3) d(energy)/d(edge vector), eV/Å
+/// \param unit      from eV/Å to the unit of `forces`
+void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
+                double *const *forces);
+
 /// Forces (n_atoms, 3) of one gradient on the atoms of the caller, ghosts included.
 ///
 /// \param gradient  (E, 3) d(energy)/d(edge vector)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "selection/frame_file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -89,14 +93,38 @@ std::string extended_xyz(const Frame &frame) {
 
 FrameFile::FrameFile(std::string path) : path_(std::move(path)) {}
 
-void FrameFile::create() const { write(path_, "w", ""); }
+FrameFile::~FrameFile() {
+  if (lock_ >= 0)
+    close(lock_);
+}
 
-std::int64_t FrameFile::keep(std::int64_t frames) const {
+/// Before anything is changed; what is no file on a disk (a pipe) needs no lock.
+void FrameFile::lock() {
+  if (lock_ >= 0)
+    return;
+  std::error_code error;
+  if (std::filesystem::exists(path_, error) && !std::filesystem::is_regular_file(path_, error))
+    return;
+  lock_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0)
+    refused(path_, "written", std::strerror(errno));
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    throw std::runtime_error(path_ + ": another fix al_select or run writes this file; give each a "
+                                     "file of its own");
+}
+
+void FrameFile::create() {
+  lock();
+  write(path_, "w", "");
+}
+
+std::int64_t FrameFile::keep(std::int64_t frames) {
   std::error_code error;
   if (!std::filesystem::exists(path_, error)) {
     create();
     return 0;
   }
+  lock();
   std::ifstream stream(path_, std::ios::binary);
   if (!stream)
     refused(path_, "read", std::strerror(errno));

@@ -32,24 +32,32 @@ struct Frame {
 std::string extended_xyz(const Frame &frame);
 
 /// A file to which frames are appended; after each call it holds whole frames only.
+///
+/// The first of create() and keep() locks it until the object is gone, so no two write one file.
 class FrameFile {
 public:
   explicit FrameFile(std::string path);
+  ~FrameFile();
+  FrameFile(const FrameFile &) = delete;
+  FrameFile &operator=(const FrameFile &) = delete;
 
   /// Make the file anew, empty.
-  /// \throws std::runtime_error if the disk refuses.
-  void create() const;
+  /// \throws std::runtime_error if the disk refuses, or another object or process writes the file.
+  void create();
 
   /// Keep the first `frames` frames and drop what follows them.
   /// \returns the number of frames kept: fewer than `frames` if there were not as many.
-  /// \throws std::runtime_error if the file cannot be read or cut.
-  [[nodiscard]] std::int64_t keep(std::int64_t frames) const;
+  /// \throws std::runtime_error if the file cannot be read or cut, or as create().
+  [[nodiscard]] std::int64_t keep(std::int64_t frames);
 
   /// \throws std::runtime_error if the disk refuses; the file is then as it was before.
   void append(const Frame &frame) const;
 
 private:
+  void lock();
+
   std::string path_;
+  int lock_ = -1; // descriptor that holds the lock
 };
 
 } // namespace alrare

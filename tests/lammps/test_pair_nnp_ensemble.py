@@ -477,7 +477,7 @@ def refusal(result):
         (
             {"commands": "compute e all pe/atom\ncompute s all reduce sum c_e\n"
              "thermo_style custom step c_s\nrun 0"},
-            "energies of single atoms are not available",
+            "energies of single atoms need the native engine",
         ),
         ({"model": "failing.pt"}, "the model failed: "),
     ],

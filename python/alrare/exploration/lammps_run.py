@@ -17,7 +17,7 @@ from .lammps_input import INPUT_FILE
 _BLOWN_UP = re.compile(
     # of the fix in `lammps_input` that stops such a run, of LAMMPS, and of the pair style
     r"structure_blew_up|halt condition|Domain too large|Lost atoms|Non-numeric|unstable"
-    r"|blew up|not a number|not finite|non-finite|\bnan\b|neighbor bins"
+    r"|blew up|not a number|at the same place|not finite|non-finite|\bnan\b|neighbor bins"
     r"|neighbor list overflow|out of range atoms",
     re.IGNORECASE,
 )

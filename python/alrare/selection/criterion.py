@@ -125,7 +125,8 @@ def _check_atoms(frames: Sequence[Atoms], atoms: tuple[int, int] | None) -> None
 
 def _evaluate(calculator: EnsembleCalculator, frame: Atoms) -> dict[str, Any]:
     """Return energies (eV) and, if the calculator computes them, sizes of forces (eV/Å)."""
-    if not np.isfinite(frame.positions).all():  # the fix counts such a frame as unphysical
+    # such a frame has no energy and counts as unphysical
+    if not np.isfinite(frame.positions).all() or not _is_sound(frame, calculator.elements, 1e-6):
         return dict.fromkeys(("energy", "energy_std", "force_std", "force_max"), np.nan)
     calculator.calculate(frame)
     values = dict(calculator.results)

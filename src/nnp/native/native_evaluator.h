@@ -43,6 +43,7 @@ public:
   void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out) override;
   bool needs_triples() const override { return false; }
   const std::vector<double> *center_energies() const override { return &atomic_energies_; }
+  double self_energy(int species) const override { return model_.self_energy(species); }
 
   /// Energies of each member and center of the last evaluation without self energies, eV:
   /// [member * n_local + center]. After evaluate_one there is one member.

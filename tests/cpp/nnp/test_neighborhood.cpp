@@ -154,10 +154,17 @@ TEST_CASE("no atoms, and atoms without neighbors, give empty edges") {
   CHECK(lonely.n_triples() == 0);
 }
 
-TEST_CASE("a position that is not a number makes no edge") {
-  Atoms atoms(10, 10, 100.0, 9);
-  atoms.x[3][1] = std::nan("");
-  alrare::NeighborhoodBuilder builder(100.0, angular_cutoff);
-  const alrare::Neighborhood &hood = builder.build(atoms.list());
-  CHECK(hood.n_edges() == 9 * 8);
+TEST_CASE("atoms at the same place and positions that are no numbers are named") {
+  Atoms atoms(8, 4, cutoff, 3);
+  alrare::NeighborhoodBuilder builder(cutoff, angular_cutoff);
+  atoms.x[6] = atoms.x[2];
+  atoms.positions[6] = atoms.x[6].data();
+  atoms.neighbors[2].push_back(6);
+  atoms.first[2] = atoms.neighbors[2].data();
+  ++atoms.count[2];
+  auto list = atoms.list();
+  list.name_of = [](int i) { return "#" + std::to_string(i); };
+  CHECK_THROWS_WITH(builder.build(list), "atoms #2 and #6 are at the same place");
+  atoms.x[2][1] = std::nan("");
+  CHECK_THROWS_WITH(builder.build(list), "the position of atom #2 is not a number");
 }

@@ -53,7 +53,7 @@ TEST_CASE("frames are extended xyz") {
 
 TEST_CASE("a file is cut to its first frames") {
   const std::string path = "test_frame_file.extxyz";
-  const FrameFile file(path);
+  FrameFile file(path);
   file.create();
   for (int step = 0; step < 3; ++step)
     file.append(water(step));
@@ -81,4 +81,18 @@ TEST_CASE("a refusing disk is an error with the name of the file") {
   if (std::filesystem::exists("/dev/full"))
     CHECK_THROWS_WITH(FrameFile("/dev/full").append(water(0)),
                       Contains("/dev/full: cannot be written (No space left on device)"));
+}
+
+TEST_CASE("no two write one file") {
+  const std::string path = "test_frame_file_lock.extxyz";
+  {
+    FrameFile first(path), second(path);
+    first.create();
+    first.append(water(0));
+    CHECK_THROWS_WITH(second.create(), Contains("another fix al_select or run writes this file"));
+    CHECK_THROWS_WITH(static_cast<void>(second.keep(0)), Contains("another fix al_select"));
+    CHECK(content(path) == alrare::extended_xyz(water(0)));
+  }
+  FrameFile(path).create();
+  std::filesystem::remove(path);
 }
