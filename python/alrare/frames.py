@@ -80,8 +80,8 @@ def read_frames(
         Any format that ASE reads; extended XYZ (also compressed) keeps energies and forces.
     energy_key, forces_key : str, optional
         Names of the energy (eV) and the forces (eV/Å) in the file if they are not called
-        ``energy`` and ``forces``: ``REF_energy``, ``dft_forces``. A frame without them gets no
-        label from them.
+        ``energy`` and ``forces``: ``REF_energy``, ``dft_forces``. Every frame must have them; only
+        a single atom needs no forces.
 
     Raises
     ------
@@ -145,15 +145,29 @@ def _source(path: Path) -> dict[str, Any]:
     return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
 
 
+def _no_key(frame: Atoms, key: str, what: str, found: Iterable[str]) -> AlrareError:
+    others = ", ".join(name for name in found if name not in ("numbers", "positions")) or "nothing"
+    return AlrareError(
+        f"{place_of(frame, 1)}: expected '{key}' as its {what}, got {others} beside energy and"
+        " forces; name another key, or none for energy and forces"
+    )
+
+
 def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -> None:
     """Move an energy and forces of other names, or an energy as Fortran writes it, to the label."""
     results = dict(getattr(frame.calc, "results", {}))
     before = dict(results)
-    if energy_key is not None and energy_key in frame.info:
-        results["energy"] = frame.info[energy_key]
+    if energy_key is not None:
+        energy = frame.info.get(energy_key, before.get(energy_key))
+        if energy is None:
+            raise _no_key(frame, energy_key, "energy", frame.info)
+        results["energy"] = energy
         results.pop("free_energy", None)
-    if forces_key is not None and forces_key in frame.arrays:
-        results["forces"] = frame.arrays[forces_key]
+    if forces_key is not None and len(frame) > 1:
+        forces = frame.arrays.get(forces_key, before.get(forces_key))
+        if forces is None:
+            raise _no_key(frame, forces_key, "forces", frame.arrays)
+        results["forces"] = forces
     for key in ("energy", "free_energy"):
         if isinstance(results.get(key), str):
             try:

@@ -33,7 +33,10 @@ std::vector<double> fingerprint(LAMMPS *lmp) {
   }
   MPI_Allreduce(mine.data(), all.data(), static_cast<int>(all.size()), MPI_DOUBLE, MPI_SUM,
                 lmp->world);
-  all.insert(all.end(), {domain.xprd, domain.yprd, domain.zprd, domain.xy, domain.xz, domain.yz});
+  const double lengths[3] = {domain.xprd, domain.yprd, domain.zprd};
+  for (int d = 0; d < 3; ++d) // an open box may shrink around the same atoms
+    all.push_back(domain.periodicity[d] != 0 ? lengths[d] : 0.0);
+  all.insert(all.end(), {domain.xy, domain.xz, domain.yz});
   return all;
 }
 

@@ -105,12 +105,15 @@ void FrameFile::lock() {
   std::error_code error;
   if (std::filesystem::exists(path_, error) && !std::filesystem::is_regular_file(path_, error))
     return;
-  lock_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0)
+  const int file = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file < 0)
     refused(path_, "written", std::strerror(errno));
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+  if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(file);
     throw std::runtime_error(path_ + ": another fix al_select or run writes this file; give each a "
                                      "file of its own");
+  }
+  lock_ = file; // held for what else it may be: a disk without locks lets all pass
 }
 
 void FrameFile::create() {

@@ -111,6 +111,14 @@ def test_labels_of_other_names_are_named_and_read(tmp_path, comment, names, ener
     assert label_of(frames[1])[1].tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.parametrize("key", [{"energy_key": "REF_energy"}, {"forces_key": "REF_forces"}])
+def test_a_key_that_a_frame_lacks_is_refused_and_nothing_else_taken(tmp_path, key):
+    write_water(tmp_path / "a.xyz", "energy=-2.5", "1 2 3")
+    (name,) = key.values()
+    with pytest.raises(AlrareError, match=rf"a\.xyz, frame 1 \(HO\): expected '{name}'"):
+        read_frames(tmp_path / "a.xyz", **key)
+
+
 def test_the_energy_is_the_one_whose_gradient_the_forces_are(tmp_path):
     write_water(tmp_path / "a.xyz", "energy=-2.5 free_energy=-2.75", "1 2 3")
     assert label_of(read_frames(tmp_path / "a.xyz")[0])[0] == -2.75

@@ -32,6 +32,7 @@ def campaign_summary(config: Config) -> str:
     start = math.dist(atoms.positions[first], atoms.positions[second])
     end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
     initial = config.initial.steps // config.initial.stride
+    initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
     select = config.select
     new = select.max_per_iteration * (1 + config.augment.copies) + select.around_break
     named = ", ".join(

@@ -130,11 +130,18 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
+    from ..frames import check_labels, is_isolated_atom
     from ..model.accuracy import frame_errors
     from ..model.ensemble import model_path
+    from ..training.plausibility import check_plausible
 
     model = model_path(options.model, ".safetensors")
-    errors = frame_errors(model, _read_labelled(options.data, options), forces=_forces(options))
+    frames = _read_labelled(options.data, options)
+    check_labels(frames)
+    several = [frame for frame in frames if not is_isolated_atom(frame)]
+    if several and not options.any_units:
+        check_plausible(several)
+    errors = frame_errors(model, frames, forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -224,6 +231,11 @@ def select(options: argparse.Namespace) -> int:
         print(f"  {verdict.replace('_', ' '):<22} {count}")
     print(f"{'threshold, last frame':<24} {_shown(result.threshold, 1000, unit)}")
     print(f"{'mean ± std':<24} {result.mean * 1000:.2f} ± {result.std * 1000:.2f} {unit}")
+    if result.verdicts["screening"] == len(frames):
+        print(
+            f"No frame was judged: the first {settings.screening_steps} only give the adaptive"
+            " threshold. Give fewer --screening-steps, or a --threshold."
+        )
     return 0
 
 

@@ -151,11 +151,6 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="labelled extended XYZ; frames of a single atom give the isolated-atom energies",
     )
     _label_key_options(one)
-    one.add_argument(
-        "--any-units",
-        action="store_true",
-        help="train also on labels that do not look like eV and Å, which are refused otherwise",
-    )
     one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="model folder")
     add_options(one, Model, commands.MODEL_KEYS)
     add_options(one, Train, commands.TRAIN_KEYS)
@@ -360,6 +355,11 @@ def _label_key_options(one: argparse.ArgumentParser) -> None:
             metavar="KEY",
             help=f"name of the {what} ({unit}) in the file (default: {default})",
         )
+    one.add_argument(
+        "--any-units",
+        action="store_true",
+        help="take also labels that do not look like eV and Å, which are refused otherwise",
+    )
 
 
 def _not_negative(text: str) -> int:

@@ -216,7 +216,10 @@ def summarize(
             key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
             for key in _SHOWN
         }
-        content["same_bond"] = sum(pulls[s].broken_bond == against[s].broken_bond for s in shared)
+        content["same_bond"] = sum(
+            pulls[s].broken_bond is not None and pulls[s].broken_bond == against[s].broken_bond
+            for s in shared
+        )
     return content
 
 

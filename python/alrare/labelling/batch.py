@@ -9,6 +9,7 @@ from ase import Atoms
 from ..config import Labeller
 from ..electronic_state import check_whole, state_of, with_state
 from ..errors import AlrareError, LabelError
+from ..files import PathLike
 from ..frames import frame_key, place_of
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
@@ -49,8 +50,8 @@ def label(
     frames: Sequence[Atoms],
     *,
     labeller: Labeller,
-    folder: Path,
-    store_path: Path | None = None,
+    folder: PathLike,
+    store_path: PathLike | None = None,
     workers: int = 0,
     progress: Progress | None = None,
     origin: str = "",
@@ -74,9 +75,9 @@ def label(
         A repeated frame is labelled once.
     labeller : Labeller
         The `[labeller]` table.
-    folder : Path
+    folder : Path or str
         Working folder; inputs and outputs of failed labels are kept in its `failed/KEY/`.
-    store_path : Path, optional
+    store_path : Path or str, optional
         The label store; by default `labels.sqlite` in the folder.
     workers : int
         Labels computed at a time; 0 means one per core.
@@ -97,6 +98,13 @@ def label(
     AlrareError
         If the store cannot be written, or a frame contradicts itself in its charge or spin.
     """
+    if isinstance(frames, Atoms | str) or not all(isinstance(frame, Atoms) for frame in frames):
+        raise AlrareError(
+            "label: expected a sequence of ase.Atoms, such as [atoms] or read_frames(path), got"
+            f" {type(frames).__name__}"
+        )
+    folder = Path(folder)
+    store_path = None if store_path is None else Path(store_path)
     given = {"charge": charge, "multiplicity": multiplicity}
     elements = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     method = method_of(labeller, elements)
@@ -179,7 +187,7 @@ def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:
         The batch.
     max_failed : float
         Largest share of failed labels.
-    folder : Path
+    folder : Path or str
         As given to `label`.
 
     Raises

@@ -114,7 +114,10 @@ def fit_member(
     curve: list[Epoch] = []
     best, best_epoch, best_weights = np.inf, 0, trainer.snapshot()
     for number in range(1, count_epochs(settings, len(split.train)) + 1):
-        loss, rate = trainer.epoch()
+        try:
+            loss, rate = trainer.epoch()
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of NaN
+            loss, rate = np.nan, np.nan
         energy_mse, force_mae = trainer.validate()
         if not np.isfinite(loss + energy_mse):
             raise AlrareError(

@@ -98,6 +98,19 @@ def adam_update(
     return torch.div(first, root).div_(1.0 - betas[0] ** step)
 
 
+def eigenvectors(matrix: Tensor) -> Tensor:
+    """Return the eigenvectors of a symmetric matrix as columns, that of the largest value first.
+
+    Few data leave the statistics of a layer with many equal eigenvalues, on which LAPACK's solver
+    sometimes gives up in float32.
+    """
+    try:
+        columns: Tensor = torch.linalg.eigh(matrix)[1]
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        columns = torch.linalg.eigh(matrix.double())[1].to(matrix.dtype)
+    return columns.flip(1).contiguous()
+
+
 def open_multiply() -> Callable[[Tensor, Tensor], Tensor]:
     """Return the native matrix product, or torch's where the machine has no vector kernels."""
     if _core.instruction_set() == "portable":
@@ -208,8 +221,8 @@ class _SoapMatrix:
         if self._steps == 0:
             self._left = multiply(gradient, gradient.t())
             self._right = multiply(gradient.t(), gradient)
-            self._base_left = torch.linalg.eigh(self._left)[1].flip(1).contiguous()
-            self._base_right = torch.linalg.eigh(self._right)[1].flip(1).contiguous()
+            self._base_left = eigenvectors(self._left)
+            self._base_right = eigenvectors(self._right)
             return
         rotated = multiply(multiply(self._base_left.t(), gradient), self._base_right)
         update = adam_update(rotated, self._first, self._second, self._betas, self._steps)

@@ -23,7 +23,7 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from ..errors import AlrareError
-from ..frames import label_of, place_of
+from ..frames import frame_key, label_of, place_of
 
 Floats = NDArray[np.float64]
 
@@ -138,6 +138,14 @@ def check_plausible(
             )
     sizes = magnitudes(frames)
     name = f"{len(frames)} frames"
+    several = len({frame_key(frame, "") for frame in frames}) > 1  # not a minimum alone
+    if several and sizes.force_rms == 0.0:
+        raise AlrareError(f"{name}: all forces are zero, so they are no forces{_CURE}")
+    formulas = [frame.get_chemical_formula() for frame in frames]
+    if several and sizes.energy_range == 0.0 and len(set(formulas)) < len(formulas):
+        raise AlrareError(
+            f"{name}: all energies of one composition are equal, so they are no energies{_CURE}"
+        )
     all_noble = all(z in _NOBLE for frame in frames for z in frame.numbers)
     if sizes.bonded is not None and sizes.bonded < _TOO_NEAR:
         raise AlrareError(

@@ -49,7 +49,7 @@ def test_a_valid_campaign_is_summed_up(config: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert "C2H6, 8 atoms, elements H C, charge 0, multiplicity 1" in text
     assert "atoms 1 (C) and 2 (C) from 1.52 Å to about 4.77 Å" in text
-    assert "300 initial, then up to 138 in each of 8 iterations" in text
+    assert "313 initial, then up to 138 in each of 8 iterations" in text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from alrare.training.optimizer import Adam, Clip, Optimizer, Soap, one_cycle
+from alrare.training.optimizer import Adam, Clip, Optimizer, Soap, eigenvectors, one_cycle
 from torch import Tensor
 
 
@@ -60,6 +60,22 @@ def test_soap_does_not_depend_on_the_basis_of_the_features() -> None:
         first.step([gradient], 0.1)
         second.step([gradient @ turn], 0.1)
     assert torch.allclose(plain @ turn, turned, atol=1e-3)
+
+
+def test_equal_eigenvalues_that_float32_fails_on_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solve = torch.linalg.eigh
+
+    def fails(matrix: Tensor) -> object:
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError
+        return solve(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    assert torch.equal(
+        eigenvectors(torch.diag(torch.tensor([1.0, 3.0]))).abs(), torch.eye(2).flip(1)
+    )
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:

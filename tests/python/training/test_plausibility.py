@@ -57,6 +57,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "kcal/mol": (scaled(energy=KCAL, forces=KCAL), "kcal/mol/Å"),
     "only energies in kcal/mol": (scaled(energy=KCAL), "energies may be in kcal/mol"),
     "positions in bohr": (scaled(positions=1 / units.Bohr), "positions may be in bohr"),
+    "forces that are all zero": (scaled(forces=0), "all forces are zero"),
+    "energies that are all equal": (scaled(energy=0), "are equal, so they are no energies"),
     "positions in nm": (scaled(positions=0.1), "positions may be in nm"),
 }
 
