@@ -20,12 +20,12 @@ std::vector<double> fingerprint(LAMMPS *lmp) {
   for (int i = 0; i < atom.nlocal; ++i) {
     // of each atom another weight, so that two atoms that change places are noticed
     const double weight = 1.0 + std::sin(static_cast<double>(atom.tag[i]));
-    double lamda[3];
-    domain.x2lamda(atom.x[i], lamda);
+    double scaled[3];
+    domain.x2lamda(atom.x[i], scaled);
     for (int d = 0; d < 3; ++d)
       if (domain.periodicity[d] != 0) {
-        mine[2 * d] += weight * std::sin(two_pi * lamda[d]);
-        mine[2 * d + 1] += weight * std::cos(two_pi * lamda[d]);
+        mine[2 * d] += weight * std::sin(two_pi * scaled[d]);
+        mine[2 * d + 1] += weight * std::cos(two_pi * scaled[d]);
       } else {
         mine[2 * d] += weight * atom.x[i][d];
       }
