@@ -265,12 +265,15 @@ class DescriptorCache:
     def _compute(self, atoms: Atoms, descriptor: _core.Descriptor) -> dict[str, npt.NDArray[Any]]:
         species = species_of(atoms, self._elements)
         periodic = bool(atoms.pbc.any())
-        found = descriptor.compute(
-            species,
-            finite_positions(atoms),
-            np.asarray(atoms.cell) if periodic else None,
-            atoms.pbc.tolist(),
-        )
+        try:
+            found = descriptor.compute(
+                species,
+                finite_positions(atoms),
+                np.asarray(atoms.cell) if periodic else None,
+                atoms.pbc.tolist(),
+            )
+        except RuntimeError as error:  # two atoms at the same place
+            raise ModelError(f"{atoms.get_chemical_formula()}: {error}") from error
         found["species"] = species
         for name in ("species", "edge_i", "edge_j", "short"):
             found[name] = found[name].astype(np.int32)

@@ -162,3 +162,10 @@ def test_a_damaged_shard_and_an_unknown_element_are_named(tmp_path: Path) -> Non
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(ModelError, match="damaged descriptor cache"):
         open_cache(tmp_path)
+
+
+def test_atoms_at_the_same_place_are_refused(tmp_path: Path) -> None:
+    ethane = molecule("C2H6")
+    ethane.positions[6] = ethane.positions[3]
+    with pytest.raises(ModelError, match=r"C2H6: atoms 3 and 6 .* are at the same place"):
+        open_cache(tmp_path).add([ethane])
