@@ -187,7 +187,7 @@ def model_path(model: PathLike, suffix: str) -> Path:
     model = Path(model)
     if model.is_dir():
         return model / f"ensemble{suffix}"
-    return model.with_suffix(suffix) if model.suffix in (".safetensors", ".pt") else model
+    return model.with_suffix(suffix) if model.suffix in ("", ".safetensors", ".pt") else model
 
 
 def load_ensemble(path: PathLike) -> Ensemble:

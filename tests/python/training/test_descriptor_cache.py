@@ -143,7 +143,7 @@ def test_another_element_list_has_its_own_descriptors(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_no_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alrare.training.descriptor_cache.save_file", _killed)
+    monkeypatch.setattr("alrare.training.descriptor_cache.save", _killed)
     with pytest.raises(KeyboardInterrupt):
         open_cache(tmp_path).add(frames())
     assert list(tmp_path.iterdir()) == []
