@@ -6,7 +6,7 @@ The labeller is an external program that works with files. Each process of a cam
 random signal (KILL, TERM, INT or HUP) to the driver alone after a random time, and started again,
 until the campaign ends; then the next campaign begins. At the end of each, results.json, both
 models and all labels must be those of the undisturbed campaign, to the last bit; after each kill no
-process may be left. Exit status 1 if anything differs. docs/run_folder.md has a record.
+process may be left. Exit status 1 if anything differs.
 """
 
 import argparse
