@@ -107,7 +107,7 @@ def magnitudes(frames: Sequence[Atoms]) -> Magnitudes:
         ),
         shortest=min((float(d.min()) for d, _ in pairs), default=None),
         bonded=min((float(ratio.min()) for _, ratio in pairs), default=None),
-        stiffness=_stiffness(small),
+        stiffness=_stiffness(small, pairs),
         work=_work(small),
     )
 
@@ -222,15 +222,15 @@ def _distances(frame: Atoms) -> tuple[Floats, Floats]:
     return distances, distances / (radii[:, None] + radii[None, :])
 
 
-def _stiffness(frames: Sequence[Atoms]) -> float | None:
+def _stiffness(frames: Sequence[Atoms], pairs: Sequence[tuple[Floats, Floats]]) -> float | None:
     """Return the slope of the force on hydrogen along its bond, eV/Å², median over the partners.
 
-    Bonds within 0.1 Å of the median of their kind count, so that broken ones do not.
+    `pairs` holds the distances of each frame (`_distances`). Bonds within 0.1 Å of the median of
+    their kind count, so that broken ones do not.
     """
     samples: dict[str, list[tuple[float, float]]] = {}
-    for frame in frames:
+    for frame, (distances, ratio) in zip(frames, pairs, strict=True):
         forces = label_of(frame)[1]
-        distances, ratio = _distances(frame)
         for h in np.flatnonzero(frame.numbers == 1):
             partner = int(np.argmin(distances[h]))
             if frame.numbers[partner] not in _NONMETALS or ratio[h, partner] > _BONDED:
