@@ -78,6 +78,8 @@ class LabelWorker:
             then starts a new process. Other kinds as in `evaluate_frame`.
         """
         begin = time.perf_counter()
+        if self._process is not None and self._process.poll() is not None:
+            self._lose()  # killed while it had nothing to do: not this frame's fault
         if self._connection is None:
             self._start()
         answer = self._ask(configuration(atoms), self._labeller.timeout)

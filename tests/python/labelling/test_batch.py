@@ -163,32 +163,50 @@ def test_a_failure_whose_cause_may_be_gone_is_tried_again_by_the_next_batch(batc
 @pytest.mark.slow
 def test_workers_killed_at_random_lose_no_label_and_repeat_none(tmp_path, batch, calls):
     """Outsiders (the kernel short of memory, an operator) kill workers that did nothing wrong."""
-    rng, stop = np.random.default_rng(1), threading.Event()
-    killed, log = [], tmp_path / "log"
+    rng, stop, killed, log = np.random.default_rng(1), threading.Event(), [], tmp_path / "log"
 
-    def kill():
-        while not stop.wait(0.4):
+    def kill(most):
+        while most and not stop.wait(0.3):
             lines = log.read_text().splitlines() if log.exists() else []
             pids = {int(line.split()[1]) for line in lines[-3:]} - set(killed)
             if pids:
                 killed.append(int(rng.choice(sorted(pids))))
+                most -= 1
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(killed[-1], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        result = batch(*np.arange(60) / 2 + 0.25, workers=3, seconds=0.05)
-    finally:
-        stop.set()
-        killer.join()
+    where = np.arange(60) / 2 + 0.25
+    for begin in range(0, len(where), 15):
+        # No frame of a batch can be struck so often that it counts as the cause.
+        killer = threading.Thread(target=kill, args=(ATTEMPTS["crashed"] - 1,))
+        killer.start()
+        try:
+            result = batch(*where[begin : begin + 15], workers=3, seconds=0.05)
+        finally:
+            stop.set()
+            killer.join()
+            stop.clear()
+        assert (len(result.keys), result.computed, result.failed) == (15, 15, ())
     assert killed
-    assert (len(result.keys), result.computed, result.failed) == (60, 60, ())
     # Only what a killed worker had under way was computed again.
-    assert sum(calls().values()) <= 60 + len(killed)
+    assert sum(calls().values()) <= len(where) + len(killed)
     assert not (tmp_path / "labels" / "failed").exists() or not any(
         (tmp_path / "labels" / "failed").iterdir()
     )
+
+
+def test_a_worker_killed_while_it_has_nothing_to_do_is_replaced(tmp_path, fake_labeller):
+    log = tmp_path / "log"
+    labeller = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(log)})
+    worker = LabelWorker(labeller, tmp_path / "worker")
+    try:
+        first = worker.evaluate(frame(1.0))
+        pid = int(log.read_text().split()[1])
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert worker.evaluate(frame(1.0)).energy == first.energy
+    finally:
+        worker.end()
 
 
 @pytest.mark.slow
