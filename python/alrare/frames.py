@@ -58,7 +58,7 @@ from numpy.typing import NDArray
 from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
 from .files import PathLike, atomic_path
-from .xyz import check_frames, fortran_number, is_xyz, plain_name, read_text
+from .xyz import check_frames, fortran_number, is_xyz, plain_name, read_text, whole_frames
 
 FAR = 10.0
 """Å; an atom whose periodic images are at least this far is taken as isolated."""
@@ -70,7 +70,11 @@ _PLACE = "alrare_place"
 
 
 def read_frames(
-    path: PathLike, *, energy_key: str | None = None, forces_key: str | None = None
+    path: PathLike,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    leave_out_cut: bool = False,
 ) -> list[Atoms]:
     """Read every frame of a structure file.
 
@@ -82,6 +86,9 @@ def read_frames(
         Names of the energy (eV) and the forces (eV/Å) in the file if they are not called
         ``energy`` and ``forces``: ``REF_energy``, ``dft_forces``. Every frame must have them; only
         a single atom needs no forces.
+    leave_out_cut : bool
+        Leave out a last frame of an XYZ file that is cut off, as a kill leaves it; none may be
+        left then. Without it such a file is refused.
 
     Raises
     ------
@@ -96,7 +103,9 @@ def read_frames(
         raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
     try:
         # Formats of one configuration give one Atoms, even for an index that asks for all.
-        content = ase.io.read(**_source(path), index=":")
+        if (source := _source(path, leave_out_cut=leave_out_cut)) is None:
+            return []
+        content = ase.io.read(**source, index=":")
     except AlrareError:
         raise
     except Exception as error:  # ASE's readers raise anything from StopIteration to KeyError
@@ -134,13 +143,16 @@ def place_of(atoms: Atoms, number: int) -> str:
     return f"{place} ({atoms.get_chemical_formula()})"
 
 
-def _source(path: Path) -> dict[str, Any]:
+def _source(path: Path, *, leave_out_cut: bool) -> dict[str, Any] | None:
+    """Return what ASE reads; None if nothing is left of the file."""
     plain = plain_name(path)
     if plain == path and not is_xyz(path):
         return {"filename": path}
     # ASE's readers seek, which begins the decompression anew: minutes for some thousand frames.
     text = read_text(path)
     if is_xyz(path):
+        if leave_out_cut and not (text := whole_frames(text)):
+            return None
         check_frames(text, path)
     return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
 

@@ -48,6 +48,18 @@ def read_text(path: Path) -> str:
         raise AlrareError(f"{path}: cannot be read ({error})") from error
 
 
+def whole_frames(text: str) -> str:
+    """Return the text of an XYZ file without a last frame that is cut off, as a kill leaves it."""
+    lines = text.splitlines(keepends=True)
+    row = 0
+    while row < len(lines) and lines[row].strip().isdigit():
+        end = row + 2 + int(lines[row])
+        if end > len(lines) or not lines[end - 1].endswith("\n"):
+            return "".join(lines[:row])
+        row = end
+    return text
+
+
 def check_frames(text: str, path: Path) -> None:
     """Check that the frames of an XYZ file are complete and their positions are numbers.
 

@@ -41,6 +41,8 @@ std::vector<double> fingerprint(LAMMPS *lmp) {
 }
 
 bool same(const std::vector<double> &one, const std::vector<double> &other) {
+  if (one.size() != other.size())
+    return false;
   for (std::size_t k = 0; k < one.size(); ++k)
     if (std::abs(one[k] - other[k]) > 1e-9 * (1.0 + std::abs(one[k])))
       return false;

@@ -4,6 +4,7 @@
 #include "fix_al_select/al_select_options.h"
 #include "fix_al_select/fingerprint.h"
 #include "fix_al_select/gather_frame.h"
+#include "fix_al_select/geometry.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 
@@ -20,7 +21,6 @@
 #include "update.h"
 #include "variable.h"
 
-#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -33,6 +33,7 @@ using namespace FixConst;
 
 namespace {
 constexpr double kcal_per_mol = 0.0434; // eV, as rounded in the paper
+constexpr double restart_layout = 2.0;  // of what a restart file holds
 } // namespace
 
 /// What the pair style and the variable say of one configuration, the same on every rank; in the
@@ -56,12 +57,13 @@ struct FixALSelect::Impl {
   const double *energy_std = nullptr, *member_energies = nullptr; // owned by the pair
   const double *force_std = nullptr,
                *force_max = nullptr; // likewise; null if the pair style does not give them
+  const int *n_excluded = nullptr;
   char **element_of_type = nullptr;
   const bigint *ensemble_step = nullptr; // timestep of these values
 
-  bigint last_step = -1;           // of the last configuration judged
-  double last_uncertainty = 0.0;   // its uncertainty
-  std::vector<double> last_places; // its fingerprint
+  bigint last_step = -1;         // of the last configuration judged
+  double last_uncertainty = 0.0; // its uncertainty
+  std::vector<double> at_end;    // its fingerprint, if a run ended with it; else empty
   bool file_ready = false;
   bool continued = false; // the state came from a restart file
   bool halted = false;
@@ -154,6 +156,7 @@ void FixALSelect::find_pair() {
   const auto *members = static_cast<int *>(impl_->pair->extract("n_members", dim));
   impl_->energy_std = static_cast<double *>(impl_->pair->extract("energy_std", dim));
   impl_->member_energies = static_cast<double *>(impl_->pair->extract("member_energies", dim));
+  impl_->n_excluded = static_cast<int *>(impl_->pair->extract("n_excluded", dim));
   impl_->element_of_type = static_cast<char **>(impl_->pair->extract("element_of_type", dim));
   impl_->ensemble_step = static_cast<bigint *>(impl_->pair->extract("ensemble_step", dim));
   impl_->force_std = static_cast<double *>(impl_->pair->extract("force_std", dim));
@@ -161,8 +164,8 @@ void FixALSelect::find_pair() {
   if (impl_->options.judges_forces && (!impl_->force_std || !impl_->force_max))
     error->all(FLERR, "fix al_select: uncertainty force: the pair style does not compute it; give "
                       "it 'force_std yes' (pair_style nnp_ensemble force_std yes)");
-  if (!members || !impl_->energy_std || !impl_->member_energies || !impl_->element_of_type ||
-      !impl_->ensemble_step)
+  if (!members || !impl_->energy_std || !impl_->member_energies || !impl_->n_excluded ||
+      !impl_->element_of_type || !impl_->ensemble_step)
     error->all(FLERR, "fix al_select: pair style nnp_ensemble and this fix are of different "
                       "versions of alrare; install both from one");
   impl_->n_members = *members;
@@ -237,12 +240,23 @@ void FixALSelect::prepare_file() {
 void FixALSelect::setup(int /*vflag*/) {
   impl_->halted = false;
   if (update->ntimestep % nevery == 0)
-    evaluate();
+    evaluate(!same(fingerprint(lmp), impl_->at_end));
 }
 
-void FixALSelect::end_of_step() { evaluate(); }
+/// A rerun has looked at the step in setup already.
+void FixALSelect::end_of_step() { evaluate(update->ntimestep != impl_->last_step); }
 
-void FixALSelect::evaluate() {
+void FixALSelect::post_run() { remember_configuration(); }
+
+/// The next run may begin with this configuration, or with a changed one at the same step.
+void FixALSelect::remember_configuration() {
+  impl_->at_end.clear();
+  if (update->ntimestep == impl_->last_step)
+    impl_->at_end = fingerprint(lmp);
+}
+
+/// \param unseen  whether this configuration has not been judged
+void FixALSelect::evaluate(bool unseen) {
   const bigint step = update->ntimestep;
   double cv = 0.0;
   if (!impl_->options.cv_name.empty()) {
@@ -252,45 +266,27 @@ void FixALSelect::evaluate() {
   }
   if (step != *impl_->ensemble_step)
     return; // the pair style left members out: there is nothing new to judge
-  const std::vector<double> places = fingerprint(lmp);
-  if (step == impl_->last_step && (impl_->last_places.empty() || same(places, impl_->last_places)))
-    return; // setup of a run that goes on from the end of another
   impl_->last_step = step;
-  impl_->last_places = places;
+  if (!unseen)
+    return;
+  if (*impl_->n_excluded > 0)
+    error->all(
+        FLERR,
+        "fix al_select: neigh_modify exclude leaves {} of {} atoms out of the system on step "
+        "{}, and a candidate is a whole one; delete these atoms (delete_atoms)",
+        *impl_->n_excluded, atom->natoms, step);
 
   const Look look = impl_->look(world, cv);
   const alrare::Sample sample = impl_->sample(look, step);
   impl_->last_uncertainty = sample.uncertainty;
-  const auto verdict = impl_->selection->judge(sample, [this] { return geometry_is_sound(); });
+  const auto verdict = impl_->selection->judge(
+      sample, [this] { return is_sound(lmp, *impl_->pair->list, impl_->options.min_distance); });
   if (verdict == alrare::Verdict::selected) {
     alrare::Frame frame = gather_frame(lmp, impl_->element_of_type);
     if (comm->me == 0)
       write_candidate(std::move(frame), look);
   }
   halt_if_asked(verdict == alrare::Verdict::unphysical);
-}
-
-/// Whether all positions are numbers and no two atoms, periodic images included, are nearer than
-/// min_distance. The pair's list is full and holds every pair within its cutoff.
-bool FixALSelect::geometry_is_sound() const {
-  const NeighList *list = impl_->pair->list;
-  const double *const *x = atom->x;
-  const double nearest = impl_->options.min_distance * impl_->options.min_distance;
-  int sound = 1;
-  for (int ii = 0; ii < list->inum; ++ii) {
-    const int i = list->ilist[ii];
-    if (!std::isfinite(x[i][0] + x[i][1] + x[i][2]))
-      sound = 0;
-    for (int jj = 0; jj < list->numneigh[i]; ++jj) {
-      const int j = list->firstneigh[i][jj] & NEIGHMASK;
-      const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
-      if (dx * dx + dy * dy + dz * dz < nearest)
-        sound = 0;
-    }
-  }
-  int all_sound = 0;
-  MPI_Allreduce(&sound, &all_sound, 1, MPI_INT, MPI_MIN, world);
-  return all_sound != 0;
 }
 
 /// Completes a frame with what the ensemble says of it, and appends it to the file.
@@ -324,12 +320,17 @@ void FixALSelect::halt_if_asked(bool unphysical) {
 }
 
 void FixALSelect::write_restart(FILE *fp) {
+  remember_configuration();
   if (comm->me != 0)
     return;
   const auto state = impl_->selection->state();
-  std::vector<double> values = {static_cast<double>(state.size()),
-                                static_cast<double>(impl_->last_step), impl_->last_uncertainty,
+  std::vector<double> values = {restart_layout,
+                                static_cast<double>(impl_->at_end.size()),
+                                static_cast<double>(state.size()),
+                                static_cast<double>(impl_->last_step),
+                                impl_->last_uncertainty,
                                 static_cast<double>(kind())};
+  values.insert(values.end(), impl_->at_end.begin(), impl_->at_end.end());
   values.insert(values.end(), state.begin(), state.end());
   const int bytes = static_cast<int>(values.size() * sizeof(double));
   fwrite(&bytes, sizeof(int), 1, fp);
@@ -342,11 +343,21 @@ int FixALSelect::kind() const {
 }
 
 void FixALSelect::restart(char *buffer) {
-  double header[4];
+  double layout, header[5];
+  std::memcpy(&layout, buffer, sizeof layout);
+  if (layout != restart_layout)
+    error->all(FLERR,
+               "fix al_select: the restart file is of another version of alrare; give the fix "
+               "another ID to start anew");
+  buffer += sizeof layout;
   std::memcpy(header, buffer, sizeof header);
-  std::vector<double> state(static_cast<std::size_t>(header[0]));
-  std::memcpy(state.data(), buffer + sizeof header, state.size() * sizeof(double));
-  const int before = static_cast<int>(header[3]), now = kind();
+  buffer += sizeof header;
+  impl_->at_end.resize(static_cast<std::size_t>(header[0]));
+  std::memcpy(impl_->at_end.data(), buffer, impl_->at_end.size() * sizeof(double));
+  buffer += impl_->at_end.size() * sizeof(double);
+  std::vector<double> state(static_cast<std::size_t>(header[1]));
+  std::memcpy(state.data(), buffer, state.size() * sizeof(double));
+  const int before = static_cast<int>(header[4]), now = kind();
   const char *const advice = "use the same, or give the fix another ID to start anew";
   if ((before & 1) != (now & 1))
     error->all(FLERR, "fix al_select: the run in the restart file was {} cv and this one is {}; {}",
@@ -361,8 +372,8 @@ void FixALSelect::restart(char *buffer) {
   } catch (const std::runtime_error &problem) {
     error->all(FLERR, "fix al_select: {}", problem.what());
   }
-  impl_->last_step = static_cast<bigint>(header[1]);
-  impl_->last_uncertainty = header[2];
+  impl_->last_step = static_cast<bigint>(header[2]);
+  impl_->last_uncertainty = header[3];
   impl_->continued = true;
 }
 

@@ -30,6 +30,7 @@ public:
   void init() override;
   void setup(int) override;
   void end_of_step() override;
+  void post_run() override;
   void write_restart(FILE *) override;
   void restart(char *) override;
   double compute_scalar() override;
@@ -44,8 +45,8 @@ private:
   void find_variable();
   void warn_of_late_box_changes();
   void prepare_file();
-  void evaluate();
-  bool geometry_is_sound() const;
+  void evaluate(bool unseen);
+  void remember_configuration();
   void write_candidate(alrare::Frame frame, const Look &look) const;
   int kind() const;
   void halt_if_asked(bool unphysical);

@@ -7,6 +7,7 @@
 #include "pair_nnp/ranks.h"
 #include "pair_nnp/requirements.h"
 #include "pair_nnp/spread.h"
+#include "pair_nnp/tally.h"
 
 #include "nnp/evaluator.h"
 #include "nnp/neighborhood.h"
@@ -49,6 +50,7 @@ struct PairNNPEnsemble::Impl {
   std::unique_ptr<alrare::LoadedModel> model; // null before pair_coeff
 
   std::vector<int> centers; // the atoms of the list that are part of the system
+  int n_excluded = 0;       // atoms of all ranks that are not
   bool warned_of_exclusions = false;
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
@@ -69,7 +71,7 @@ PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
   one_coeff = 1;
   manybody_flag = 1;
   single_enable = 0;
-  centroidstressflag = CENTROID_NOTAVAIL;
+  centroidstressflag = CENTROID_AVAIL;
   comm_reverse = 3; // one member's forces at a time: M may be unknown when hybrid asks
 }
 
@@ -200,21 +202,32 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
   find_centers();
-  const std::string failure = alrare::failure_of([&] { evaluate(whole_ensemble); });
-  if (!failure.empty()) // perhaps on this rank alone
-    error->one(FLERR, "pair_style nnp_ensemble: {}", failure);
-  add_forces();
+  // agreed on by all ranks: what error->one prints may be lost when it ends the others
+  const std::string failure =
+      alrare::first_failure(world, alrare::failure_of([&] { evaluate(whole_ensemble); }));
+  if (!failure.empty())
+    error->all(FLERR, "pair_style nnp_ensemble: {}", failure);
   impl_->spread.clear_atoms(atom->nlocal);
   if (whole_ensemble)
     judge_ensemble();
+  tally(whole_ensemble);
+  if (vflag_fdotr)
+    virial_fdotr_compute();
+}
+
+/// Adds this rank's energies, forces and virials; LAMMPS sends those of the ghosts home.
+void PairNNPEnsemble::tally(bool whole_ensemble) {
+  const alrare::Neighborhood &hood = *impl_->hood;
+  const std::vector<double> &gradient = impl_->local.gradient;
+  alrare::add_forces(hood, gradient, impl_->to_lammps, atom->f);
+  if (vflag_global || vflag_atom || cvflag_atom)
+    alrare::add_virials(hood, gradient, impl_->to_lammps,
+                        {vflag_global ? virial : nullptr, vflag_atom ? vatom : nullptr,
+                         cvflag_atom ? cvatom : nullptr});
   if (eflag_global)
     eng_vdwl += impl_->to_lammps * impl_->driving_energy;
   if (eflag_atom)
     tally_atom_energies(whole_ensemble);
-  if (vflag_global || vflag_atom)
-    tally_virial();
-  if (vflag_fdotr)
-    virial_fdotr_compute();
 }
 
 /// How far the members disagree, for other styles and for compute pair.
@@ -241,6 +254,7 @@ void PairNNPEnsemble::judge_ensemble() {
 void PairNNPEnsemble::find_centers() {
   std::vector<int> &centers = impl_->centers;
   centers.assign(list->ilist, list->ilist + list->inum);
+  impl_->n_excluded = 0;
   if (!neighbor->exclude)
     return;
   const alrare::Exclusions found = find_exclusions(lmp, impl_->model->types.species);
@@ -248,6 +262,8 @@ void PairNNPEnsemble::find_centers() {
       std::remove_if(centers.begin(), centers.end(),
                      [&](int i) { return found.removes({atom->mask[i], atom->type[i]}); }),
       centers.end());
+  const int mine = list->inum - static_cast<int>(centers.size());
+  MPI_Allreduce(&mine, &impl_->n_excluded, 1, MPI_INT, MPI_SUM, world);
   if (impl_->warned_of_exclusions || !(found.hides_pairs() || neighbor->nex_mol > 0))
     return;
   impl_->warned_of_exclusions = true;
@@ -285,11 +301,6 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   impl_->driving_energy = model.driving_energy(local.member_energies);
 }
 
-/// Forces on local atoms and ghosts; LAMMPS sends those of the ghosts home.
-void PairNNPEnsemble::add_forces() {
-  alrare::add_forces(*impl_->hood, impl_->local.gradient, impl_->to_lammps, atom->f);
-}
-
 void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
   if (impl_->model->evaluator->center_energies() == nullptr)
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms need the native engine: "
@@ -297,25 +308,6 @@ void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
   const auto energies = impl_->model->center_energies(*impl_->hood, whole_ensemble);
   for (std::size_t c = 0; c < energies.size(); ++c)
     eatom[impl_->hood->atom[c]] += impl_->to_lammps * energies[c];
-}
-
-/// Virial edge by edge, -vec x grad, half of it to either atom.
-void PairNNPEnsemble::tally_virial() {
-  static const int row[6] = {0, 1, 2, 0, 0, 1}, column[6] = {0, 1, 2, 1, 2, 2};
-  const alrare::Neighborhood &hood = *impl_->hood;
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    const double *const vec = &hood.vec[3 * e];
-    const double *const grad = &impl_->local.gradient[3 * e];
-    for (int k = 0; k < 6; ++k) {
-      const double v = -impl_->to_lammps * vec[row[k]] * grad[column[k]];
-      if (vflag_global)
-        virial[k] += v;
-      if (vflag_atom) {
-        vatom[hood.atom[hood.edge_i[e]]][k] += 0.5 * v;
-        vatom[hood.atom[hood.edge_j[e]]][k] += 0.5 * v;
-      }
-    }
-  }
 }
 
 /// Spread of the forces: those of one member at a time are sent home from the ghosts.
@@ -362,6 +354,8 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
     return spread.member_energies.data();
   if (wanted == "n_members")
     return &impl_->n_members;
+  if (wanted == "n_excluded")
+    return &impl_->n_excluded;
   if (wanted == "ensemble_step")
     return &impl_->ensemble_step;
   if (wanted == "element_of_type")

@@ -35,6 +35,7 @@ struct PairNNPOptions;
 /// | force_max       | 0   | double * | largest norm of the members' mean force on one    |
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
 /// | n_members       | 0   | int *    | M                                                 |
+/// | n_excluded      | 0   | int *    | atoms that exclusions leave out of the system     |
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
 /// | ensemble_step   | 0   | bigint * | timestep these values are of; -1 = none yet       |
 ///
@@ -65,8 +66,7 @@ private:
   void make_pvector();
   void find_centers();
   void evaluate(bool whole_ensemble);
-  void add_forces();
-  void tally_virial();
+  void tally(bool whole_ensemble);
   void tally_atom_energies(bool whole_ensemble);
   void judge_ensemble();
   void judge_forces();

@@ -28,31 +28,6 @@ double standard_deviation(const double *values, int members, std::size_t step) {
   return std::sqrt(squares / (members - 1));
 }
 
-void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
-                double *const *forces) {
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    double *const fi = forces[hood.atom[hood.edge_i[e]]];
-    double *const fj = forces[hood.atom[hood.edge_j[e]]];
-    for (int d = 0; d < 3; ++d) {
-      fi[d] += unit * gradient[3 * e + d];
-      fj[d] -= unit * gradient[3 * e + d];
-    }
-  }
-}
-
-void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
-                std::vector<double> &forces) {
-  forces.assign(3 * n_atoms, 0.0);
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    double *const fi = &forces[3 * hood.atom[hood.edge_i[e]]];
-    double *const fj = &forces[3 * hood.atom[hood.edge_j[e]]];
-    for (int d = 0; d < 3; ++d) {
-      fi[d] += gradient[3 * e + d];
-      fj[d] -= gradient[3 * e + d];
-    }
-  }
-}
-
 void Spread::reset(int members) {
   energy_std = force_std = force_max = 0.0;
   member_energies.assign(static_cast<std::size_t>(members), 0.0);

@@ -14,20 +14,6 @@ namespace alrare {
 /// \param values  one per member, `step` apart
 double standard_deviation(const double *values, int members, std::size_t step = 1);
 
-/// Adds the forces of one gradient to those of the caller's atoms, ghosts included.
-///
-/// \param gradient  (E, 3) d(energy)/d(edge vector), eV/Å
-/// \param unit      from eV/Å to the unit of `forces`
-void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
-                double *const *forces);
-
-/// Forces (n_atoms, 3) of one gradient on the atoms of the caller, ghosts included.
-///
-/// \param gradient  (E, 3) d(energy)/d(edge vector)
-/// \param forces    resized to fit
-void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
-                std::vector<double> &forces);
-
 /// How far the members of an ensemble disagree, in the unit that `unit` leads to from eV (and Å).
 struct Spread {
   double energy_std = 0.0; ///< of the whole system

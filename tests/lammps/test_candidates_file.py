@@ -68,3 +68,34 @@ def test_changed_configurations_at_one_step_are_judged_each_once(simulate, tmp_p
     assert len(frames) == 4
     positions = np.array([frame.positions for frame in frames])
     assert all(np.abs(np.diff(positions, axis=0)).max(axis=(1, 2)) > 1e-3)
+
+
+AGAIN = """
+read_restart half.restart
+pair_style nnp_ensemble
+pair_coeff * * ensemble.safetensors H C
+fix move all nve
+"""
+CHANGES = {
+    "nothing": "velocity all create 300 7\nset atom 2 image 0 0 0\n",
+    "an atom": "set atom 3 z 1.5\n",
+    "types": "set atom 1 type 1\n",
+}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("change", "more"), [("nothing", 0), ("an atom", 1), ("types", 1)])
+def test_a_restart_at_one_step_knows_what_was_judged(
+    run_lmp, simulate, tmp_path, change, more, ranks
+):
+    pick = PICK.format("p", "c.extxyz")
+    simulate(pick + "run 2\nwrite_restart half.restart\n")
+    result = run_lmp(AGAIN + pick + CHANGES[change] + "run 0\n", cwd=tmp_path, ranks=ranks)
+    assert result.returncode == 0, result.stdout
+    assert len(read(tmp_path / "c.extxyz", ":")) == 3 + more
+
+
+def test_a_configuration_of_which_the_model_sees_a_part_is_refused(simulate):
+    part = "group ex id 3\nneigh_modify exclude group ex all\n"
+    printed = simulate(PICK.format("p", "c.extxyz") + part + "run 0\n", fails=True)
+    assert "leaves 1 of 8 atoms out of the system on step 0" in printed

@@ -23,6 +23,7 @@ def simulate(tmp_path, run_lmp):
     """Return ``run(commands, atoms, model=..., fails=...)``: the text that lmp printed."""
     ensemble = random_ensemble(members=3, self_energies=(-13.0, -1030.0), seed=5)
     ensemble.save(tmp_path / "ensemble.safetensors")
+    random_ensemble(members=3, seed=5).save(tmp_path / "no_self_energies.safetensors")
 
     def run(
         commands,
@@ -105,6 +106,38 @@ def test_energies_of_single_atoms_add_up(simulate, tmp_path, keywords, ranks):
         )
         calculator.calculate(atoms)
         assert rows[:, 2].sum() == pytest.approx(calculator.results["energy"], abs=1e-3)
+
+
+FLUX = """
+compute kinetic all ke/atom
+compute each all pe/atom
+compute stress all centroid/stress/atom NULL virial
+compute flux all heat/flux kinetic each stress
+velocity all create 600 7
+fix move all nve
+timestep {step}
+thermo 1
+fix show all print 1 '$(c_flux[1]:%.12g) $(c_flux[2]:%.12g) $(c_flux[3]:%.12g)' file flux.txt &
+  screen no title ''
+dump each all custom 1 each.txt x y z c_kinetic c_each
+dump_modify each sort id format float %.14g
+run 40
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_heat_flux_is_the_change_of_the_moments_of_the_energies(simulate, tmp_path, ranks):
+    """J V = d/dt of the sum of r_i E_i (Hardy): without the centroid virial it is another."""
+    step, atoms = 0.0002, ethane()
+    simulate(FLUX.format(step=step), atoms, model="no_self_energies.safetensors", ranks=ranks)
+    flux = np.loadtxt(tmp_path / "flux.txt")
+    lines = (tmp_path / "each.txt").read_text().splitlines()
+    each = np.array([line.split() for line in lines if len(line.split()) == 5]).astype(float)
+    rows = each.reshape(-1, len(atoms), 5)
+    moments = (rows[:, :, :3] * rows[:, :, 3:].sum(axis=2, keepdims=True)).sum(axis=1)
+    change = (moments[2:] - moments[:-2]) / (2 * step)
+    assert np.abs(change).max() > 1.0
+    assert np.abs(flux[1:-1] - change).max() < 0.02 * np.abs(change).max()
 
 
 def test_a_mass_of_another_element_is_warned_of(simulate):

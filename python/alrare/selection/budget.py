@@ -29,7 +29,7 @@ def choose(
     ----------
     files : sequence of Path
         One candidates.extxyz per pull, in the order of the seeds; a missing or empty file means
-        that the pull has no candidates.
+        that the pull has no candidates. Half a frame at the end, left by a kill, is not read.
     maximum : int
         Largest number of configurations to take (50 in the paper).
     strategy : {"paper", "spread"}
@@ -57,7 +57,7 @@ def choose(
     for pull, (path, last) in enumerate(zip(files, ends, strict=True)):
         if not path.is_file() or path.stat().st_size == 0:
             continue
-        for frame in read_frames(path):
+        for frame in read_frames(path, leave_out_cut=True):
             if "step" not in frame.info or "cv" not in frame.info:
                 raise AlrareError(
                     f"{path}: expected frames with 'step' and 'cv', as fix al_select writes them"

@@ -33,12 +33,6 @@ TEST_CASE("the standard deviation has one less than the members in its divisor")
   CHECK(alrare::standard_deviation(values.data(), 1) == 0.0);
 }
 
-TEST_CASE("forces of a gradient add up to zero, and lie at the caller's atoms") {
-  std::vector<double> forces = {9.0};
-  alrare::sum_forces(chain(), {1.0, 2.0, 3.0, 10.0, 20.0, 30.0}, 4, forces);
-  CHECK(forces == std::vector<double>{9, 18, 27, -10, -20, -30, 1, 2, 3, 0, 0, 0});
-}
-
 TEST_CASE("energies of the members become a spread in the unit of the run") {
   Spread spread;
   spread.reset(3);

@@ -78,6 +78,20 @@ def test_a_pull_without_candidates_counts_as_none(tmp_path: Path) -> None:
     assert choose(files[:2], maximum=50, strategy="paper") == []
 
 
+def test_half_a_frame_that_a_kill_left_is_not_read(tmp_path: Path) -> None:
+    path = _pull(tmp_path / "a.extxyz", [5, 6, 7], [7.0, 7.1, 7.2])
+    text = path.read_text()
+    third = text.rindex("3\nLattice") if "3\nLattice" in text else text.rindex("3\nProperties")
+    for end in range(third, len(text)):
+        path.write_text(text[:end])
+        assert _steps(choose([path], maximum=9, strategy="paper")) == [(5, 0), (6, 0)]
+    path.write_text(text[: third // 3])
+    assert choose([path], maximum=9, strategy="paper") == []
+    path.write_text(text.replace("3\n", "x\n", 1))
+    with pytest.raises(AlrareError, match="frame 1, line 1: expected the number of atoms"):
+        choose([path], maximum=9, strategy="paper")
+
+
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     write_frames(tmp_path / "a.extxyz", [Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])])
     with pytest.raises(AlrareError, match=r"a\.extxyz: expected frames with 'step' and 'cv'"):

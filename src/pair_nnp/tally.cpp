@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "pair_nnp/tally.h"
+
+namespace alrare {
+
+void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
+                double *const *forces) {
+  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
+    double *const fi = forces[hood.atom[hood.edge_i[e]]];
+    double *const fj = forces[hood.atom[hood.edge_j[e]]];
+    for (int d = 0; d < 3; ++d) {
+      fi[d] += unit * gradient[3 * e + d];
+      fj[d] -= unit * gradient[3 * e + d];
+    }
+  }
+}
+
+void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
+                std::vector<double> &forces) {
+  forces.assign(3 * n_atoms, 0.0);
+  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
+    double *const fi = &forces[3 * hood.atom[hood.edge_i[e]]];
+    double *const fj = &forces[3 * hood.atom[hood.edge_j[e]]];
+    for (int d = 0; d < 3; ++d) {
+      fi[d] += gradient[3 * e + d];
+      fj[d] -= gradient[3 * e + d];
+    }
+  }
+}
+
+void add_virials(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
+                 const Virials &out) {
+  static const int row[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2}, column[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
+  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
+    const int i = hood.atom[hood.edge_i[e]], j = hood.atom[hood.edge_j[e]];
+    double virial[9];
+    for (int k = 0; k < 9; ++k)
+      virial[k] = -unit * hood.vec[3 * e + row[k]] * gradient[3 * e + column[k]];
+    for (int k = 0; k < 6 && out.total != nullptr; ++k)
+      out.total[k] += virial[k];
+    for (int k = 0; k < 6 && out.atom != nullptr; ++k) {
+      out.atom[i][k] += 0.5 * virial[k];
+      out.atom[j][k] += 0.5 * virial[k];
+    }
+    for (int k = 0; k < 9 && out.centroid != nullptr; ++k)
+      out.centroid[j][k] += virial[k];
+  }
+}
+
+} // namespace alrare

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_PAIR_NNP_TALLY_H
+#define ALRARE_PAIR_NNP_TALLY_H
+
+#include "nnp/neighborhood.h"
+
+#include <cstddef>
+#include <vector>
+
+/// What one evaluation adds to the arrays of LAMMPS. `gradient` is (E, 3), d(energy)/d(edge vector)
+/// in eV/Å; `unit` leads from eV to the energy unit of the run.
+namespace alrare {
+
+/// Forces on the caller's atoms, ghosts included.
+void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
+                double *const *forces);
+
+/// The same as an array (n_atoms, 3) in eV/Å, resized to fit.
+void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
+                std::vector<double> &forces);
+
+/// Where virials are added; null where they are not wanted.
+struct Virials {
+  double *total;           ///< (6) xx yy zz xy xz yz
+  double *const *atom;     ///< (N, 6) each edge half and half to its two atoms
+  double *const *centroid; ///< (N, 9) xx yy zz xy xz yz yx zx zy, each edge to its neighbor
+};
+
+/// Virials edge by edge, -vec x gradient.
+///
+/// An edge is part of its center's energy alone. The centroid virial, which a heat flux needs, is
+/// therefore all its neighbor's: (r_j - r_i) x F_j (Fan et al., Phys. Rev. B 92, 094301, 2015).
+void add_virials(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
+                 const Virials &out);
+
+} // namespace alrare
+
+#endif
