@@ -97,7 +97,7 @@ def charged(numbers: Sequence[int]) -> bytes:
 
 
 def cp2k(column: int) -> bytes:
-    """Return the frames as CP2K writes positions from column 1, Å, or forces from column 4, hartree/bohr."""
+    """Return the frames as CP2K writes positions (column 1, Å) or forces (4, hartree/bohr)."""
     text, unit = "", 1.0 if column == 1 else BOHR / HARTREE
     for step, one in enumerate(FRAMES):
         number, comment, *atoms = one.splitlines()
