@@ -183,3 +183,19 @@ def test_a_process_that_has_the_store_open_goes_on_in_the_mended_one(
             kept = second.keys()
             first.put_ok("new", molecule("CH4"), energy=1.0, forces=np.ones((5, 3)))
             assert set(second.keys()) == {*kept, "new"}
+
+
+def test_a_damaged_store_from_before_checksums_stays_as_it_is(store: Path) -> None:
+    with sqlite3.connect(store) as database:
+        database.execute("ALTER TABLE labels DROP COLUMN checksum")
+        database.execute("PRAGMA user_version = 3")
+    database.close()
+    content = store.read_bytes()
+    broken = damaged(content, [4], "noise", np.random.default_rng(0))
+    store.write_bytes(broken)
+    with pytest.raises(AlrareError, match=r"is damaged .* move it away"), LabelStore(store):
+        pass
+    assert store.read_bytes() == broken
+    store.write_bytes(content)
+    with LabelStore(store) as opened:
+        assert len(opened.keys()) == 300
