@@ -273,7 +273,7 @@ def check_labels(frames: Sequence[Atoms]) -> None:
             known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
                 f"{name}: expected an energy and forces, got {(known or ['none'])[0]}"
-                f"{_other_keys(atoms)}; label it first: alrare label"
+                f"{_other_keys(atoms)}; {_cure(atoms)}"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -340,6 +340,13 @@ def _other_keys(atoms: Atoms) -> str:
             f"{', '.join(arrays)} of each atom (--forces-key KEY, if it is forces in eV/Å)"
         )
     return f", but {' and '.join(named)}" if named else ""
+
+
+def _cure(atoms: Atoms) -> str:
+    """Say how a frame without a label gets one; CP2K's comments read i = , time = , E = ."""
+    if {"i", "time", "E"} <= atoms.info.keys():
+        return "it looks like a file of CP2K: docs/training.md shows how to join its files"
+    return "label it first: alrare label"
 
 
 def frame_key(atoms: Atoms, method: str) -> str:
