@@ -15,6 +15,7 @@ from ..errors import AlrareError
 from ..files import PathLike, write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
+from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import elements_of
 from ..tables import mean_with_sem, number, table_text
@@ -76,13 +77,16 @@ def pull_with_model(
     Raises
     ------
     AlrareError
-        If the model does not fit the molecule, or LAMMPS fails.
+        If the model does not fit the molecule (its elements, or the charge and multiplicity that it
+        was trained on), or LAMMPS fails.
     """
     run, folder = run or Run(), Path(folder).absolute()
+    metadata = load_ensemble(model).metadata
+    check_state(structure, metadata.training, structure.get_chemical_formula())
     results = simulate_pulls(
         model=model_path(model, model_file(Path(), run.device).suffix),
         structure=structure,
-        elements=load_ensemble(model).metadata.elements,
+        elements=metadata.elements,
         pull=pull,
         select=None,
         timestep=timestep,

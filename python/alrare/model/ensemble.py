@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import __version__
 from ..errors import ModelError
 from ..files import PathLike, atomic_path
 from .aev import AEVConstants
+from .model_file import CHECKSUM, CURE, TEXT, checksum, read_text
 from .network import StackedNetwork, initial_layers
 
 FORMAT = "alrare-ensemble"
@@ -131,8 +132,10 @@ class Ensemble:
     def save(self, path: Path) -> None:
         """Write `ensemble.safetensors`, the master model file."""
         tensors = {name: tensor.contiguous() for name, tensor in self.weights.items()}
+        text = self.metadata.to_json()
+        entries = {TEXT: text, CHECKSUM: checksum(save(tensors), text)}
         with atomic_path(path) as partial:
-            partial.write_bytes(save(tensors, metadata={"alrare": self.metadata.to_json()}))
+            partial.write_bytes(save(tensors, metadata=entries))
 
 
 def energy_std(member_energies: Array) -> Array:
@@ -196,23 +199,17 @@ def load_ensemble(path: PathLike) -> Ensemble:
     Raises
     ------
     ModelError
-        If the file is missing, is not such a file, or its tensors do not fit its metadata.
+        If the file is missing, is not such a file, is not as it was written, or its tensors do not
+        fit its metadata.
     """
     path = model_path(path, ".safetensors")
+    text = read_text(path)
     try:
-        with safe_open(path, framework="pt") as stream:
-            text = (stream.metadata() or {}).get("alrare")
-            if text is None:
-                raise ModelError(
-                    f"{path}: a safetensors file without alrare's metadata; expected an ensemble"
-                    " written by `alrare train`"
-                )
-            names: list[str] = list(stream.keys())
-            ensemble = Ensemble(
-                Metadata.from_json(text), {name: stream.get_tensor(name) for name in names}
-            )
+        ensemble = Ensemble(Metadata.from_json(text), load_file(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: expected an ensemble.safetensors file, got: {error}") from error
+        raise ModelError(
+            f"{path}: expected an ensemble.safetensors file, got: {error}; {CURE}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: metadata of another format: {error}") from error
     _check_shapes(ensemble, path)

@@ -13,12 +13,12 @@ import torch
 from ase import Atoms
 
 from .. import __version__, config
-from ..electronic_state import state_of
 from ..errors import AlrareError
 from ..files import PathLike, file_hash, read_json, write_json
 from ..frames import check_labels, common_method
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
+from ..model.trained_states import states_of
 from ..processes import result_of, worker_pool
 from ..progress import Progress, SilentProgress
 from .curves import write_csv, write_figure
@@ -222,7 +222,7 @@ def _provenance(
         "settings": settings.model_dump(exclude={"tensorboard"}),
         "seed": seed,
         "n_frames": len(splits[0]),
-        "charges": sorted({state_of(frame).charge for frame in frames}),
+        "states": states_of(frames),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
         "start": file_hash(start) if start else "",

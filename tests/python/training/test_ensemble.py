@@ -179,6 +179,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     training = ensemble.metadata.training  # what it takes to train it again
     assert training["settings"]["epochs"] == 12 and training["seed"] == 3
     assert training["isolated"] == {"H": -3.0, "C": 5.0} and training["start"] == ""
+    assert training["states"] == [{"charge": 0, "multiplicity": 1, "formulas": ["C2H6", "CH4"]}]
     assert training["torch"] == torch.__version__ and training["n_frames"] == 24
     rows = [int(mask, 16) for mask in training["validation_rows"]]
     validation = [tuple(k for k in range(24) if row >> k & 1) for row in rows]
