@@ -1,6 +1,5 @@
 """The ensemble as an ASE calculator, on the native engine: no torch, no LAMMPS."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from .. import _core
 from ..errors import ModelError
-from .model_file import read_text
+from .model_file import read_metadata
 from .species import species_of
 from .trained_states import check_stated
 
@@ -79,9 +78,9 @@ class EnsembleCalculator(Calculator):
         super().__init__()  # type: ignore[no-untyped-call]
         path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
         self._source = (path.absolute(), threads)
-        text = read_text(path) if path.is_file() else "{}"
+        metadata = read_metadata(path) if path.is_file() else {}
         self._engine = _open(*self._source)
-        self._training: dict[str, Any] = json.loads(text).get("training", {})
+        self._training: dict[str, Any] = metadata.get("training", {})
         self.elements: tuple[str, ...] = tuple(self._engine.elements)
         self._weights = _weights(forces, self._engine.members, self._engine.best_member)
         self._force_std = force_std

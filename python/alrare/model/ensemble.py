@@ -18,7 +18,7 @@ from .. import __version__
 from ..errors import ModelError
 from ..files import PathLike, atomic_path
 from .aev import AEVConstants
-from .model_file import CHECKSUM, CURE, TEXT, checksum, read_text
+from .model_file import CHECKSUM, CURE, ENTRY, checksum, read_metadata
 from .network import StackedNetwork, initial_layers
 
 FORMAT = "alrare-ensemble"
@@ -80,7 +80,11 @@ class Metadata:
         ValueError, KeyError, TypeError
             If it is something else.
         """
-        content: dict[str, Any] = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Metadata":
+        """Read the object of the JSON text; see `from_json`."""
         if content["format"] != FORMAT or content["format_version"] != FORMAT_VERSION:
             raise ValueError(
                 f"expected format {FORMAT} version {FORMAT_VERSION},"
@@ -132,10 +136,11 @@ class Ensemble:
     def save(self, path: Path) -> None:
         """Write `ensemble.safetensors`, the master model file."""
         tensors = {name: tensor.contiguous() for name, tensor in self.weights.items()}
-        text = self.metadata.to_json()
-        entries = {TEXT: text, CHECKSUM: checksum(save(tensors), text)}
+        content = json.loads(self.metadata.to_json())
+        content[CHECKSUM] = checksum(content, save(tensors))
+        text = json.dumps(content, sort_keys=True)
         with atomic_path(path) as partial:
-            partial.write_bytes(save(tensors, metadata=entries))
+            partial.write_bytes(save(tensors, metadata={ENTRY: text}))
 
 
 def energy_std(member_energies: Array) -> Array:
@@ -203,9 +208,9 @@ def load_ensemble(path: PathLike) -> Ensemble:
         fit its metadata.
     """
     path = model_path(path, ".safetensors")
-    text = read_text(path)
+    content = read_metadata(path)
     try:
-        ensemble = Ensemble(Metadata.from_json(text), load_file(path))
+        ensemble = Ensemble(Metadata.from_dict(content), load_file(path))
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{path}: expected an ensemble.safetensors file, got: {error}; {CURE}"

@@ -1,35 +1,38 @@
-"""The bytes of `ensemble.safetensors`: its text of metadata and its checksum; no torch."""
+"""The bytes of `ensemble.safetensors`: its metadata and its checksum; no torch."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
 
-TEXT, CHECKSUM = "alrare", "sha256"
-"""Entries of the file's metadata: the JSON text, and the checksum of that text and the tensors."""
+ENTRY = "alrare"
+"""Entry of the file's metadata that holds the JSON text."""
+CHECKSUM = "sha256"
+"""Key in that text of the checksum of the rest of it and of the tensors."""
 CURE = "copy the file again, or train again with the same command, which keeps finished members"
 
 
-def checksum(content: bytes, text: str) -> str:
-    """Return the sha256, in hexadecimal, of a model's JSON text followed by its tensors.
+def checksum(metadata: Mapping[str, Any], content: bytes) -> str:
+    """Return the sha256, in hexadecimal, of a model's metadata followed by its tensors.
 
     Parameters
     ----------
+    metadata : mapping
+        The object of the JSON text; its own `CHECKSUM` is left out, and keys are sorted.
     content : bytes
         A safetensors file: 8 bytes that hold the length of its header, the header, the tensors.
-    text : str
-        The JSON text.
     """
-    begin = 8 + int.from_bytes(content[:8], "little")
-    digest = hashlib.sha256(text.encode())
-    digest.update(memoryview(content)[begin:])
+    others = {key: value for key, value in metadata.items() if key != CHECKSUM}
+    digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode())
+    digest.update(memoryview(content)[8 + int.from_bytes(content[:8], "little") :])
     return digest.hexdigest()
 
 
-def read_text(path: Path) -> str:
-    """Return the JSON text of a model file after comparing the checksum.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the object of a model file's JSON text after comparing the checksum.
 
     Files of older versions have no checksum and are accepted.
 
@@ -46,18 +49,21 @@ def read_text(path: Path) -> str:
             " the folder or the file of a model"
         ) from error
     entries = _entries(content, path)
-    if TEXT not in entries:
+    if ENTRY not in entries:
         raise ModelError(
             f"{path}: a safetensors file without alrare's metadata; expected an ensemble written by"
             " `alrare train`"
         )
-    text = str(entries[TEXT])
-    if entries.get(CHECKSUM) not in (None, checksum(content, text)):
+    try:
+        metadata = dict(json.loads(entries[ENTRY]))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: metadata of another format: {error}; {CURE}") from error
+    if metadata.get(CHECKSUM) not in (None, checksum(metadata, content)):
         raise ModelError(
             f"{path}: damaged: its weights or metadata are not those that were written (checksum"
             f" {CHECKSUM}); {CURE}"
         )
-    return text
+    return metadata
 
 
 def _entries(content: bytes, path: Path) -> dict[str, Any]:
