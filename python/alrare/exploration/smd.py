@@ -18,7 +18,7 @@ from ..model.ensemble import load_ensemble, model_path
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import elements_of
-from ..tables import mean_with_sem, number, table_text
+from ..tables import NO_BREAK, mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
@@ -208,16 +208,20 @@ def summarize(
     dict
         ``pulls`` by seed; ``mean`` and, with `against`, ``difference``, which hold mean, sem (None
         for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_bond``,
-        the number of common seeds whose pulls broke the same bond.
+        the number of common seeds whose pulls broke the same bond. The activation energy of a pull
+        in which no bond broke is None and enters no mean: its largest work is only that of its end.
     """
     content: dict[str, Any] = {
-        "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
-        "mean": {key: _mean([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN},
+        "pulls": {
+            str(seed): pull.to_json() | {key: _shown(pull, key) for key in _SHOWN}
+            for seed, pull in pulls.items()
+        },
+        "mean": {key: _mean([_shown(pull, key) for pull in pulls.values()]) for key in _SHOWN},
     }
     if against is not None:
         shared = sorted(pulls.keys() & against.keys())
         content["difference"] = {
-            key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
+            key: _mean([_minus(_shown(pulls[s], key), _shown(against[s], key)) for s in shared])
             for key in _SHOWN
         }
         content["same_bond"] = sum(
@@ -236,8 +240,11 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     for heading in ("seed", *_SHOWN.values(), "broken bond"):
         table.add_column(heading, justify="right", no_wrap=True)
     for seed, pull in summary["pulls"].items():
-        bond = "none" if pull["broken_bond"] is None else "-".join(map(str, pull["broken_bond"]))
-        table.add_row(seed, *(number(pull[key]) for key in _SHOWN), bond)
+        energy, *others = (number(pull[key]) for key in _SHOWN)
+        if pull["broken_bond"] is None:
+            table.add_row(seed, NO_BREAK, *others, "none")
+        else:
+            table.add_row(seed, energy, *others, "-".join(map(str, pull["broken_bond"])))
     table.add_section()
     table.add_row("mean", *(mean_with_sem(summary["mean"][key]) for key in _SHOWN))
     if "difference" in summary:
@@ -249,6 +256,13 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
 def _trajectory(folder: Path) -> list[Atoms]:
     dump = folder / DUMP_FILE
     return read_trajectory(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
+
+
+def _shown(pull: Observables, key: str) -> float | None:
+    """Return an observable; None for the activation energy of a pull in which no bond broke."""
+    unbroken = key == "activation_energy" and pull.broken_bond is None
+    value: float | None = None if unbroken else getattr(pull, key)
+    return value
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
