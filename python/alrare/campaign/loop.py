@@ -17,7 +17,7 @@ from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
 from ..exploration.observables import Observables, observe, read_trajectory
 from ..exploration.work import read_work
-from ..files import PathLike, read_json, write_json
+from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
@@ -32,7 +32,7 @@ from .new_labels import label_candidates
 from .reference import Reference, run_reference
 from .report import convergence_line, iteration_table, reference_line, write_plots
 from .results import iteration_record, read_results, reference_record, write_results
-from .run_folder import locked, timed, write_config
+from .run_folder import timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
 

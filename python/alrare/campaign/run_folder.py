@@ -1,6 +1,5 @@
 """The run folder of a campaign: its configuration, its lock, and the times of its stages."""
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from ..config import Config, tables
-from ..errors import AlrareError, ConfigError, disk_error
+from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
 from ..frames import frame_key, read_frames, write_frames
 
@@ -95,27 +94,6 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let only one process at a time work in a run folder, which is made if it is missing.
-
-    The lock ends with the process.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
-    except OSError as error:
-        raise disk_error(folder, error) from error
-    with (folder / ".lock").open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlrareError(
-                f"{folder}: another alrare is at work on this campaign; wait for it, or end it"
-            ) from error
-        yield
 
 
 @contextmanager

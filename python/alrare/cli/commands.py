@@ -242,6 +242,7 @@ def select(options: argparse.Namespace) -> int:
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule once per seed; print and write the observables of the pulls."""
     from ..exploration import smd as pulls
+    from ..exploration.kept_settings import check_comparable
     from ..structure import read_structure
 
     pull = read_table(Pull, options, PULL_KEYS)
@@ -253,9 +254,16 @@ def smd(options: argparse.Namespace) -> int:
         charge=None if config is None else config.charge,
         multiplicity=None if config is None else config.multiplicity,
     )
-    against = None if options.against is None else pulls.observe_pulls(options.against)
-    folder = options.output.absolute()
     progress = open_progress(quiet=options.quiet)
+    against = None
+    if options.against is not None:
+        against = pulls.observe_pulls(options.against)
+        note = check_comparable(
+            options.against, structure=structure, pull=pull, timestep=options.timestep
+        )
+        if note:
+            progress.message(note)
+    folder = options.output.absolute()
     if config is not None:
         _refuse_options_of_models(options)
         pulled = pulls.pull_with_labeller(

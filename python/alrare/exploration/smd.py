@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
-from ..files import PathLike, write_json
+from ..files import PathLike, locked, write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
 from ..model.trained_states import check_state
@@ -78,23 +78,25 @@ def pull_with_model(
     ------
     AlrareError
         If the model does not fit the molecule (its elements, or the charge and multiplicity that it
-        was trained on), or LAMMPS fails.
+        was trained on), LAMMPS fails, another process pulls into the folder, or it holds pulls of
+        other settings.
     """
     run, folder = run or Run(), Path(folder).absolute()
     metadata = load_ensemble(model).metadata
     check_state(structure, metadata.training, structure.get_chemical_formula())
-    results = simulate_pulls(
-        model=model_path(model, model_file(Path(), run.device).suffix),
-        structure=structure,
-        elements=metadata.elements,
-        pull=pull,
-        select=None,
-        timestep=timestep,
-        forces=forces,
-        folder=folder,
-        run=run,
-        progress=progress or SilentProgress(),
-    )
+    with locked(folder):
+        results = simulate_pulls(
+            model=model_path(model, model_file(Path(), run.device).suffix),
+            structure=structure,
+            elements=metadata.elements,
+            pull=pull,
+            select=None,
+            timestep=timestep,
+            forces=forces,
+            folder=folder,
+            run=run,
+            progress=progress or SilentProgress(),
+        )
     return observe_pulls(folder, [result.seed for result in results if result.work is not None])
 
 
@@ -140,19 +142,21 @@ def pull_with_labeller(
     LabelError
         If the labeller is not installed, or a label fails.
     AlrareError
-        If LAMMPS's Python module is missing, or the folder holds pulls of other settings.
+        If LAMMPS's Python module is missing, another process pulls into the folder, or it holds
+        pulls of other settings.
     """
     folder = Path(folder).absolute()
-    run_pulls(
-        structure=structure,
-        elements=elements_of(structure),
-        labeller=labeller,
-        pull=pull,
-        timestep=timestep,
-        folder=folder,
-        workers=workers,
-        progress=progress or SilentProgress(),
-    )
+    with locked(folder):
+        run_pulls(
+            structure=structure,
+            elements=elements_of(structure),
+            labeller=labeller,
+            pull=pull,
+            timestep=timestep,
+            folder=folder,
+            workers=workers,
+            progress=progress or SilentProgress(),
+        )
     return observe_pulls(folder, list(pull.seeds))
 
 

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError
-from ..files import PathLike, file_hash, read_json, write_json
+from ..files import PathLike, file_hash, locked, read_json, write_json
 from ..frames import check_labels, common_method
 from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
@@ -182,8 +182,8 @@ def train_ensemble(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, the splits do not fit the frames, or the earlier model
-        does not fit this one.
+        If a frame has no usable label, the splits do not fit the frames, the earlier model does not
+        fit this one, or another process trains in the folder.
     """
     dataset = make_dataset(frames, isolated=isolated)
     _check_splits(splits, len(frames), model.members)
@@ -196,16 +196,19 @@ def train_ensemble(
         seeds=tuple(1000 * seed + m for m in range(model.members)),
     )
     starting_weights(start, metadata, 0)  # refuses a model that does not fit, before any work
-    cache = folder / "descriptors" if cache is None else cache
-    keys = _fill_cache(cache, frames, metadata, progress)
-    metadata = replace(
-        metadata,
-        dataset=dataset_hash(keys, dataset),
-        training=_provenance(frames, settings, splits, seed, isolated, start),
-    )
-    tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-    _train_members([task for task in tasks if not task.is_finished()], settings, workers, progress)
-    return _assemble(tasks, metadata)
+    with locked(folder):
+        cache = folder / "descriptors" if cache is None else cache
+        keys = _fill_cache(cache, frames, metadata, progress)
+        metadata = replace(
+            metadata,
+            dataset=dataset_hash(keys, dataset),
+            training=_provenance(frames, settings, splits, seed, isolated, start),
+        )
+        tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
+        _train_members(
+            [task for task in tasks if not task.is_finished()], settings, workers, progress
+        )
+        return _assemble(tasks, metadata)
 
 
 def _provenance(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.campaign.run_folder import locked, write_config
+from alrare.campaign.run_folder import write_config
 from alrare.config import Config, parse_config
 from alrare.errors import AlrareError, ConfigError
+from alrare.files import locked
 from ase.build import molecule
 
 MOLECULE = molecule("C2H6")
@@ -71,7 +72,7 @@ def test_files_may_move_but_the_molecule_must_stay(tmp_path: Path, toml: Path) -
 HOLDER = """
 import sys, time
 from pathlib import Path
-from alrare.campaign.run_folder import locked
+from alrare.files import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(3600)
@@ -84,7 +85,7 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) ->
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
         try:
-            refused = pytest.raises(AlrareError, match="another alrare is at work on this campaign")
+            refused = pytest.raises(AlrareError, match="another alrare is at work in this folder")
             with refused, locked(tmp_path):
                 raise AssertionError("two work in one folder")
         finally:
