@@ -2,10 +2,10 @@
 
 A frame states them in `info["charge"]` and `info["multiplicity"]`, as alrare writes them, or in one
 of the other ways that files have: the other `CHARGE_KEYS` and the sum of the initial charges; the
-other `MULTIPLICITY_KEYS`, the `UNPAIRED_KEYS` and the sum of the initial magnetic moments, which are
-the number of unpaired electrons. `UNCLEAR_KEYS` are refused. Upper and lower case are the same but
-for single letters. A frame that states nothing is neutral, with the lowest multiplicity
-that its number of electrons allows: 1 for an even one, 2 for an odd one.
+other `MULTIPLICITY_KEYS`; the `UNPAIRED_KEYS` and the sum of the initial magnetic moments, which
+are the number of unpaired electrons. `UNCLEAR_KEYS` are refused. Upper and lower case are the same
+but for single letters. A frame that states nothing is neutral, with the lowest multiplicity that
+its number of electrons allows: 1 for an even one, 2 for an odd one.
 
 The key `spin` is read as the multiplicity 2S + 1, as the data sets mean it that have this key. The
 number of unpaired electrons would have the other parity and is refused, but for 0: this can only be

@@ -41,7 +41,7 @@ def test_a_multiplicity_is_read_from_info(key):
 @pytest.mark.parametrize("key", ["uhf", "unpaired_electrons", "UHF"])
 def test_a_number_of_unpaired_electrons_is_read_from_info(key):
     assert state_of(Atoms("O2", info={key: 2})).multiplicity == 3
-    with pytest.raises(AlrareError, match=r"uhf'\], plus 1, says 3|plus 1, says 3"):
+    with pytest.raises(AlrareError, match="plus 1, says 3"):
         state_of(Atoms("O2", info={key: 2, "multiplicity": 1}))
 
 
