@@ -10,15 +10,18 @@ from typing import Any
 from ase import Atoms
 
 from ..config import Config, tables
+from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
 from ..frames import frame_key, read_frames, write_frames
 
 STRUCTURE_FILE = "structure.extxyz"
 """Copy of the structure that the campaign was begun with."""
-_PLACES = ("structure", "labeller.slater_koster")
-"""Keys that name files. Files may move with the campaign; what is in them must stay, which
-`write_config` tests for the structure and the hash of the labeller's method for parameters."""
+_PLACES = ("structure", "labeller.slater_koster", "charge", "multiplicity")
+"""Keys whose text does not matter. Files may move with the campaign; what is in them must stay,
+which `write_config` tests for the structure and the hash of the labeller's method for parameters.
+Charge and multiplicity are those of the structure, whether al.toml, its file or nobody states
+them."""
 MAY_CHANGE = (
     "iterations",
     "run",
@@ -48,7 +51,10 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
     resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
-    if start.is_file() and frame_key(read_frames(start)[0], "") != frame_key(structure, ""):
+    begun = read_frames(start)[0] if start.is_file() else structure
+    if state_of(begun) != state_of(structure):
+        changed.append("charge or multiplicity")
+    elif frame_key(begun, "") != frame_key(structure, ""):
         changed.append("the structure")
     if changed:
         raise ConfigError(

@@ -130,18 +130,16 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from ..frames import check_labels, is_isolated_atom
-    from ..model.accuracy import frame_errors
+    from ..model.accuracy import check_frames, errors_of
     from ..model.ensemble import model_path
     from ..training.plausibility import check_plausible
 
     model = model_path(options.model, ".safetensors")
     frames = _read_labelled(options.data, options)
-    check_labels(frames)
-    several = [frame for frame in frames if not is_isolated_atom(frame)]
-    if several and not options.any_units:
-        check_plausible(several)
-    errors = frame_errors(model, frames, forces=_forces(options))
+    checked = check_frames(model, frames)
+    if checked.several and not options.any_units:
+        check_plausible(checked.several)
+    errors = errors_of(model, checked, forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0

@@ -200,14 +200,34 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
         As `compare`, and if the labels are of several methods, or a frame has a charge or a
         multiplicity that the model was not trained on.
     """
+    return errors_of(model, check_frames(model, frames), forces=forces)
+
+
+@dataclass(frozen=True)
+class CheckedFrames:
+    """Labelled frames that a model may be compared with."""
+
+    several: list[Atoms]
+    """All but the isolated atoms."""
+    same_method: bool | None
+    """Whether the labels are by the method that the model was trained on; None if not known."""
+
+
+def check_frames(model: Path, frames: Sequence[Atoms]) -> CheckedFrames:
+    """Check labelled frames and leave isolated atoms out; raises as `frame_errors`."""
     check_labels(frames)
     metadata = load_ensemble(model).metadata
     method, own = common_method(frames), metadata.method
     several = [frame for frame in frames if not is_isolated_atom(frame)]
     for number, frame in enumerate(several, start=1):
         check_state(frame, metadata.training, place_of(frame, number))
-    errors = compare(model, several, forces=forces).errors()
-    return replace(errors, same_method=method == own if method and own else None)
+    return CheckedFrames(several, method == own if method and own else None)
+
+
+def errors_of(model: Path, checked: CheckedFrames, *, forces: Forces) -> FrameErrors:
+    """Compare an ensemble with frames that `check_frames` has checked."""
+    errors = compare(model, checked.several, forces=forces).errors()
+    return replace(errors, same_method=checked.same_method)
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

@@ -54,6 +54,16 @@ def test_a_key_that_an_older_alrare_did_not_know_had_its_default(
         write_config(_config(select={"around_break": 9}), MOLECULE, toml, tmp_path / "run")
 
 
+def test_a_charge_that_the_molecule_has_anyway_is_no_change(tmp_path: Path, toml: Path) -> None:
+    write_config(_config(), MOLECULE, toml, tmp_path / "run")
+    write_config(_config(charge=0, multiplicity=1), MOLECULE, toml, tmp_path / "run")
+    write_config(_config(), MOLECULE, toml, tmp_path / "run")
+    ion = MOLECULE.copy()
+    ion.info["charge"] = 1
+    with pytest.raises(ConfigError, match="charge or multiplicity changed since"):
+        write_config(_config(charge=1), ion, toml, tmp_path / "run")
+
+
 def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path) -> None:
     write_config(_config(model={"hidden": {"C": [8]}}), MOLECULE, toml, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.hidden\.H changed"):
