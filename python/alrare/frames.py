@@ -121,6 +121,15 @@ def read_frames(
     return frames
 
 
+def require_frames(frames: object, function: str) -> None:
+    """Raise AlrareError, which names the function, for what is no sequence of frames."""
+    if not isinstance(frames, Sequence) or not all(isinstance(frame, Atoms) for frame in frames):
+        raise AlrareError(
+            f"{function}: expected a sequence of ase.Atoms, such as [atoms] or read_frames(path),"
+            f" got {type(frames).__name__}"
+        )
+
+
 def place_of(atoms: Atoms, number: int) -> str:
     """Return how errors name a frame: by its file and its number there, if it was read from one.
 

@@ -17,23 +17,13 @@ def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
     The keys `structure`, `charge`, `multiplicity`, `[pull] atoms` and `[labeller] min_distance` are
-    used; keys that name elements must name existing ones.
+    used.
 
     Raises
     ------
     ConfigError
         As `read_structure`, or if al.toml and the file state different charges or multiplicities.
     """
-    for table, key, elements in (
-        ("labeller", "hubbard_derivatives", config.labeller.hubbard_derivatives),
-        ("labeller", "max_angular_momentum", config.labeller.max_angular_momentum),
-        ("model", "hidden", config.model.hidden),
-    ):
-        for element in elements:
-            if element not in chemical_symbols[1:]:
-                raise ConfigError(
-                    f"{key}.{element}: expected a chemical element such as H or Cl ([{table}])"
-                )
     atoms = read_structure(
         config.structure,
         pulled=config.pull.atoms,
@@ -41,6 +31,7 @@ def load_structure(config: Config) -> Atoms:
         charge=config.charge,
         multiplicity=config.multiplicity,
     )
+    check_timestep(config.timestep, atoms)
     state = state_of(atoms)
     for key, wanted in (("charge", config.charge), ("multiplicity", config.multiplicity)):
         if wanted is not None and wanted != getattr(state, key):
@@ -102,6 +93,33 @@ def read_structure(
     except AlrareError as error:
         raise ConfigError(f"structure = '{path}': {error}") from error
     return with_state(molecule, state)
+
+
+def check_timestep(timestep: float, atoms: Atoms) -> None:
+    """Refuse an MD time step that cannot follow the fastest vibration of a molecule.
+
+    Bonds of hydrogen vibrate with a period of 9 fs or more, and velocity Verlet needs several steps
+    for a period: at most 2 fs with hydrogen. Without it the stiffest bonds have 14 fs (N2), and
+    noble gases far more: at most 10 fs, since no structure tells its softest use.
+
+    Parameters
+    ----------
+    timestep : float, fs
+    atoms : Atoms
+
+    Raises
+    ------
+    ConfigError
+        If the time step is larger.
+    """
+    hydrogen = 1 in atoms.numbers
+    largest = 2.0 if hydrogen else 10.0
+    if timestep > largest:
+        why = "bonds of hydrogen vibrate in 9 fs" if hydrogen else "bonds vibrate in 14 fs or more"
+        raise ConfigError(
+            f"timestep = {timestep:g}: expected at most {largest:g} fs, since {why} and a pull with"
+            " a longer step blows up or is wrong; 0.5 fs is the default"
+        )
 
 
 def elements_of(atoms: Atoms) -> list[str]:

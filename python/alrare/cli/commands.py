@@ -164,6 +164,7 @@ def label(options: argparse.Namespace) -> int:
     from ..labelling.failures import describe_failures
     from ..labelling.store import STORE_FILE, LabelStore
 
+    _refuse_same_file(options.input, options.output)
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
     done = label_frames(
@@ -200,6 +201,8 @@ def select(options: argparse.Namespace) -> int:
     from ..frames import read_frames, write_frames
     from ..selection.criterion import select_frames
 
+    if options.output is not None:
+        _refuse_same_file(options.trajectory, options.output)
     settings = read_table(Select, options, SELECT_KEYS)
     frames = read_frames(options.trajectory)
     if options.cv_gap and not (options.atoms or all("cv" in f.info for f in frames)):
@@ -294,6 +297,14 @@ def _read_labelled(path: Path, options: argparse.Namespace) -> "list[Atoms]":
     from ..frames import read_frames
 
     return read_frames(path, energy_key=options.energy_key, forces_key=options.forces_key)
+
+
+def _refuse_same_file(read: Path, written: Path) -> None:
+    if read.resolve() == written.resolve():
+        raise AlrareError(
+            f"{written}: is both read and written, so its frames would be lost; give another name"
+            " for the output"
+        )
 
 
 def _refuse_options_of_models(options: argparse.Namespace) -> None:

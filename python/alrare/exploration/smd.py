@@ -17,7 +17,7 @@ from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
-from ..structure import elements_of
+from ..structure import check_timestep, elements_of
 from ..tables import NO_BREAK, mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
@@ -81,7 +81,9 @@ def pull_with_model(
         was trained on), LAMMPS fails, another process pulls into the folder, or it holds pulls of
         other settings.
     """
+    _check_arguments("pull_with_model", structure=(structure, Atoms), pull=(pull, Pull))
     run, folder = run or Run(), Path(folder).absolute()
+    check_timestep(timestep, structure)
     metadata = load_ensemble(model).metadata
     check_state(structure, metadata.training, structure.get_chemical_formula())
     with locked(folder):
@@ -145,6 +147,13 @@ def pull_with_labeller(
         If LAMMPS's Python module is missing, another process pulls into the folder, or it holds
         pulls of other settings.
     """
+    _check_arguments(
+        "pull_with_labeller",
+        structure=(structure, Atoms),
+        pull=(pull, Pull),
+        labeller=(labeller, Labeller),
+    )
+    check_timestep(timestep, structure)
     folder = Path(folder).absolute()
     with locked(folder):
         run_pulls(
@@ -255,6 +264,16 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
         difference = [mean_with_sem(summary["difference"][key], "+") for key in _SHOWN]
         table.add_row("difference", *difference, f"{summary['same_bond']} the same")
     return table_text(table, width=width)
+
+
+def _check_arguments(function: str, **given: tuple[object, type]) -> None:
+    """Refuse arguments of another type."""
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise AlrareError(
+                f"{function}: {name}: expected {kind.__module__.partition('.')[0]}'s"
+                f" {kind.__name__}, got {type(value).__name__}"
+            )
 
 
 def _trajectory(folder: Path) -> list[Atoms]:

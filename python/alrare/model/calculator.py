@@ -1,5 +1,6 @@
 """The ensemble as an ASE calculator, on the native engine: no torch, no LAMMPS."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +77,8 @@ class EnsembleCalculator(Calculator):
         threads: int = 1,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if not isinstance(model, str | os.PathLike):
+            raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
         path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
         self._source = (path.absolute(), threads)
         metadata = read_metadata(path) if path.is_file() else {}

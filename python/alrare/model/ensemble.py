@@ -1,6 +1,7 @@
 """An ensemble of ANI networks: its weights, its metadata and its file."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -160,8 +161,13 @@ def energy_std(member_energies: Array) -> Array:
     Raises
     ------
     ValueError
-        If M < 2: one member has no spread.
+        If the shape is another, or M < 2: one member has no spread.
     """
+    if np.ndim(member_energies) != 2:
+        raise ValueError(
+            "expected energies of shape (M, N), one row per member, got shape"
+            f" {np.shape(member_energies)}"
+        )
     if len(member_energies) < 2:
         raise ValueError(f"a spread needs at least 2 members, got {len(member_energies)}")
     spread: Array = np.std(member_energies, axis=0, ddof=1)
@@ -192,6 +198,8 @@ def model_path(model: PathLike, suffix: str) -> Path:
     model : Path or str
     suffix : {".safetensors", ".pt"}
     """
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
     model = Path(model)
     if model.is_dir():
         return model / f"ensemble{suffix}"

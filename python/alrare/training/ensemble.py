@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from ase import Atoms
 
 from .. import __version__, config
-from ..errors import AlrareError
+from ..errors import AlrareError, ModelError
 from ..files import PathLike, file_hash, locked, read_json, write_json
-from ..frames import check_labels, common_method
-from ..model.ensemble import Ensemble, Metadata, stack_members
+from ..frames import check_labels, common_method, require_frames
+from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.torchscript import export_torchscript
 from ..model.trained_states import states_of
 from ..processes import result_of, worker_pool
@@ -92,6 +92,7 @@ def train(
         or contradict each other; if the earlier model has other elements, layers or descriptor
         constants.
     """
+    require_frames(frames, "train")
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
     check_labels(frames)
@@ -204,6 +205,7 @@ def train_ensemble(
             dataset=dataset_hash(keys, dataset),
             training=_provenance(frames, settings, splits, seed, isolated, start),
         )
+        _tell_of_another(folder, metadata, progress)
         tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
         _train_members(
             [task for task in tasks if not task.is_finished()], settings, workers, progress
@@ -232,6 +234,23 @@ def _provenance(
         "torch": str(torch.__version__),
         "alrare": __version__,
     }
+
+
+def _tell_of_another(folder: Path, metadata: Metadata, progress: Progress) -> None:
+    """Say if the folder holds a finished model of other data or settings, which is replaced."""
+    path = folder / _MODEL_FILES[0]
+    try:
+        old = load_ensemble(path).metadata
+    except ModelError:  # there is none, or it is damaged and made anew
+        return
+    kept, wanted = (
+        asdict(one) | {f"training.{key}": value for key, value in one.training.items()}
+        for one in (old, metadata)
+    )
+    without = ("training", "best_member", "training.torch", "training.alrare", "training.version")
+    other = [key for key in wanted if key not in without and kept.get(key) != wanted[key]]
+    if other:
+        progress.message(f"{path}: was trained with other {', '.join(other)}, and is replaced")
 
 
 def row_mask(rows: Sequence[int]) -> str:

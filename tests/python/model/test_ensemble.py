@@ -41,6 +41,8 @@ def test_energy_std_is_the_sample_standard_deviation() -> None:
     assert energy_std(np.array([[1.0, 0.0], [3.0, 0.0]])) == pytest.approx([np.sqrt(2), 0.0])
     with pytest.raises(ValueError, match="at least 2 members, got 1"):
         energy_std(np.ones((1, 4)))
+    with pytest.raises(ValueError, match=r"shape \(M, N\), one row per member, got shape \(4,\)"):
+        energy_std(np.ones(4))
 
 
 def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:

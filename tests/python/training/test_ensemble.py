@@ -135,6 +135,10 @@ def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) 
 class _Recorder(SilentProgress):
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None]] = []
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Stage]:
@@ -196,6 +200,8 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     shorter = FAST.model_copy(update={"epochs": 2})
     _, progress = run(tmp_path, isolated=isolated, settings=shorter, workers=1)
     assert progress.stages == [("training", 4)]
+    (said,) = progress.messages
+    assert said.endswith("was trained with other training.settings, and is replaced")
 
 
 @pytest.mark.slow
