@@ -14,6 +14,7 @@ from .types import (
     Count,
     CountOrAll,
     CountOrZero,
+    Element,
     NotNegative,
     Positive,
     PositiveOrAdaptive,
@@ -97,9 +98,9 @@ class Pull(Section):
 class Model(Section):
     """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
 
-    members: Annotated[Count, Field(ge=2)] = 5
+    members: Annotated[WholeNumber, Field(ge=2)] = 5
     """Networks in the ensemble; the uncertainty is their standard deviation."""
-    hidden: dict[str, tuple[Count, ...]] = {"H": (256, 192, 160)}
+    hidden: dict[Element, tuple[Count, ...]] = {"H": (256, 192, 160)}
     """Widths of the hidden layers by element; other elements use `hidden_default`."""
     hidden_default: tuple[Count, ...] = (224, 192, 160)
     """Widths of the hidden layers of every other element."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import torch
 from ase import Atoms
 
 from .. import __version__, config
-from ..electronic_state import state_of
-from ..errors import AlrareError
-from ..files import PathLike, file_hash, read_json, write_json
-from ..frames import check_labels, common_method
-from ..model.ensemble import Ensemble, Metadata, stack_members
+from ..errors import AlrareError, ModelError
+from ..files import PathLike, file_hash, locked, read_json, write_json
+from ..frames import check_labels, common_method, require_frames
+from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.torchscript import export_torchscript
+from ..model.trained_states import states_of
 from ..processes import result_of, worker_pool
 from ..progress import Progress, SilentProgress
 from .curves import write_csv, write_figure
@@ -92,6 +92,7 @@ def train(
         or contradict each other; if the earlier model has other elements, layers or descriptor
         constants.
     """
+    require_frames(frames, "train")
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
     check_labels(frames)
@@ -182,8 +183,8 @@ def train_ensemble(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, the splits do not fit the frames, or the earlier model
-        does not fit this one.
+        If a frame has no usable label, the splits do not fit the frames, the earlier model does not
+        fit this one, or another process trains in the folder.
     """
     dataset = make_dataset(frames, isolated=isolated)
     _check_splits(splits, len(frames), model.members)
@@ -196,16 +197,20 @@ def train_ensemble(
         seeds=tuple(1000 * seed + m for m in range(model.members)),
     )
     starting_weights(start, metadata, 0)  # refuses a model that does not fit, before any work
-    cache = folder / "descriptors" if cache is None else cache
-    keys = _fill_cache(cache, frames, metadata, progress)
-    metadata = replace(
-        metadata,
-        dataset=dataset_hash(keys, dataset),
-        training=_provenance(frames, settings, splits, seed, isolated, start),
-    )
-    tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-    _train_members([task for task in tasks if not task.is_finished()], settings, workers, progress)
-    return _assemble(tasks, metadata)
+    with locked(folder):
+        cache = folder / "descriptors" if cache is None else cache
+        keys = _fill_cache(cache, frames, metadata, progress)
+        metadata = replace(
+            metadata,
+            dataset=dataset_hash(keys, dataset),
+            training=_provenance(frames, settings, splits, seed, isolated, start),
+        )
+        _tell_of_another(folder, metadata, progress)
+        tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
+        _train_members(
+            [task for task in tasks if not task.is_finished()], settings, workers, progress
+        )
+        return _assemble(tasks, metadata)
 
 
 def _provenance(
@@ -222,13 +227,30 @@ def _provenance(
         "settings": settings.model_dump(exclude={"tensorboard"}),
         "seed": seed,
         "n_frames": len(splits[0]),
-        "charges": sorted({state_of(frame).charge for frame in frames}),
+        "states": states_of(frames),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
         "start": file_hash(start) if start else "",
         "torch": str(torch.__version__),
         "alrare": __version__,
     }
+
+
+def _tell_of_another(folder: Path, metadata: Metadata, progress: Progress) -> None:
+    """Say if the folder holds a finished model of other data or settings, which is replaced."""
+    path = folder / _MODEL_FILES[0]
+    try:
+        old = load_ensemble(path).metadata
+    except ModelError:  # there is none, or it is damaged and made anew
+        return
+    kept, wanted = (
+        asdict(one) | {f"training.{key}": value for key, value in one.training.items()}
+        for one in (old, metadata)
+    )
+    without = ("training", "best_member", "training.torch", "training.alrare", "training.version")
+    other = [key for key in wanted if key not in without and kept.get(key) != wanted[key]]
+    if other:
+        progress.message(f"{path}: was trained with other {', '.join(other)}, and is replaced")
 
 
 def row_mask(rows: Sequence[int]) -> str:

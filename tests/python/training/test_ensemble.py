@@ -135,6 +135,10 @@ def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) 
 class _Recorder(SilentProgress):
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None]] = []
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Stage]:
@@ -179,6 +183,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     training = ensemble.metadata.training  # what it takes to train it again
     assert training["settings"]["epochs"] == 12 and training["seed"] == 3
     assert training["isolated"] == {"H": -3.0, "C": 5.0} and training["start"] == ""
+    assert training["states"] == [{"charge": 0, "multiplicity": 1, "formulas": ["C2H6", "CH4"]}]
     assert training["torch"] == torch.__version__ and training["n_frames"] == 24
     rows = [int(mask, 16) for mask in training["validation_rows"]]
     validation = [tuple(k for k in range(24) if row >> k & 1) for row in rows]
@@ -195,6 +200,8 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     shorter = FAST.model_copy(update={"epochs": 2})
     _, progress = run(tmp_path, isolated=isolated, settings=shorter, workers=1)
     assert progress.stages == [("training", 4)]
+    (said,) = progress.messages
+    assert said.endswith("was trained with other training.settings, and is replaced")
 
 
 @pytest.mark.slow
