@@ -37,14 +37,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def heed_ctrl_c() -> Iterator[None]:
-    """Let the programs that tests start heed Ctrl-C, as at a terminal.
+def heed_signals() -> Iterator[None]:
+    """Let the programs that tests start heed Ctrl-C and a hangup, as at a terminal.
 
-    A shell starts its background jobs with SIGINT ignored, and whatever they start inherits that.
+    A shell starts its background jobs with SIGINT ignored, and nohup with SIGHUP; whatever they
+    start inherits that, but not a handler, such as the one that does nothing here.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.getsignal(signal.SIGHUP)
+    if hangup == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.fixture(scope="session")

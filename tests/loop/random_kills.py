@@ -171,17 +171,20 @@ def main() -> int:
         "--longest", type=float, default=12.0, help="seconds that a process runs at most"
     )
     options = parser.parse_args()
+    # Background jobs and nohup ignore these, and so does what they start; a handler is not passed on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda *_: None)
     rng = random.Random(options.seed)
     kills: Counter[str] = Counter()
-    ended = faults = number = 0
+    ended = faults = count = 0
     with tempfile.TemporaryDirectory() as scratch:
         quiet = Campaign(Path(scratch) / "quiet")
         seconds = run_quietly(quiet)
         expected = quiet.results()
         print(f"undisturbed: {seconds:.0f} s, {len(expected['labels'])} labels", flush=True)
         while sum(kills.values()) < options.kills:
-            campaign = Campaign(Path(scratch) / f"campaign_{number}")
-            number += 1
+            campaign = Campaign(Path(scratch) / f"campaign_{count}")
+            count += 1
             done = False
             while not done and sum(kills.values()) < options.kills:
                 chosen = rng.choice(SIGNALS)

@@ -51,23 +51,27 @@ def test_zero_workers_means_one_for_each_core():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_is_like_ctrl_c_inside_the_block_and_leaves_no_trace(number):
-    with pytest.raises(Stopped) as stop, end_signals_as_ctrl_c():
-        os.kill(os.getpid(), number)
-        time.sleep(10)
-    assert stop.value.number == number
-    assert isinstance(stop.value, KeyboardInterrupt)
-    assert signal.getsignal(number) == signal.SIG_DFL
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Stopped) as stop, end_signals_as_ctrl_c():
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        assert stop.value.number == number
+        assert isinstance(stop.value, KeyboardInterrupt)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_signal_that_is_ignored_stays_ignored():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         with end_signals_as_ctrl_c():
             os.kill(os.getpid(), signal.SIGHUP)
             time.sleep(0.1)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_script_needs_no_main_guard(tmp_path):
