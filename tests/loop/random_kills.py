@@ -171,7 +171,7 @@ def main() -> int:
         "--longest", type=float, default=12.0, help="seconds that a process runs at most"
     )
     options = parser.parse_args()
-    # Background jobs and nohup ignore these, and so does what they start; a handler is not passed on.
+    # Background jobs and nohup ignore these, and what they start too; handlers are not passed on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, lambda *_: None)
     rng = random.Random(options.seed)
