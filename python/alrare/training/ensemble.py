@@ -21,6 +21,7 @@ from ..model.ensemble import Ensemble, Metadata, stack_members
 from ..model.torchscript import export_torchscript
 from ..processes import result_of, worker_pool
 from ..progress import Progress, SilentProgress
+from .astray import ASTRAY, astray, excess
 from .curves import write_csv, write_figure
 from .dataset import (
     Dataset,
@@ -32,11 +33,11 @@ from .dataset import (
     split_off_isolated_atoms,
 )
 from .descriptor_cache import DescriptorCache
-from .member import count_epochs
 from .member_task import MemberTask, heartbeats, run_task, starting_weights
 from .plausibility import check_plausible, magnitudes
+from .trainer import count_epochs
 
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 """Bump this when a change of the code alters the weights that equal settings give."""
 _POLL = 0.5
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
@@ -204,7 +205,8 @@ def train_ensemble(
         training=_provenance(frames, settings, splits, seed, isolated, start),
     )
     tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-    _train_members([task for task in tasks if not task.is_finished()], settings, workers, progress)
+    _train_members(tasks, settings, workers, progress)
+    tasks = _mend_astray(tasks, settings, workers, progress)
     return _assemble(tasks, metadata)
 
 
@@ -308,6 +310,7 @@ def _tasks(
 def _train_members(
     tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
 ) -> None:
+    tasks = [task for task in tasks if not task.is_finished()]
     if not tasks:
         return
     tasks[0].folder.mkdir(parents=True, exist_ok=True)
@@ -327,11 +330,43 @@ def _train_members(
         task.heartbeat.unlink(missing_ok=True)
 
 
+def _mend_astray(
+    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
+) -> list[MemberTask]:
+    """Train members that ended far worse than the others once more; return the better attempts."""
+    for task in tasks:
+        halvings = task.result()[1]["halvings"]
+        if halvings:
+            progress.message(
+                f"member {task.number}: its loss ran away, and its learning rate was halved"
+                f" {halvings} time{'s' if halvings > 1 else ''}"
+            )
+    numbers = astray([task.result()[1] for task in tasks])
+    second = [tasks[number].again() for number in numbers]
+    _train_members(second, settings, workers, progress)
+    chosen = list(tasks)
+    for number, task in zip(numbers, second, strict=True):
+        metrics = [one.result()[1] for one in chosen]
+        before = excess(metrics, number)
+        metrics[number] = task.result()[1]
+        after = excess(metrics, number)
+        if after < before:
+            chosen[number] = task
+        left = "; it is still far off" if min(before, after) > ASTRAY else ""
+        progress.message(
+            f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
+            f" when trained again from other weights; the better is kept{left}"
+        )
+    return chosen
+
+
 def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:
     folder = tasks[0].folder
     weights, metrics = zip(*(task.result() for task in tasks), strict=True)
     best = int(np.argmin([entry["all"]["force_mae"] for entry in metrics]))
-    ensemble = Ensemble(replace(metadata, best_member=best), stack_members(weights))
+    seeds = tuple(task.seed for task in tasks)
+    metadata = replace(metadata, best_member=best, seeds=seeds)
+    ensemble = Ensemble(metadata, stack_members(weights))
     ensemble.save(folder / "ensemble.safetensors")
     export_torchscript(ensemble, folder / "ensemble.pt")
     curves = [entry["curve"] for entry in metrics]
