@@ -108,7 +108,7 @@ class Trainer:
         self._steps = count_epochs(settings, n_train) * -(-n_train // settings.batch_size)
         self._step = 0
         self._slower = 1.0
-        self._optimizer = make_optimizer(settings, self._flat, self._steps)
+        self._optimizer = make_optimizer(settings, self._flat)
 
     def _make_whitening(self) -> list[Whitening]:
         elements = range(len(self._metadata.elements))
@@ -190,7 +190,7 @@ class Trainer:
         self.restore(saved)
         self._step -= len(self._train_batches)
         self._slower /= 2.0
-        self._optimizer = make_optimizer(self._settings, self._flat, self._steps)
+        self._optimizer = make_optimizer(self._settings, self._flat)
 
     def validate(self) -> Validation:
         """Compare the present weights with the validation data."""
@@ -244,13 +244,11 @@ class Trainer:
         return weights
 
 
-def make_optimizer(settings: Train, parameters: list[Tensor], steps: int) -> Optimizer:
-    """Return the recipe's optimizer for a training of `steps` steps."""
-    rates = sum(learning_rate(settings, step, steps) for step in range(steps))
-    decay = settings.weight_decay / rates
+def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
+    """Return the recipe's optimizer."""
     if settings.recipe == "paper":
-        return Adam(parameters, weight_decay=decay)
-    return Soap(parameters, weight_decay=decay)
+        return Adam(parameters, weight_decay=settings.weight_decay)
+    return Soap(parameters, weight_decay=settings.weight_decay)
 
 
 def count_epochs(settings: Train, n_train: int) -> int:
