@@ -1,14 +1,15 @@
 """Charge and spin multiplicity: the part of a configuration that positions do not tell.
 
 A frame states them in `info["charge"]` and `info["multiplicity"]`, as alrare writes them, or in one
-of the other ways that files have: `info["total_charge"]`, the sum of the initial charges;
-`info["spin_multiplicity"]`, `info["spin"]`, the sum of the initial magnetic moments, which is the
-number of unpaired electrons. A frame that states nothing is neutral, with the lowest multiplicity
-that its number of electrons allows: 1 for an even one, 2 for an odd one.
+of the other ways that files have: the other `CHARGE_KEYS` and the sum of the initial charges; the
+other `MULTIPLICITY_KEYS`; the `UNPAIRED_KEYS` and the sum of the initial magnetic moments, which
+are the number of unpaired electrons. `UNCLEAR_KEYS` are refused. Upper and lower case are the same
+but for single letters. A frame that states nothing is neutral, with the lowest multiplicity that
+its number of electrons allows: 1 for an even one, 2 for an odd one.
 
-The key `spin` is read as the multiplicity 2S + 1, as the data sets mean it that have this key; 0 in
-it means that nothing is known. The number of unpaired electrons would have the other parity and is
-refused.
+The key `spin` is read as the multiplicity 2S + 1, as the data sets mean it that have this key. The
+number of unpaired electrons would have the other parity and is refused, but for 0: this can only be
+a number of unpaired electrons, and is read so. An odd number of electrons cannot have it.
 """
 
 from typing import Any, NamedTuple
@@ -18,8 +19,12 @@ from ase import Atoms
 
 from .errors import AlrareError
 
-CHARGE_KEYS = ("charge", "total_charge")
-MULTIPLICITY_KEYS = ("multiplicity", "spin_multiplicity", "spin")
+CHARGE_KEYS = ("charge", "total_charge", "net_charge", "tot_charge", "molecular_charge", "q")
+MULTIPLICITY_KEYS = ("multiplicity", "spin_multiplicity", "mult", "spin")
+UNPAIRED_KEYS = ("uhf", "unpaired_electrons", "unpaired", "n_unpaired", "nunpaired")
+UNCLEAR_KEYS = ("total_spin", "spin_state")
+"""Keys whose values may be S, 2S, 2S + 1 or a word."""
+_KEYS = {*CHARGE_KEYS, *MULTIPLICITY_KEYS, *UNPAIRED_KEYS, *UNCLEAR_KEYS}
 _TOLERANCE = 0.01  # of a sum of charges or moments that were rounded in a file
 
 
@@ -78,8 +83,8 @@ def with_state(atoms: Atoms, state: ElectronicState) -> Atoms:
     frame has that states nothing. All other statements are removed.
     """
     frame: Atoms = atoms.copy()
-    for key in (*CHARGE_KEYS, *MULTIPLICITY_KEYS):
-        frame.info.pop(key, None)
+    for key in [key for key in frame.info if _plain(key) in _KEYS]:
+        del frame.info[key]
     for array in ("initial_charges", "initial_magmoms"):
         frame.arrays.pop(array, None)
     frame.info.update(state_info(frame, state))
@@ -107,15 +112,19 @@ def stated_by(atoms: Atoms) -> tuple[int | None, int | None]:
     Raises
     ------
     AlrareError
-        If it states two different values, or one that is not a whole number.
+        If it states two different values, one that is not a whole number, or one whose meaning is
+        unclear.
     """
-    charges = {f"info['{key}']": _whole(atoms, key) for key in CHARGE_KEYS if key in atoms.info}
+    _refuse_unclear(atoms)
+    charges = _stated(atoms, CHARGE_KEYS)
     total = _sum(atoms, "initial_charges")
     if total is not None:
         charges["the sum of the initial charges"] = total
-    spins = {f"info['{key}']": _whole(atoms, key) for key in MULTIPLICITY_KEYS if key in atoms.info}
-    if spins.get("info['spin']") == 0:
-        del spins["info['spin']"]
+    spins = _stated(atoms, MULTIPLICITY_KEYS)
+    for name in [name for name, value in spins.items() if "spin'" in name.lower() and value == 0]:
+        spins[name] = 1
+    for name, number in _stated(atoms, UNPAIRED_KEYS).items():
+        spins[f"{name}, plus 1,"] = number + 1
     unpaired = _sum(atoms, "initial_magmoms")
     if unpaired is not None:
         spins["the sum of the initial magnetic moments, plus 1,"] = abs(unpaired) + 1
@@ -158,6 +167,25 @@ def _sum(atoms: Atoms, array: str) -> int | None:
     return round(total) if abs(total - round(total)) < _TOLERANCE else None
 
 
+def _plain(key: Any) -> str:
+    """Return a key in lower case; a single letter, such as Q for a quadrupole, as it is."""
+    text = str(key)
+    return text if len(text) == 1 else text.lower()
+
+
+def _stated(atoms: Atoms, keys: tuple[str, ...]) -> dict[str, int]:
+    return {f"info['{key}']": _whole(atoms, key) for key in atoms.info if _plain(key) in keys}
+
+
+def _refuse_unclear(atoms: Atoms) -> None:
+    for key, value in atoms.info.items():
+        if _plain(key) in UNCLEAR_KEYS:
+            raise AlrareError(
+                f"{atoms.get_chemical_formula()}: info['{key}'] = {value!r}: it may be S, 2S or"
+                " 2S + 1; state multiplicity (2S + 1) or uhf (2S, the unpaired electrons) instead"
+            )
+
+
 def _whole(atoms: Atoms, key: str) -> int:
     value: Any = atoms.info[key]
     try:
@@ -166,7 +194,8 @@ def _whole(atoms: Atoms, key: str) -> int:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise AlrareError(
-            f"{atoms.get_chemical_formula()}: info['{key}'] = {value!r}: expected a whole number"
+            f"{atoms.get_chemical_formula()}: info['{key}'] = {value!r}: expected a whole number,"
+            " which is a total charge or spin; rename the key if it means something else"
         ) from None
     return round(number)
 

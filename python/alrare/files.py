@@ -5,6 +5,7 @@ its output exists, so a campaign that was killed at any instant resumes from the
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -82,6 +83,27 @@ def read_json(source: Path) -> Any:
             f"{source}: damaged: expected JSON, got: {error}; remove this file and run the same"
             " command again, which makes it anew from the other files"
         ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let only one process at a time work in a folder, which is made if it is missing.
+
+    The lock ends with the process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    with (folder / ".lock").open("w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlrareError(
+                f"{folder}: another alrare is at work in this folder; wait for it, or end it"
+            ) from error
+        yield
 
 
 def file_hash(path: Path) -> str:

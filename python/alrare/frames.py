@@ -130,6 +130,15 @@ def read_frames(
     return frames
 
 
+def require_frames(frames: object, function: str) -> None:
+    """Raise AlrareError, which names the function, for what is no sequence of frames."""
+    if not isinstance(frames, Sequence) or not all(isinstance(frame, Atoms) for frame in frames):
+        raise AlrareError(
+            f"{function}: expected a sequence of ase.Atoms, such as [atoms] or read_frames(path),"
+            f" got {type(frames).__name__}"
+        )
+
+
 def place_of(atoms: Atoms, number: int) -> str:
     """Return how errors name a frame: by its file and its number there, if it was read from one.
 
@@ -273,7 +282,7 @@ def check_labels(frames: Sequence[Atoms]) -> None:
             known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
                 f"{name}: expected an energy and forces, got {(known or ['none'])[0]}"
-                f"{_other_keys(atoms)}; label it first: alrare label"
+                f"{_other_keys(atoms)}; {_cure(atoms)}"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -320,11 +329,7 @@ def common_method(frames: Sequence[Atoms]) -> str:
 
 def _other_keys(atoms: Atoms) -> str:
     """Name what may be the energy or the forces under another name; empty if there is nothing."""
-    energies = [
-        key
-        for key, value in atoms.info.items()
-        if isinstance(value, float | np.floating) and np.ndim(value) == 0
-    ]
+    energies = [k for k, value in atoms.info.items() if isinstance(value, float | np.floating)]
     arrays = [
         key
         for key, value in atoms.arrays.items()
@@ -332,14 +337,19 @@ def _other_keys(atoms: Atoms) -> str:
     ]
     named = []
     if energies:
-        named.append(
-            f"numbers {', '.join(energies)} (--energy-key KEY, if one is the energy in eV)"
-        )
+        listed = ", ".join(energies)
+        named.append(f"numbers {listed} (--energy-key KEY, if one is the energy in eV)")
     if arrays:
-        named.append(
-            f"{', '.join(arrays)} of each atom (--forces-key KEY, if it is forces in eV/Å)"
-        )
+        listed = ", ".join(arrays)
+        named.append(f"{listed} of each atom (--forces-key KEY, if it is forces in eV/Å)")
     return f", but {' and '.join(named)}" if named else ""
+
+
+def _cure(atoms: Atoms) -> str:
+    """Say how a frame without a label gets one; CP2K's comments read i = , time = , E = ."""
+    if {"i", "time", "E"} <= atoms.info.keys():
+        return "it looks like a file of CP2K: docs/training.md shows how to join its files"
+    return "label it first: alrare label"
 
 
 def frame_key(atoms: Atoms, method: str) -> str:
@@ -385,16 +395,3 @@ def frame_key(atoms: Atoms, method: str) -> str:
         digest.update(str(state).encode())
     digest.update(method.encode())
     return digest.hexdigest()
-
-
-def closest_pair(atoms: Atoms) -> tuple[float, int, int]:
-    """Return the smallest interatomic distance in Å and the two atoms, counted from 0.
-
-    A frame of one atom gives infinity. The nearest periodic image is used.
-    """
-    if len(atoms) < 2:
-        return np.inf, 0, 0
-    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
-    np.fill_diagonal(distances, np.inf)
-    first, second = np.unravel_index(np.argmin(distances), distances.shape)
-    return float(distances[first, second]), int(first), int(second)

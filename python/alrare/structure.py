@@ -10,30 +10,19 @@ from ase.io import read
 from .config import Config
 from .electronic_state import check_whole, state_of, with_state
 from .errors import AlrareError, ConfigError
-from .frames import closest_pair
 
 
 def load_structure(config: Config) -> Atoms:
     """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
 
     The keys `structure`, `charge`, `multiplicity`, `[pull] atoms` and `[labeller] min_distance` are
-    used; keys that name elements must name existing ones.
+    used.
 
     Raises
     ------
     ConfigError
         As `read_structure`, or if al.toml and the file state different charges or multiplicities.
     """
-    for table, key, elements in (
-        ("labeller", "hubbard_derivatives", config.labeller.hubbard_derivatives),
-        ("labeller", "max_angular_momentum", config.labeller.max_angular_momentum),
-        ("model", "hidden", config.model.hidden),
-    ):
-        for element in elements:
-            if element not in chemical_symbols[1:]:
-                raise ConfigError(
-                    f"{key}.{element}: expected a chemical element such as H or Cl ([{table}])"
-                )
     atoms = read_structure(
         config.structure,
         pulled=config.pull.atoms,
@@ -41,6 +30,7 @@ def load_structure(config: Config) -> Atoms:
         charge=config.charge,
         multiplicity=config.multiplicity,
     )
+    check_timestep(config.timestep, atoms)
     state = state_of(atoms)
     for key, wanted in (("charge", config.charge), ("multiplicity", config.multiplicity)):
         if wanted is not None and wanted != getattr(state, key):
@@ -104,6 +94,33 @@ def read_structure(
     return with_state(molecule, state)
 
 
+def check_timestep(timestep: float, atoms: Atoms) -> None:
+    """Refuse an MD time step that cannot follow the fastest vibration of a molecule.
+
+    Bonds of hydrogen vibrate with a period of 9 fs or more, and velocity Verlet needs several steps
+    for a period: at most 2 fs with hydrogen. Without it the stiffest bonds have 14 fs (N2), and
+    noble gases far more: at most 10 fs, since no structure tells its softest use.
+
+    Parameters
+    ----------
+    timestep : float, fs
+    atoms : Atoms
+
+    Raises
+    ------
+    ConfigError
+        If the time step is larger.
+    """
+    hydrogen = 1 in atoms.numbers
+    largest = 2.0 if hydrogen else 10.0
+    if timestep > largest:
+        why = "bonds of hydrogen vibrate in 9 fs" if hydrogen else "bonds vibrate in 14 fs or more"
+        raise ConfigError(
+            f"timestep = {timestep:g}: expected at most {largest:g} fs, since {why} and a pull with"
+            " a longer step blows up or is wrong; 0.5 fs is the default"
+        )
+
+
 def elements_of(atoms: Atoms) -> list[str]:
     """Return the elements of a structure, sorted by atomic number, as a model lists them.
 
@@ -113,6 +130,19 @@ def elements_of(atoms: Atoms) -> list[str]:
     ['H', 'C']
     """
     return [chemical_symbols[number] for number in sorted(set(atoms.numbers.tolist()))]
+
+
+def closest_pair(atoms: Atoms) -> tuple[float, int, int]:
+    """Return the smallest interatomic distance in Å and the two atoms, counted from 0.
+
+    A frame of one atom gives infinity. The nearest periodic image is used.
+    """
+    if len(atoms) < 2:
+        return np.inf, 0, 0
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    np.fill_diagonal(distances, np.inf)
+    first, second = np.unravel_index(np.argmin(distances), distances.shape)
+    return float(distances[first, second]), int(first), int(second)
 
 
 def _read(path: Path) -> Atoms:

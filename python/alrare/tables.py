@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+NO_BREAK = "no break"
+"""Stands for the activation energy of a pull in which no bond broke."""
+
+
 def table_text(table: "Table", *, width: int) -> str:
     """Lay out a table of rich as plain text, `width` columns wide at most."""
     from rich.console import Console

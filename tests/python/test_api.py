@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import alrare
 import pytest
+from alrare.config import Pull
+from ase import Atoms
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("alrare", *(f"alrare.{name}" for name in (
@@ -58,3 +61,33 @@ def test_the_examples_use_public_names_only() -> None:
 def test_no_public_page_names_a_private_module() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         assert "alrare._" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("select_frames([], model='m')", "select_frames: expected at least one frame, got none"),
+        ("select_frames(atoms, model='m')", "select_frames: expected a sequence of ase.Atoms"),
+        ("select_frames(['a.xyz'], model='m')", "read_frames.*, got list"),
+        ("train(atoms, folder='f')", "train: expected a sequence of ase.Atoms, .* got Atoms"),
+        ("train('a.xyz', folder='f')", "train: expected a sequence of ase.Atoms, .* got str"),
+        ("label(atoms, labeller=None, folder='f')", "label: expected a sequence of ase.Atoms"),
+        ("load_ensemble(3)", "model: expected the path of a model, got int"),
+        ("EnsembleCalculator(None)", "model: expected the path of a model, got NoneType"),
+        ("pull_with_model(model='m', structure='a.xyz', pull=pull, folder='f')",
+         "pull_with_model: structure: expected ase's Atoms, got str"),
+        ("pull_with_model(model='m', structure=atoms, pull={}, folder='f')",
+         "pull_with_model: pull: expected alrare's Pull, got dict"),
+        ("pull_with_labeller(labeller='GFN2', structure=atoms, pull=pull, folder='f')",
+         "pull_with_labeller: labeller: expected alrare's Labeller, got str"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_type_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    function, _, arguments = call.partition("(")
+    given = {"atoms": Atoms("CH4"), "pull": Pull(atoms=(1, 2))}
+    with pytest.raises(alrare.AlrareError, match=message):
+        eval(f"function({arguments}", {"function": getattr(alrare, function)} | given)
+    assert not list(tmp_path.iterdir())

@@ -136,7 +136,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"select": {"upper": True}},
-        'upper = True: expected "none" or a number above 0 (al.toml, [select])',
+        'upper = true: expected "none" or a number above 0 (al.toml, [select])',
     ),
     (
         {"pull": {"atoms": [1, 6], "rate": 0.0}},
@@ -182,6 +182,30 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "seeds, value 2 = 0: expected at least 1 (al.toml, [pull])",
     ),
     (
+        {"pull": {"atoms": [1, 6], "seeds": "6-1"}},
+        "seeds = '6-1': expected ranges that go up, such as 1-6 (al.toml, [pull])",
+    ),
+    (
+        {"model": {"members": 0}},
+        "members = 0: expected at least 2 (al.toml, [model])",
+    ),
+    (
+        {"model": {"hidden": {"Q": [8]}}},
+        "hidden.Q: expected a chemical element such as H or Cl (al.toml, [model])",
+    ),
+    (
+        {"model": {"hidden": "H=8"}},
+        "hidden = 'H=8': expected a table in braces, such as { H = [64, 48] } (al.toml, [model])",
+    ),
+    (
+        {"model": {"hidden": {"H": 8}}},
+        "hidden.H = 8: expected a list in brackets, such as [64, 48] (al.toml, [model])",
+    ),
+    (
+        {"pull": {"atoms": [1, 6], "seeds": [True]}},
+        "seeds, value 1 = true: expected a number (al.toml, [pull])",
+    ),
+    (
         {"model": {"members": 1}},
         "members = 1: expected at least 2 (al.toml, [model])",
     ),
@@ -223,7 +247,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"pull": {"atoms": [1, 6], "steps": True}},
-        "steps = True: expected a number (al.toml, [pull])",
+        "steps = true: expected a number (al.toml, [pull])",
     ),
     (
         {"pull": {"atoms": [1, 6], "steps": 10**20}},

@@ -27,15 +27,26 @@ def test_a_frame_that_states_nothing_is_neutral_with_the_lowest_multiplicity():
     assert state_of(Atoms("CH3")) == (0, 2)
 
 
-@pytest.mark.parametrize("key", ["charge", "total_charge"])
+@pytest.mark.parametrize("key", ["charge", "total_charge", "net_charge", "q", "Charge"])
 def test_a_charge_is_read_from_info(key):
     assert state_of(ammonium(**{key: 1.0})) == ElectronicState(1, 1)
     assert state_of(ammonium(**{key: np.int64(1)})).charge == 1
 
 
-@pytest.mark.parametrize("key", ["multiplicity", "spin_multiplicity", "spin"])
+@pytest.mark.parametrize("key", ["multiplicity", "spin_multiplicity", "spin", "mult", "Spin"])
 def test_a_multiplicity_is_read_from_info(key):
     assert state_of(Atoms("O2", info={key: 3})).multiplicity == 3
+
+
+@pytest.mark.parametrize("key", ["uhf", "unpaired_electrons", "UHF"])
+def test_a_number_of_unpaired_electrons_is_read_from_info(key):
+    assert state_of(Atoms("O2", info={key: 2})).multiplicity == 3
+    with pytest.raises(AlrareError, match="plus 1, says 3"):
+        state_of(Atoms("O2", info={key: 2, "multiplicity": 1}))
+
+
+def test_a_quadrupole_is_no_charge():
+    assert state_of(Atoms("H2O", info={"Q": [1.0, 2.0, 3.0]})) == (0, 1)
 
 
 def test_charge_and_spin_are_read_from_sums_over_the_atoms():
@@ -53,6 +64,10 @@ def test_charge_and_spin_are_read_from_sums_over_the_atoms():
         ({"charge": "plus"}, "expected a whole number"),
         ({"charge": 1, "multiplicity": 2}, "10 electrons cannot have that"),
         ({"charge": 12}, "-1 electrons"),
+        ({"total_spin": 0}, r"total_spin'\] = 0: it may be S, 2S or 2S \+ 1; state multiplicity"),
+        ({"q": 0.4}, "q'] = 0.4: expected a whole number, .* rename the key"),
+        ({"multiplicity": 0}, "cannot have that"),
+        ({"charge": 1, "spin": 0, "multiplicity": 3}, "expected one multiplicity"),
         ({"charge": 1, "spin": 2}, "number of unpaired electrons plus 1"),
     ],
 )
@@ -68,8 +83,10 @@ def test_a_charge_that_differs_from_that_of_the_atoms_is_refused():
         state_of(ion)
 
 
-def test_a_spin_of_0_means_that_nothing_is_known():
-    assert state_of(Atoms("CH3", info={"spin": 0})) == (0, 2)
+def test_a_spin_of_0_is_no_unpaired_electron_and_refused_for_an_odd_number():
+    assert state_of(Atoms("CH4", info={"spin": 0})) == (0, 1)
+    with pytest.raises(AlrareError, match="CH3: charge 0, multiplicity 1: 9 electrons cannot"):
+        state_of(Atoms("CH3", info={"spin": 0}))
 
 
 @pytest.mark.parametrize("moments", [[1.0, -1.0], [2.3, 2.3], [[0, 0, 1.0], [0, 0, 1.0]]])
@@ -103,3 +120,7 @@ def test_keys_of_neutral_frames_of_lowest_multiplicity_are_those_of_before():
 def test_the_lowest_neutral_state_is_not_written():
     assert with_state(molecule("O2"), ElectronicState(0, 1)).info == {}
     assert not with_state(molecule("O2"), ElectronicState(0, 3)).has("initial_magmoms")
+    assert with_state(ammonium(Net_Charge=1, uhf=0, q=1), ElectronicState(1, 1)).info == {
+        "charge": 1,
+        "multiplicity": 1,
+    }

@@ -3,7 +3,6 @@ import pytest
 from alrare.errors import AlrareError, LabelError
 from alrare.frames import (
     check_labels,
-    closest_pair,
     frame_key,
     is_isolated_atom,
     is_labelled,
@@ -12,6 +11,7 @@ from alrare.frames import (
     read_frames,
     write_frames,
 )
+from alrare.structure import closest_pair
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from alrare.config import Config, parse_config
 from alrare.errors import ConfigError
-from alrare.structure import elements_of, load_structure
+from alrare.structure import check_timestep, elements_of, load_structure
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
@@ -26,6 +26,15 @@ def test_a_molecule_is_read_with_its_order_of_atoms(tmp_path: Path) -> None:
     assert list(atoms.symbols) == list(ethane.symbols)
     assert abs(atoms.positions - ethane.positions).max() < 1e-6
     assert atoms.calc is None and not atoms.pbc.any()
+
+
+def test_a_time_step_that_bonds_of_hydrogen_do_not_allow_is_refused() -> None:
+    check_timestep(2.0, molecule("CH4"))
+    check_timestep(10.0, Atoms("Ar"))
+    with pytest.raises(ConfigError, match=r"timestep = 2\.5: expected at most 2 fs"):
+        check_timestep(2.5, molecule("CH4"))
+    with pytest.raises(ConfigError, match="timestep = 50: expected at most 10 fs"):
+        check_timestep(50.0, Atoms("Ar"))
 
 
 def test_elements_are_sorted_by_atomic_number() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import Observables, find_break
+from ..exploration.observables import Observables, activation_energies, find_break
 from ..exploration.work import mean_of
 from ..frames import label_of
 from ..model.accuracy import Calibration, Comparison, Forces, FrameErrors, compare
@@ -31,13 +31,14 @@ class Evaluation:
     """Errors and activation energy of one iteration's ensemble."""
 
     activation_energy: float | None
-    """Mean over the model's pulls, eV; None without pulls."""
+    """Mean over the model's pulls in which a bond broke, eV; None without such pulls."""
     activation_energy_sem: float | None
-    """Standard error of that mean, eV; None for fewer than two pulls."""
+    """Standard error of that mean, eV; None for fewer than two such pulls."""
     n_pulls: int
     """Number of pulls by the model."""
     error: float | None
-    """Activation energy, model minus labeller, mean over the seeds that both have, eV."""
+    """Activation energy, model minus labeller, mean over the seeds whose pulls by both broke a
+    bond, eV."""
     error_sem: float | None
     """Standard error of that mean, eV; None for fewer than two seeds."""
     barrier_error: float | None
@@ -104,16 +105,15 @@ def evaluate(
         broken += range(end, begin + len(pull))
         peaks += [_barrier_error(compared, frames, begin, end)] if end > begin else []
         begin += len(pull)
-    work = {seed: pulls[seed].activation_energy for seed in sorted(pulls)}
-    shared = [seed for seed in work if seed in reference]
+    work, of_labeller = activation_energies(pulls), activation_energies(reference)
     energy, energy_sem = _mean_sem(list(work.values()))
     error, error_sem = _mean_sem(
-        [work[seed] - reference[seed].activation_energy for seed in shared]
+        [work[seed] - of_labeller[seed] for seed in work if seed in of_labeller]
     )
     return Evaluation(
         activation_energy=energy,
         activation_energy_sem=energy_sem,
-        n_pulls=len(work),
+        n_pulls=len(pulls),
         error=error,
         error_sem=error_sem,
         barrier_error=float(np.abs(peaks).mean()) if peaks and np.isfinite(peaks).all() else None,
@@ -121,7 +121,9 @@ def evaluate(
         test_intact=compared.part(intact).errors(),
         test_broken=compared.part(broken).errors(),
         calibration=compare(model, new, forces=forces).calibration(),
-        pulls=tuple(PullComparison(seed, pulls[seed], reference.get(seed)) for seed in work),
+        pulls=tuple(
+            PullComparison(seed, pulls[seed], reference.get(seed)) for seed in sorted(pulls)
+        ),
     )
 
 

@@ -16,14 +16,13 @@ from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
 from ..exploration.observables import Observables, observe, read_trajectory
-from ..exploration.work import activation_energy, mean_of, read_work
-from ..files import PathLike, read_json, write_json
+from ..exploration.work import read_work
+from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
-from ..tables import with_sem
 from ..training.ensemble import is_trained, train_ensemble
 from .around_break import label_around_break
 from .context import Campaign
@@ -31,9 +30,9 @@ from .convergence import Convergence, judge
 from .evaluate import evaluate
 from .new_labels import label_candidates
 from .reference import Reference, run_reference
-from .report import convergence_line, iteration_table, write_plots
-from .results import iteration_record, read_results, write_results
-from .run_folder import locked, timed, write_config
+from .report import convergence_line, iteration_table, reference_line, write_plots
+from .results import iteration_record, read_results, reference_record, write_results
+from .run_folder import timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
 
@@ -137,21 +136,20 @@ def _reference(campaign: Campaign) -> Reference:
         known=None if config.reference is None else config.reference / "reference",
     )
     if not read_results(campaign.folder)["reference"]:
-        pulls = [activation_energy(read_work(p / WORK_FILE)) for p in reference.pulls.values()]
-        energy = mean_of(pulls)
-        content = {
-            "activation_energy": energy.mean,
-            "activation_energy_sem": energy.sem,
-            "n_pulls": energy.n,
-            "seeds": list(reference.pulls),
-            "values": list(energy.values),
-        }
+        content = reference_record(_observe_reference(reference, _test_pulls(reference)))
         write_results(campaign.folder, reference=content, iterations=[])
-        campaign.progress.message(
-            f"activation energy of the labeller: {with_sem(energy.mean, energy.sem)} eV"
-            f" ({energy.n} pulls)"
-        )
+        campaign.progress.message(reference_line({"reference": content}))
     return reference
+
+
+def _test_pulls(reference: Reference) -> dict[int, list[Atoms]]:
+    return {seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()}
+
+
+def _observe_reference(
+    reference: Reference, test_pulls: Mapping[int, Sequence[Atoms]]
+) -> dict[int, Observables]:
+    return _observe({seed: p / WORK_FILE for seed, p in reference.pulls.items()}, test_pulls)
 
 
 def _iterate(
@@ -249,9 +247,7 @@ def _evaluate(
     labels: Sequence[str],
 ) -> None:
     with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
-        test_pulls = {
-            seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()
-        }
+        test_pulls = _test_pulls(reference)
         with LabelStore(campaign.store_path) as store:
             new = store.frames(labels)
         evaluation = evaluate(
@@ -260,9 +256,7 @@ def _evaluate(
             test_pulls=list(test_pulls.values()),
             new=new,
             pulls=observables,
-            reference=_observe(
-                {seed: path / WORK_FILE for seed, path in reference.pulls.items()}, test_pulls
-            ),
+            reference=_observe_reference(reference, test_pulls),
         )
     write_json(folder / "metrics.json", evaluation.to_json())
 

@@ -14,11 +14,12 @@ from ase import Atoms
 
 from ..config import InitialData, Labeller, Pull
 from ..errors import AlrareError
+from ..exploration.kept_settings import made_otherwise
 from ..exploration.labeller_md import TRAJECTORY_FILE, relax
 from ..exploration.labeller_pulls import (
+    STRUCTURE_OR_LABELLER,
     System,
     data_run,
-    other_settings,
     pull_run,
     run_all,
 )
@@ -163,7 +164,7 @@ def relaxed_structure(
             shutil.rmtree(scratch, ignore_errors=True)
     (frame,) = read_frames(target)
     if frame.info.get("start") != frame_key(structure, method):
-        raise other_settings(target)
+        raise made_otherwise(target, [STRUCTURE_OR_LABELLER])
     return frame
 
 

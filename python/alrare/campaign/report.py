@@ -10,7 +10,7 @@ from ..errors import AlrareError
 from ..exploration.work import WorkCurve, read_work
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
-from ..tables import number, table_text, with_sem
+from ..tables import NO_BREAK, number, table_text, with_sem
 from .results import read_results
 
 
@@ -21,7 +21,7 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
 
     table = Table(
         box=SIMPLE_HEAD,
-        title=_reference_line(results),
+        title=reference_line(results),
         title_justify="left",
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -122,7 +122,7 @@ def write_report(run: Path) -> Path:
     )
     page = _PAGE.format(
         name=html.escape(run.resolve().name),
-        reference=html.escape(_reference_line(results)),
+        reference=html.escape(reference_line(results)),
         head=head,
         body=body,
         figures=figures,
@@ -160,7 +160,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         _millis(mean, 1),
         *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
         f"{_millis(new.get('energy_std'), 0)} / {_millis(new.get('energy_error'), 0)}",
-        with_sem(row.get("activation_energy"), row.get("activation_energy_sem")),
+        _activation_energy(row),
         with_sem(row.get("error"), row.get("error_sem"), sign="+"),
         _millis(row.get("barrier_error"), 1),
         _millis(row.get("energy_mae_test"), 1),
@@ -168,17 +168,32 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _activation_energy(row: Mapping[str, Any]) -> str:
+    pulls = [pull["model"] for pull in row.get("pulls") or []]
+    unbroken = sum(pull["broken_bond"] is None for pull in pulls)
+    if pulls and unbroken == len(pulls):
+        return NO_BREAK
+    text = with_sem(row.get("activation_energy"), row.get("activation_energy_sem"))
+    return f"{text}\n{NO_BREAK} in {unbroken}" if unbroken else text
+
+
 def _millis(value: float | None, digits: int) -> str:
     return number(value, factor=1000.0, digits=digits)
 
 
-def _reference_line(results: Mapping[str, Any]) -> str:
+def reference_line(results: Mapping[str, Any]) -> str:
+    """Return the labeller's activation energy as a phrase."""
     reference = results.get("reference") or {}
     energy = reference.get("activation_energy")
+    unbroken = (reference.get("values") or []).count(None)
+    without = f", {NO_BREAK} in {unbroken}" if unbroken else ""
+    if energy is None and unbroken:
+        return f"Activation energy of the labeller: {NO_BREAK} in {unbroken} pulls"
     if energy is None:
         return "Activation energy of the labeller: not known yet"
     text = with_sem(energy, reference.get("activation_energy_sem"))
-    return f"Activation energy of the labeller: {text} eV ({reference.get('n_pulls', '?')} pulls)"
+    n_pulls = reference.get("n_pulls", "?")
+    return f"Activation energy of the labeller: {text} eV ({n_pulls} pulls{without})"
 
 
 def _curves(folder: Path) -> list[WorkCurve]:
@@ -207,7 +222,8 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 </head>
 <body>
 <h1>{name}</h1>
-<p>{reference}. E_a: maximum of the work of a pull, mean over the seeds ± standard error.
+<p>{reference}. E_a: maximum of the work of a pull, mean ± standard error over the
+seeds in whose pulls a bond broke.
 Error: E_a of the model minus that of the labeller, over the same seeds. Spread / error: rms
 standard deviation of the members on the iteration's new labels, and rms error of their mean.
 Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own

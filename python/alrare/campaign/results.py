@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlrareError
+from ..exploration.observables import Observables, activation_energies
+from ..exploration.work import mean_of
 from ..files import PathLike, read_json, write_json
 
 RESULTS = "results.json"
@@ -56,6 +58,19 @@ def iteration_record(
         "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
         "convergence": dict(convergence),
         "seconds": dict(seconds),
+    }
+
+
+def reference_record(pulls: Mapping[int, Observables]) -> dict[str, Any]:
+    """Return the "reference" in results.json from the labeller's pulls by seed."""
+    values = activation_energies(pulls)
+    energy = mean_of(list(values.values())) if values else None
+    return {
+        "activation_energy": energy and energy.mean,
+        "activation_energy_sem": energy and energy.sem,
+        "n_pulls": len(pulls),
+        "seeds": list(pulls),
+        "values": [values.get(seed) for seed in pulls],
     }
 
 

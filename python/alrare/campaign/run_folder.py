@@ -1,6 +1,5 @@
 """The run folder of a campaign: its configuration, its lock, and the times of its stages."""
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -11,15 +10,18 @@ from typing import Any
 from ase import Atoms
 
 from ..config import Config, tables
-from ..errors import AlrareError, ConfigError, disk_error
+from ..electronic_state import state_of
+from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
 from ..frames import frame_key, read_frames, write_frames
 
 STRUCTURE_FILE = "structure.extxyz"
 """Copy of the structure that the campaign was begun with."""
-_PLACES = ("structure", "labeller.slater_koster")
-"""Keys that name files. Files may move with the campaign; what is in them must stay, which
-`write_config` tests for the structure and the hash of the labeller's method for parameters."""
+_PLACES = ("structure", "labeller.slater_koster", "charge", "multiplicity")
+"""Keys whose text does not matter. Files may move with the campaign; what is in them must stay,
+which `write_config` tests for the structure and the hash of the labeller's method for parameters.
+Charge and multiplicity are those of the structure, whether al.toml, its file or nobody states
+them."""
 MAY_CHANGE = (
     "iterations",
     "run",
@@ -49,7 +51,10 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
     resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
-    if start.is_file() and frame_key(read_frames(start)[0], "") != frame_key(structure, ""):
+    begun = read_frames(start)[0] if start.is_file() else structure
+    if state_of(begun) != state_of(structure):
+        changed.append("charge or multiplicity")
+    elif frame_key(begun, "") != frame_key(structure, ""):
         changed.append("the structure")
     if changed:
         raise ConfigError(
@@ -95,27 +100,6 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let only one process at a time work in a run folder, which is made if it is missing.
-
-    The lock ends with the process.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
-    except OSError as error:
-        raise disk_error(folder, error) from error
-    with (folder / ".lock").open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlrareError(
-                f"{folder}: another alrare is at work on this campaign; wait for it, or end it"
-            ) from error
-        yield
 
 
 @contextmanager

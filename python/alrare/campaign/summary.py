@@ -1,12 +1,15 @@
 """Summary of a campaign before it runs."""
 
 import math
+import shutil
 import tempfile
 from pathlib import Path
 
-from ..config import Config
+from ..config import Config, Run
 from ..electronic_state import state_of
-from ..labelling.calculators import make_calculator
+from ..errors import ConfigError
+from ..exploration.lammps_run import find_program
+from ..labelling.calculators import make_calculator, unlisted_arguments
 from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
 from .reference import require_reference
@@ -18,14 +21,20 @@ def campaign_summary(config: Config) -> str:
     Raises
     ------
     AlrareError
-        If the structure cannot be pulled, the labeller's program, calculator or parameters are
-        missing, or `reference` names no campaign with a reference.
+        If the structure cannot be pulled, `lmp` is set and missing, the labeller's program,
+        calculator or parameters are missing, or `reference` names no campaign with a reference.
     """
     atoms = load_structure(config)
     elements = elements_of(atoms)
     method = method_of(config.labeller, elements)
     with tempfile.TemporaryDirectory() as scratch:
-        make_calculator(config.labeller, Path(scratch))
+        calculator = make_calculator(config.labeller, Path(scratch))
+    unlisted = unlisted_arguments(calculator, config.labeller.arguments)
+    if config.run.lmp != Run().lmp and shutil.which(find_program(config.run.lmp)) is None:
+        raise ConfigError(
+            f"lmp = '{config.run.lmp}': no such program ([run]); give the path of a LAMMPS"
+            " that knows nnp_ensemble and al_select (`alrare check` tells)"
+        )
     if config.reference is not None:
         require_reference(config.reference / "reference")
     first, second = (index - 1 for index in config.pull.atoms)
@@ -51,4 +60,10 @@ def campaign_summary(config: Config) -> str:
         f" recipe {config.train.recipe}\n"
         f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
         " iterations"
+        + (
+            f"\n  WARNING     {type(calculator).__name__} lists no argument {', '.join(unlisted)}"
+            " ([labeller] arguments) and may ignore it"
+            if unlisted
+            else ""
+        )
     )

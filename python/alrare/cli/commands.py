@@ -130,18 +130,16 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from ..frames import check_labels, is_isolated_atom
-    from ..model.accuracy import frame_errors
+    from ..model.accuracy import check_frames, errors_of
     from ..model.ensemble import model_path
     from ..training.plausibility import check_plausible
 
     model = model_path(options.model, ".safetensors")
     frames = _read_labelled(options.data, options)
-    check_labels(frames)
-    several = [frame for frame in frames if not is_isolated_atom(frame)]
-    if several and not options.any_units:
-        check_plausible(several)
-    errors = frame_errors(model, frames, forces=_forces(options))
+    checked = check_frames(model, frames)
+    if checked.several and not options.any_units:
+        check_plausible(checked.several)
+    errors = errors_of(model, checked, forces=_forces(options))
     if options.json:
         print(json.dumps(asdict(errors), indent=1))
         return 0
@@ -166,6 +164,7 @@ def label(options: argparse.Namespace) -> int:
     from ..labelling.failures import describe_failures
     from ..labelling.store import STORE_FILE, LabelStore
 
+    _refuse_same_file(options.input, options.output)
     config = load_config(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
     done = label_frames(
@@ -202,6 +201,8 @@ def select(options: argparse.Namespace) -> int:
     from ..frames import read_frames, write_frames
     from ..selection.criterion import select_frames
 
+    if options.output is not None:
+        _refuse_same_file(options.trajectory, options.output)
     settings = read_table(Select, options, SELECT_KEYS)
     frames = read_frames(options.trajectory)
     if options.cv_gap and not (options.atoms or all("cv" in f.info for f in frames)):
@@ -242,6 +243,7 @@ def select(options: argparse.Namespace) -> int:
 def smd(options: argparse.Namespace) -> int:
     """Pull a molecule once per seed; print and write the observables of the pulls."""
     from ..exploration import smd as pulls
+    from ..exploration.kept_settings import check_comparable
     from ..structure import read_structure
 
     pull = read_table(Pull, options, PULL_KEYS)
@@ -253,9 +255,16 @@ def smd(options: argparse.Namespace) -> int:
         charge=None if config is None else config.charge,
         multiplicity=None if config is None else config.multiplicity,
     )
-    against = None if options.against is None else pulls.observe_pulls(options.against)
-    folder = options.output.absolute()
     progress = open_progress(quiet=options.quiet)
+    against = None
+    if options.against is not None:
+        against = pulls.observe_pulls(options.against)
+        note = check_comparable(
+            options.against, structure=structure, pull=pull, timestep=options.timestep
+        )
+        if note:
+            progress.message(note)
+    folder = options.output.absolute()
     if config is not None:
         _refuse_options_of_models(options)
         pulled = pulls.pull_with_labeller(
@@ -288,6 +297,14 @@ def _read_labelled(path: Path, options: argparse.Namespace) -> "list[Atoms]":
     from ..frames import read_frames
 
     return read_frames(path, energy_key=options.energy_key, forces_key=options.forces_key)
+
+
+def _refuse_same_file(read: Path, written: Path) -> None:
+    if read.resolve() == written.resolve():
+        raise AlrareError(
+            f"{written}: is both read and written, so its frames would be lost; give another name"
+            " for the output"
+        )
 
 
 def _refuse_options_of_models(options: argparse.Namespace) -> None:

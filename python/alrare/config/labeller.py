@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .types import Count, NotNegative, Number, Positive, Section, SetBy, set_by
+from .types import Count, Element, NotNegative, Number, Positive, Section, SetBy, set_by
 
 
 class Labeller(Section):
@@ -32,7 +32,7 @@ class Labeller(Section):
     ] = None
     """dftb+ only: third-order correction; by default that of the method."""
     hubbard_derivatives: Annotated[
-        dict[str, Number], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
+        dict[Element, Number], SetBy("program", ("dftb+",)), Field(examples=[{"C": -0.1492}])
     ] = {}
     """dftb+ only: Hubbard derivatives by element in atomic units that replace the method's, such as
     `{ C = -0.1492 }`."""
@@ -41,7 +41,7 @@ class Labeller(Section):
     ] = None
     """dftb+ only: exponent of the X-H damping, 0 for none; by default that of the method."""
     max_angular_momentum: Annotated[
-        dict[str, Literal["s", "p", "d", "f"]],
+        dict[Element, Literal["s", "p", "d", "f"]],
         SetBy("program", ("dftb+",)),
         Field(examples=[{"C": "p"}]),
     ] = {}

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ValidationError
 _LONGEST_VALUE = 60
 """Number of characters; an error does not repeat a value that is longer."""
 
+_OF_KEY = "[key]"
+"""How pydantic names the key of a mapping, not its value, in the place of an error."""
+
 _EXPECTED: dict[str, str] = {
     "bool_parsing": "expected true or false",
     "bool_type": "expected true or false",
@@ -32,6 +35,14 @@ _EXPECTED: dict[str, str] = {
     "tuple_type": "expected a list in brackets",
 }
 """What is said for each of pydantic's error types, with the numbers of the error's context."""
+
+
+_EXAMPLES: dict[tuple[Any, str], str] = {
+    ("hidden", "dict_type"): "{ H = [64, 48] }",
+    ("hidden", "tuple_type"): "[64, 48]",
+    ("hidden_default", "tuple_type"): "[64, 48]",
+}
+"""The right form of a value by key and error type, where the sentence alone does not show it."""
 
 
 def explain(
@@ -102,11 +113,22 @@ def _key(loc: Sequence[int | str], name_key: Callable[[str], str]) -> str:
     """Write the place of a value in a table: `seeds, value 2`, `hidden.H`."""
     text = ""
     for part in loc:
+        if part == _OF_KEY:
+            continue
         if isinstance(part, int):
             text += f", value {part + 1}"
         else:
             text += f".{part}" if text else name_key(part)
     return text
+
+
+def _as_toml(value: Any) -> str:
+    """Write a value as al.toml has it: true rather than True."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return repr(value)
 
 
 def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
@@ -122,9 +144,11 @@ def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
         message = message[0].lower() + message[1:]
     else:
         message = known.format(**entry.get("ctx", {}))
-    value = repr(entry["input"])
+    value, kind, loc = _as_toml(entry["input"]), entry["type"], entry["loc"]
+    example = next((_EXAMPLES[part, kind] for part in loc if (part, kind) in _EXAMPLES), "")
+    message += f", such as {example}" if example else ""
     if not key:
         return message
-    if isinstance(entry["input"], dict) or len(value) > _LONGEST_VALUE:
+    if isinstance(entry["input"], dict) or _OF_KEY in loc or len(value) > _LONGEST_VALUE:
         return f"{key}: {message}"
     return f"{key}{equals}{value}: {message}"

@@ -14,6 +14,7 @@ from .types import (
     Count,
     CountOrAll,
     CountOrZero,
+    Element,
     NotNegative,
     Positive,
     PositiveOrAdaptive,
@@ -97,9 +98,9 @@ class Pull(Section):
 class Model(Section):
     """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
 
-    members: Annotated[Count, Field(ge=2)] = 5
+    members: Annotated[WholeNumber, Field(ge=2)] = 5
     """Networks in the ensemble; the uncertainty is their standard deviation."""
-    hidden: dict[str, tuple[Count, ...]] = {}
+    hidden: dict[Element, tuple[Count, ...]] = {}
     """Widths of the hidden layers by element; other elements use `hidden_default`."""
     hidden_default: tuple[Count, ...] = (96, 64, 48)
     """Widths of the hidden layers of every other element."""
@@ -117,7 +118,7 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
     },
     "fast": {
         "epochs": 20,
-        "min_steps": 1500,
+        "min_steps": 4000,
         "batch_size": 32,
         "learning_rate": 5e-3,
         "force_weight": 1.0,
@@ -135,8 +136,8 @@ class Train(Section):
     """fast: whitened descriptor, SOAP, one-cycle rate. paper: Adam at a constant rate."""
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
-    min_steps: Annotated[CountOrZero, SetBy("recipe")] = 1500
-    """Epochs are added until at least this many steps are done (fast: 1500, or 0 if `epochs` is
+    min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
+    """Epochs are added until at least this many steps are done (fast: 4000, or 0 if `epochs` is
     given; paper: 0)."""
     batch_size: Annotated[Count, SetBy("recipe")] = 32
     """Configurations per step (fast: 32, paper: 64)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +38,17 @@ NotNegative = Annotated[Number, Field(ge=0)]
 WholeNumber = Annotated[int, _IS_NUMBER, Field(le=_LARGEST)]
 Count = Annotated[WholeNumber, Field(ge=1)]
 CountOrZero = Annotated[WholeNumber, Field(ge=0)]
+
+
+def _known_element(symbol: str) -> str:
+    from ase.data import chemical_symbols  # `alrare template` does without ASE
+
+    if symbol not in chemical_symbols[1:]:
+        raise ValueError("expected a chemical element such as H or Cl")
+    return symbol
+
+
+Element = Annotated[str, AfterValidator(_known_element)]
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,10 @@ def matching(pattern: str, expected: str) -> Any:
     return BeforeValidator(check), WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
 
 
+class EmptyRangeError(ValueError):
+    """A range of numbers ends below its first one."""
+
+
 _MOST = 10_000
 """Longest range of numbers that text may stand for."""
 
@@ -113,7 +129,11 @@ def read_numbers(text: str) -> list[int]:
     try:
         for part in text.split(","):
             low, _, high = part.partition("-")
+            if high and int(high) < int(low):
+                raise EmptyRangeError(f"expected ranges that go up, such as {high}-{low}")
             numbers += range(int(low), min(int(high or low), int(low) + _MOST) + 1)
+    except EmptyRangeError:
+        raise
     except ValueError as error:
         raise ValueError('expected numbers such as [1, 2, 5] or "1-8" or "1,2,5"') from error
     if len(numbers) > _MOST:

@@ -14,7 +14,6 @@ from typing import Any
 from ase import Atoms
 
 from ..config import InitialData, Labeller, Pull
-from ..errors import AlrareError
 from ..files import publish, read_json, write_json
 from ..frames import frame_key
 from ..labelling.batch import check_labeller
@@ -22,9 +21,13 @@ from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
 from ..processes import result_of, worker_pool
 from ..progress import Progress
+from .kept_settings import differences, made_otherwise, settings_of_input
 from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
 from .lammps_input import TRAJECTORY_STRIDE, md_input, pull_input
 
+STRUCTURE_OR_LABELLER = (
+    "structure or labeller (an edited calculator that declares no `__version__` is another one)"
+)
 _SETTINGS_FILE = "settings.json"
 
 
@@ -83,9 +86,23 @@ class Run:
         """
         if not self.folder.is_dir():
             return False
-        if read_json(self.folder / _SETTINGS_FILE) != self.settings:
-            raise other_settings(self.folder)
+        kept = self.folder / _SETTINGS_FILE
+        if not kept.is_file():
+            raise made_otherwise(self.folder, ["potential (not by the labeller)"])
+        other = self._other_settings(read_json(kept))
+        if other:
+            raise made_otherwise(self.folder, other)
         return True
+
+    def _other_settings(self, kept: dict[str, Any]) -> list[str]:
+        """Name what differs from the settings that a finished run has kept."""
+        if kept == self.settings:
+            return []
+        old, new = (settings_of_input(str(one.get("input"))) for one in (kept, self.settings))
+        other = differences(old, new)
+        if kept.get("start") != self.settings["start"]:
+            other.append(STRUCTURE_OR_LABELLER)
+        return other or ["LAMMPS input"]
 
     def prepare(self) -> None:
         """Create the temporary folder; keep that of an interrupted run with the same settings."""
@@ -228,12 +245,3 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
                 finished += run.steps
             under_way = sum(min(steps_done(run.md.folder), run.steps) for run in tasks.values())
             stage.update(finished + under_way)
-
-
-def other_settings(path: Path) -> AlrareError:
-    """Return the error for an existing result that was made with other settings."""
-    return AlrareError(
-        f"{path}: was made with another structure, labeller or settings than al.toml now has (an"
-        " edited calculator that declares no `__version__` is another labeller); give the campaign"
-        " a new name, or remove this folder's `reference` to make it again"
-    )

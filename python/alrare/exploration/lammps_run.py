@@ -128,8 +128,11 @@ class _StepCounter:
 
 
 def _error(status: int, words: list[str], folder: Path, last: list[str]) -> SimulationError:
+    if not any(last):
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return no_lammps(f"{words[0]} failed in {folder}: {how}, no output", folder)
     errors = [line for line in last if line.startswith("ERROR")]
-    reason = errors[0] if errors else "\n".join(last[-4:]) or f"exit status {status}"
+    reason = errors[0] if errors else "\n".join(last[-4:])
     kind = SimulationError
     if _BLOWN_UP.search(reason):
         kind = BlownUpError
@@ -137,6 +140,16 @@ def _error(status: int, words: list[str], folder: Path, last: list[str]) -> Simu
     elif "Unrecognized pair style" in reason or "Unrecognized fix style" in reason:
         reason += "; this LAMMPS does not load the alrare plugin: `alrare check` says why"
     return kind(f"{words[0]} failed in {folder}: {reason} (whole log: {folder / 'log.lammps'})")
+
+
+def no_lammps(what: str, folder: Path) -> SimulationError:
+    """Return the error for a program that did not do what LAMMPS does."""
+    log = folder / "log.lammps"
+    state = "missing" if not log.is_file() else "there" if log.stat().st_size else "empty"
+    return SimulationError(
+        f"{what}; its log {log} is {state}. If it is not LAMMPS, set `lmp` in [run] or --lmp to a"
+        " LAMMPS that knows nnp_ensemble and al_select (`alrare check` tells)"
+    )
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:

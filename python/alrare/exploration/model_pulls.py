@@ -24,6 +24,7 @@ from ..frames import frame_key
 from ..processes import worker_count
 from ..progress import Progress, Stage
 from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
+from .kept_settings import differences, made_otherwise
 from .lammps_input import (
     DATA_FILE,
     DUMP_FILE,
@@ -32,7 +33,7 @@ from .lammps_input import (
     pull_input,
     write_data_file,
 )
-from .lammps_run import end_process, lammps_command, run_lammps
+from .lammps_run import end_process, lammps_command, no_lammps, run_lammps
 
 RESULT_FILE = "result.json"
 
@@ -251,6 +252,7 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
                 on_step=lambda done: running.show(seed, done),
                 on_start=running.started,
             )
+            _check_end(task, partial)
         except BlownUpError as error:
             reason = str(error).replace(str(partial), str(folder))
         result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
@@ -281,6 +283,16 @@ compute uq all pair nnp_ensemble
     write_text(folder / INPUT_FILE, text)
 
 
+def _check_end(task: _Task, folder: Path) -> None:
+    """Refuse a run that ended without an error, but not at its last step."""
+    row = _last_row(folder / WORK_FILE)
+    step = -1 if row is None else int(row["step"])
+    if step < task.pull.steps:
+        did = "no pull" if row is None else f"{step} of {task.pull.steps} steps of the pull"
+        what = f"{task.command[0]} ended in {folder} with exit status 0 after {did}"
+        raise no_lammps(what, folder)
+
+
 def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = _last_row(partial / WORK_FILE)
     selection = _counts(row).to_json() if row is not None and "threshold" in row else None
@@ -288,14 +300,24 @@ def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
     publish(partial, folder)
 
 
+def _other_settings(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Name what differs between the settings of a finished pull and those wanted."""
+    hashed = {"model": "model", "start": "structure", "select": "selection"}
+    other = [name for key, name in hashed.items() if kept[key] != wanted[key]]
+    plain = [
+        {key: value for key, value in settings.items() if key not in (*hashed, "pull")}
+        for settings in (kept | kept["pull"], wanted | wanted["pull"])
+    ]
+    return other + differences(*plain)
+
+
 def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResult:
+    if not (folder / RESULT_FILE).is_file() and (folder / WORK_FILE).is_file():
+        raise made_otherwise(folder, ["potential (not by a model)"])
     content = read_json(folder / RESULT_FILE)
     try:
         if content["settings"] != settings:
-            raise AlrareError(
-                f"{folder}: was made with another model or other settings than al.toml now has;"
-                " give the campaign a new name, or remove this folder to pull again"
-            )
+            raise made_otherwise(folder, _other_settings(content["settings"], settings))
         return PullResult(
             seed=seed,
             folder=folder,

@@ -5,7 +5,7 @@ at the break, the peak of the spring force and the highest potential energy scat
 in which different bonds broke should not be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Observables:
     """Observables of one pull by a model or by the labeller."""
 
     activation_energy: float
-    """Maximum of the work, eV (paper, Fig. 2b)."""
+    """Maximum of the work, eV (paper, Fig. 2b); an activation energy only if a bond broke."""
     peak_step: int
     """MD step of that maximum, from the start of the pull."""
     work_at_break: float | None
@@ -87,6 +87,18 @@ def observe(curve: WorkCurve, path: Sequence[Atoms]) -> Observables:
         peak_force=float(force.max()),
         peak_energy=float(energy.max() - energy[0]),
     )
+
+
+def activation_energies(pulls: Mapping[int, Observables]) -> dict[int, float]:
+    """Return the activation energy, eV, by seed, of the pulls in which a bond broke.
+
+    The largest work of another pull only says how far it went.
+    """
+    return {
+        seed: pulls[seed].activation_energy
+        for seed in sorted(pulls)
+        if pulls[seed].broken_bond is not None
+    }
 
 
 def find_break(frames: Sequence[Atoms]) -> Break | None:

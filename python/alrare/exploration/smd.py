@@ -12,12 +12,13 @@ from ase import Atoms
 
 from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
-from ..files import PathLike, write_json
+from ..files import PathLike, locked, write_json
 from ..frames import read_frames
 from ..model.ensemble import load_ensemble, model_path
+from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
-from ..structure import elements_of
-from ..tables import mean_with_sem, number, table_text
+from ..structure import check_timestep, elements_of
+from ..tables import NO_BREAK, mean_with_sem, number, table_text
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
@@ -76,21 +77,28 @@ def pull_with_model(
     Raises
     ------
     AlrareError
-        If the model does not fit the molecule, or LAMMPS fails.
+        If the model does not fit the molecule (its elements, or the charge and multiplicity that it
+        was trained on), LAMMPS fails, another process pulls into the folder, or it holds pulls of
+        other settings.
     """
+    _check_arguments("pull_with_model", structure=(structure, Atoms), pull=(pull, Pull))
     run, folder = run or Run(), Path(folder).absolute()
-    results = simulate_pulls(
-        model=model_path(model, model_file(Path(), run.device).suffix),
-        structure=structure,
-        elements=load_ensemble(model).metadata.elements,
-        pull=pull,
-        select=None,
-        timestep=timestep,
-        forces=forces,
-        folder=folder,
-        run=run,
-        progress=progress or SilentProgress(),
-    )
+    check_timestep(timestep, structure)
+    metadata = load_ensemble(model).metadata
+    check_state(structure, metadata.training, structure.get_chemical_formula())
+    with locked(folder):
+        results = simulate_pulls(
+            model=model_path(model, model_file(Path(), run.device).suffix),
+            structure=structure,
+            elements=metadata.elements,
+            pull=pull,
+            select=None,
+            timestep=timestep,
+            forces=forces,
+            folder=folder,
+            run=run,
+            progress=progress or SilentProgress(),
+        )
     return observe_pulls(folder, [result.seed for result in results if result.work is not None])
 
 
@@ -136,19 +144,28 @@ def pull_with_labeller(
     LabelError
         If the labeller is not installed, or a label fails.
     AlrareError
-        If LAMMPS's Python module is missing, or the folder holds pulls of other settings.
+        If LAMMPS's Python module is missing, another process pulls into the folder, or it holds
+        pulls of other settings.
     """
-    folder = Path(folder).absolute()
-    run_pulls(
-        structure=structure,
-        elements=elements_of(structure),
-        labeller=labeller,
-        pull=pull,
-        timestep=timestep,
-        folder=folder,
-        workers=workers,
-        progress=progress or SilentProgress(),
+    _check_arguments(
+        "pull_with_labeller",
+        structure=(structure, Atoms),
+        pull=(pull, Pull),
+        labeller=(labeller, Labeller),
     )
+    check_timestep(timestep, structure)
+    folder = Path(folder).absolute()
+    with locked(folder):
+        run_pulls(
+            structure=structure,
+            elements=elements_of(structure),
+            labeller=labeller,
+            pull=pull,
+            timestep=timestep,
+            folder=folder,
+            workers=workers,
+            progress=progress or SilentProgress(),
+        )
     return observe_pulls(folder, list(pull.seeds))
 
 
@@ -204,16 +221,20 @@ def summarize(
     dict
         ``pulls`` by seed; ``mean`` and, with `against`, ``difference``, which hold mean, sem (None
         for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_bond``,
-        the number of common seeds whose pulls broke the same bond.
+        the number of common seeds whose pulls broke the same bond. The activation energy of a pull
+        in which no bond broke is None and enters no mean: its largest work is only that of its end.
     """
     content: dict[str, Any] = {
-        "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
-        "mean": {key: _mean([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN},
+        "pulls": {
+            str(seed): pull.to_json() | {key: _shown(pull, key) for key in _SHOWN}
+            for seed, pull in pulls.items()
+        },
+        "mean": {key: _mean([_shown(pull, key) for pull in pulls.values()]) for key in _SHOWN},
     }
     if against is not None:
         shared = sorted(pulls.keys() & against.keys())
         content["difference"] = {
-            key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
+            key: _mean([_minus(_shown(pulls[s], key), _shown(against[s], key)) for s in shared])
             for key in _SHOWN
         }
         content["same_bond"] = sum(
@@ -232,8 +253,11 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     for heading in ("seed", *_SHOWN.values(), "broken bond"):
         table.add_column(heading, justify="right", no_wrap=True)
     for seed, pull in summary["pulls"].items():
-        bond = "none" if pull["broken_bond"] is None else "-".join(map(str, pull["broken_bond"]))
-        table.add_row(seed, *(number(pull[key]) for key in _SHOWN), bond)
+        energy, *others = (number(pull[key]) for key in _SHOWN)
+        if pull["broken_bond"] is None:
+            table.add_row(seed, NO_BREAK, *others, "none")
+        else:
+            table.add_row(seed, energy, *others, "-".join(map(str, pull["broken_bond"])))
     table.add_section()
     table.add_row("mean", *(mean_with_sem(summary["mean"][key]) for key in _SHOWN))
     if "difference" in summary:
@@ -242,9 +266,26 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     return table_text(table, width=width)
 
 
+def _check_arguments(function: str, **given: tuple[object, type]) -> None:
+    """Refuse arguments of another type."""
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise AlrareError(
+                f"{function}: {name}: expected {kind.__module__.partition('.')[0]}'s"
+                f" {kind.__name__}, got {type(value).__name__}"
+            )
+
+
 def _trajectory(folder: Path) -> list[Atoms]:
     dump = folder / DUMP_FILE
     return read_trajectory(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
+
+
+def _shown(pull: Observables, key: str) -> float | None:
+    """Return an observable; None for the activation energy of a pull in which no bond broke."""
+    unbroken = key == "activation_energy" and pull.broken_bond is None
+    value: float | None = None if unbroken else getattr(pull, key)
+    return value
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from ..config import Labeller
 from ..electronic_state import check_whole, state_of, with_state
 from ..errors import AlrareError, LabelError
 from ..files import PathLike
-from ..frames import frame_key, place_of
+from ..frames import frame_key, place_of, require_frames
 from ..processes import worker_count
 from ..progress import Progress, SilentProgress
 from .compute import Asked, check_gradient, compute, refused
@@ -98,11 +98,7 @@ def label(
     AlrareError
         If the store cannot be written, or a frame contradicts itself in its charge or spin.
     """
-    if isinstance(frames, Atoms | str) or not all(isinstance(frame, Atoms) for frame in frames):
-        raise AlrareError(
-            "label: expected a sequence of ase.Atoms, such as [atoms] or read_frames(path), got"
-            f" {type(frames).__name__}"
-        )
+    require_frames(frames, "label")
     folder = Path(folder)
     store_path = None if store_path is None else Path(store_path)
     given = {"charge": charge, "multiplicity": multiplicity}

@@ -1,6 +1,8 @@
 """The labeller's calculator, and the checks of its result."""
 
 import importlib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,21 @@ def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
     if labeller.program == "dftb+":
         return DftbPlus(labeller=labeller, folder=folder)
     return _user_calculator(labeller)
+
+
+def unlisted_arguments(calculator: Calculator, arguments: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that an ASE calculator takes but does not list, and may ignore.
+
+    Those of calculators of external programs go into an input file and may have any name.
+    """
+    listed = getattr(type(calculator), "default_parameters", {})
+    if not listed or hasattr(calculator, "write_input"):
+        return []
+    of_classes = [
+        vars(kind)["__init__"] for kind in type(calculator).__mro__ if "__init__" in vars(kind)
+    ]
+    taken = {name for init in of_classes[:-1] for name in inspect.signature(init).parameters}
+    return [name for name in arguments if name not in {*listed, *taken}]
 
 
 def check_folder(calculator: Calculator, folder: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,12 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
             "calculator": labeller.calculator,
             "arguments": with_file_hashes(labeller.arguments),
         }
-    canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), default=str)
     return Method(
-        description=json.loads(canonical), hash=hashlib.sha256(canonical.encode()).hexdigest()
+        description=json.loads(json.dumps(description, default=str)), hash=method_hash(description)
     )
+
+
+def method_hash(description: Mapping[str, Any]) -> str:
+    """Return the sha256 of a method's description as canonical JSON, in hexadecimal."""
+    canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()

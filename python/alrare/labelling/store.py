@@ -17,45 +17,11 @@ from ..electronic_state import state_info, state_of
 from ..errors import AlrareError
 from ..frames import labelled
 from .failures import Kind
+from .salvage import damage, salvage
+from .schema import CHECKSUM, add_checksum
 
 STORE_FILE = "labels.sqlite"
 """File name of the store in a folder of labels."""
-
-_APPLICATION = 0x414C5241  # "ALRA"
-_VERSION = 3
-_METHODS = """
-CREATE TABLE methods (
-  method TEXT PRIMARY KEY,     -- hash
-  description TEXT NOT NULL    -- JSON: program, version, input, parameter checksums
-) WITHOUT ROWID
-"""
-_CHECKS = """
-CREATE TABLE checks (
-  method TEXT PRIMARY KEY,     -- hash, see methods
-  contradiction TEXT NOT NULL, -- between its forces and its energy; empty: none
-  by_energy TEXT NOT NULL,     -- JSON: changes of the energy between configurations, eV
-  by_forces TEXT NOT NULL      -- JSON: the same changes as the forces give them, eV
-) WITHOUT ROWID
-"""
-_SCHEMA = """
-CREATE TABLE labels (
-  key TEXT PRIMARY KEY,        -- frame_key: species, positions, cell, pbc, method
-  status TEXT NOT NULL,        -- ok, or the kind of failure
-  reason TEXT NOT NULL,        -- why it failed
-  attempts INTEGER NOT NULL,
-  origin TEXT NOT NULL,        -- what asked for it: initial, iteration 3, ...
-  seconds REAL NOT NULL,       -- wall time of the last attempt
-  numbers BLOB NOT NULL,       -- int64 (N)
-  positions BLOB NOT NULL,     -- float64 (N, 3), angstrom
-  cell BLOB NOT NULL,          -- float64 (3, 3), angstrom
-  pbc INTEGER NOT NULL,        -- bits 0, 1, 2
-  energy REAL,                 -- eV
-  forces BLOB,                 -- float64 (N, 3), eV/angstrom
-  method TEXT NOT NULL,        -- hash, see methods; empty: before version 2
-  charge INTEGER NOT NULL DEFAULT 0,       -- elementary charges
-  multiplicity INTEGER NOT NULL DEFAULT 0  -- 2S + 1; 0: the lowest
-) WITHOUT ROWID
-"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +38,9 @@ class Row:
 
 class LabelStore:
     """Labels of a campaign on disk; use it in a `with` block, from one thread.
+
+    The block reads the whole store first. If it is damaged, the labels that are still whole are
+    kept, the damaged file is copied beside it, and a line on standard error says so.
 
     Parameters
     ----------
@@ -91,10 +60,10 @@ class LabelStore:
     def __enter__(self) -> "LabelStore":
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            self._connection = connection
-            connection.execute("PRAGMA synchronous = FULL")
-            self._check(connection)
+            while found := damage(self._open(), str(self._path)):
+                salvage(self._path, self._open(), found)
+            assert self._connection is not None
+            self._connection.execute("PRAGMA synchronous = FULL")
         return self
 
     def __exit__(
@@ -106,6 +75,13 @@ class LabelStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        self.__exit__(None, None, None)
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        self._connection = connection
+        add_checksum(connection)
+        return connection
 
     def get(self, key: str) -> Row | None:
         """Return the state of a label; None if it was never tried."""
@@ -260,15 +236,17 @@ class LabelStore:
             sum(int(flag) << axis for axis, flag in enumerate(atoms.pbc)),
         )
         state = state_of(atoms)
-        with self._explained() as database:
-            database.execute(
-                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        with self._explained() as database, _together(database):
+            changed = database.execute(
+                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')"
                 " ON CONFLICT(key) DO UPDATE SET status = excluded.status,"
                 " reason = excluded.reason, attempts = attempts + 1, seconds = excluded.seconds,"
                 " energy = excluded.energy, forces = excluded.forces"
                 " WHERE labels.status <> 'ok'",
                 (key, status, reason, origin, seconds, *structure, *label, *state),
             )
+            if changed.rowcount:
+                database.execute(f"UPDATE labels SET checksum = {CHECKSUM} WHERE key = ?", (key,))
 
     def _frame(self, key: str) -> Atoms:
         with self._explained() as database:
@@ -290,37 +268,6 @@ class LabelStore:
         atoms.info |= state_info(atoms, state_of(atoms, charge=charge, multiplicity=spin or None))
         return labelled(atoms, energy, np.frombuffer(forces, dtype=np.float64).reshape(-1, 3))
 
-    def _check(self, database: sqlite3.Connection) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if application == 0 and tables == 0:
-            database.execute(_SCHEMA)
-            database.execute(_METHODS)
-            database.execute(_CHECKS)
-            database.execute(f"PRAGMA application_id = {_APPLICATION}")
-            database.execute(f"PRAGMA user_version = {_VERSION}")
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if application == _APPLICATION and version == 1:
-            database.execute("ALTER TABLE labels ADD COLUMN method TEXT NOT NULL DEFAULT ''")
-            database.execute(_METHODS)
-            version = 2
-        if application == _APPLICATION and version == 2:
-            for column in ("charge", "multiplicity"):
-                database.execute(
-                    f"ALTER TABLE labels ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"
-                )
-            database.execute(_CHECKS)
-            database.execute(f"PRAGMA user_version = {_VERSION}")
-            version = _VERSION
-        database.execute("COMMIT")
-        if application != _APPLICATION or version != _VERSION:
-            raise AlrareError(
-                f"{self._path}: expected a label store of version {_VERSION}, got"
-                f" {'version ' + str(version) if application == _APPLICATION else 'a foreign file'}"
-            )
-
     @contextmanager
     def _explained(self) -> Iterator[sqlite3.Connection]:
         try:
@@ -340,3 +287,16 @@ class LabelStore:
                 " fix the permissions, or end the other alrare that holds it, then run the same"
                 " command again: no finished label is lost"
             ) from error
+
+
+@contextmanager
+def _together(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit the changes of the block together, also inside a transaction."""
+    database.execute("SAVEPOINT together")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK TO together")
+        raise
+    finally:
+        database.execute("RELEASE together")

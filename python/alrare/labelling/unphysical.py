@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..frames import closest_pair
+from ..structure import closest_pair
 from .failures import LabelFailure
 
 

@@ -9,11 +9,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..electronic_state import state_of
-from ..errors import AlrareError
 from ..frames import check_labels, common_method, is_isolated_atom, label_of, place_of
 from .calculator import EnsembleCalculator
 from .ensemble import energy_std, load_ensemble
+from .trained_states import check_state
 
 Floats = NDArray[np.float64]
 Forces = Literal["best", "mean"]
@@ -198,27 +197,37 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
     Raises
     ------
     AlrareError
-        As `compare`, and if the labels are of several methods, or a frame has a charge that the
-        model was not trained on.
+        As `compare`, and if the labels are of several methods, or a frame has a charge or a
+        multiplicity that the model was not trained on.
     """
+    return errors_of(model, check_frames(model, frames), forces=forces)
+
+
+@dataclass(frozen=True)
+class CheckedFrames:
+    """Labelled frames that a model may be compared with."""
+
+    several: list[Atoms]
+    """All but the isolated atoms."""
+    same_method: bool | None
+    """Whether the labels are by the method that the model was trained on; None if not known."""
+
+
+def check_frames(model: Path, frames: Sequence[Atoms]) -> CheckedFrames:
+    """Check labelled frames and leave isolated atoms out; raises as `frame_errors`."""
     check_labels(frames)
     metadata = load_ensemble(model).metadata
     method, own = common_method(frames), metadata.method
     several = [frame for frame in frames if not is_isolated_atom(frame)]
-    _check_charges(several, metadata.training.get("charges"))
-    errors = compare(model, several, forces=forces).errors()
-    return replace(errors, same_method=method == own if method and own else None)
+    for number, frame in enumerate(several, start=1):
+        check_state(frame, metadata.training, place_of(frame, number))
+    return CheckedFrames(several, method == own if method and own else None)
 
 
-def _check_charges(frames: Sequence[Atoms], trained: Sequence[int] | None) -> None:
-    for number, frame in enumerate(frames if trained else (), start=1):
-        charge = state_of(frame).charge
-        if charge not in (trained or ()):
-            raise AlrareError(
-                f"{place_of(frame, number)}: charge {charge:+d}, but the model was trained on"
-                f" charge {', '.join(f'{known:+d}' for known in trained or ())} alone, and"
-                " positions do not tell it of another"
-            )
+def errors_of(model: Path, checked: CheckedFrames, *, forces: Forces) -> FrameErrors:
+    """Compare an ensemble with frames that `check_frames` has checked."""
+    errors = compare(model, checked.several, forces=forces).errors()
+    return replace(errors, same_method=checked.same_method)
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

@@ -1,5 +1,6 @@
 """The ensemble as an ASE calculator, on the native engine: no torch, no LAMMPS."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from .. import _core
 from ..errors import ModelError
+from .model_file import read_metadata
 from .species import species_of
+from .trained_states import check_stated
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,10 +41,13 @@ class EnsembleCalculator(Calculator):
     Raises
     ------
     ModelError
-        If the file is not an ensemble.safetensors, or `forces` names no member.
+        If the file is not an ensemble.safetensors or is damaged, or `forces` names no member.
 
     Notes
     -----
+    Atoms that state a charge or a multiplicity (`info["charge"]`, `info["multiplicity"]`, ...;
+    docs/labellers.md) must have those of the model's labels; atoms that state none are taken to.
+
     `results` holds, beside ASE's ``energy`` (eV), ``forces`` (n, 3) (eV/Å) and, for three periodic
     directions, ``stress`` (6,) (eV/Å³):
 
@@ -71,9 +77,13 @@ class EnsembleCalculator(Calculator):
         threads: int = 1,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if not isinstance(model, str | os.PathLike):
+            raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
         path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
         self._source = (path.absolute(), threads)
+        metadata = read_metadata(path) if path.is_file() else {}
         self._engine = _open(*self._source)
+        self._training: dict[str, Any] = metadata.get("training", {})
         self.elements: tuple[str, ...] = tuple(self._engine.elements)
         self._weights = _weights(forces, self._engine.members, self._engine.best_member)
         self._force_std = force_std
@@ -98,10 +108,12 @@ class EnsembleCalculator(Calculator):
         Raises
         ------
         ModelError
-            If the model does not know an element, or a position is not finite.
+            If the model does not know an element, or a position is not finite; or if the atoms
+            state a charge or a multiplicity that the model was not trained on.
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         frame: Any = self.atoms
+        check_stated(frame, self._training)
         species = species_of(frame, self.elements)
         where = (species, frame.positions, np.asarray(frame.cell), [bool(p) for p in frame.pbc])
         try:

@@ -1,6 +1,7 @@
 """An ensemble of ANI networks: its weights, its metadata and its file."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -10,14 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import __version__
 from ..errors import ModelError
 from ..files import PathLike, atomic_path
 from .aev import AEVConstants
+from .model_file import CHECKSUM, CURE, ENTRY, checksum, read_metadata
 from .network import StackedNetwork, initial_layers
 
 FORMAT = "alrare-ensemble"
@@ -79,7 +81,11 @@ class Metadata:
         ValueError, KeyError, TypeError
             If it is something else.
         """
-        content: dict[str, Any] = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Metadata":
+        """Read the object of the JSON text; see `from_json`."""
         if content["format"] != FORMAT or content["format_version"] != FORMAT_VERSION:
             raise ValueError(
                 f"expected format {FORMAT} version {FORMAT_VERSION},"
@@ -131,8 +137,11 @@ class Ensemble:
     def save(self, path: Path) -> None:
         """Write `ensemble.safetensors`, the master model file."""
         tensors = {name: tensor.contiguous() for name, tensor in self.weights.items()}
+        content = json.loads(self.metadata.to_json())
+        content[CHECKSUM] = checksum(content, save(tensors))
+        text = json.dumps(content, sort_keys=True)
         with atomic_path(path) as partial:
-            partial.write_bytes(save(tensors, metadata={"alrare": self.metadata.to_json()}))
+            partial.write_bytes(save(tensors, metadata={ENTRY: text}))
 
 
 def energy_std(member_energies: Array) -> Array:
@@ -152,8 +161,13 @@ def energy_std(member_energies: Array) -> Array:
     Raises
     ------
     ValueError
-        If M < 2: one member has no spread.
+        If the shape is another, or M < 2: one member has no spread.
     """
+    if np.ndim(member_energies) != 2:
+        raise ValueError(
+            "expected energies of shape (M, N), one row per member, got shape"
+            f" {np.shape(member_energies)}"
+        )
     if len(member_energies) < 2:
         raise ValueError(f"a spread needs at least 2 members, got {len(member_energies)}")
     spread: Array = np.std(member_energies, axis=0, ddof=1)
@@ -184,6 +198,8 @@ def model_path(model: PathLike, suffix: str) -> Path:
     model : Path or str
     suffix : {".safetensors", ".pt"}
     """
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
     model = Path(model)
     if model.is_dir():
         return model / f"ensemble{suffix}"
@@ -196,23 +212,17 @@ def load_ensemble(path: PathLike) -> Ensemble:
     Raises
     ------
     ModelError
-        If the file is missing, is not such a file, or its tensors do not fit its metadata.
+        If the file is missing, is not such a file, is not as it was written, or its tensors do not
+        fit its metadata.
     """
     path = model_path(path, ".safetensors")
+    content = read_metadata(path)
     try:
-        with safe_open(path, framework="pt") as stream:
-            text = (stream.metadata() or {}).get("alrare")
-            if text is None:
-                raise ModelError(
-                    f"{path}: a safetensors file without alrare's metadata; expected an ensemble"
-                    " written by `alrare train`"
-                )
-            names: list[str] = list(stream.keys())
-            ensemble = Ensemble(
-                Metadata.from_json(text), {name: stream.get_tensor(name) for name in names}
-            )
+        ensemble = Ensemble(Metadata.from_dict(content), load_file(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: expected an ensemble.safetensors file, got: {error}") from error
+        raise ModelError(
+            f"{path}: expected an ensemble.safetensors file, got: {error}; {CURE}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: metadata of another format: {error}") from error
     _check_shapes(ensemble, path)

@@ -14,6 +14,7 @@ from ..config import Select
 from ..electronic_state import configuration
 from ..errors import AlrareError
 from ..files import PathLike
+from ..frames import require_frames
 from ..model.calculator import EnsembleCalculator
 from ..model.ensemble import model_path
 from ..model.species import species_of
@@ -70,10 +71,14 @@ def select_frames(
     Raises
     ------
     AlrareError
-        If the two atoms do not exist in every frame, or the model has a single member.
+        If there is no frame, the two atoms do not exist in every frame, or the model has a single
+        member.
     ModelError
         If the file is not an ensemble, or the model does not know an element.
     """
+    require_frames(frames, "select_frames")
+    if not frames:
+        raise AlrareError("select_frames: expected at least one frame, got none")
     select, progress = select or Select(), progress or SilentProgress()
     _check_atoms(frames, atoms)
     by_force = select.uncertainty == "force"

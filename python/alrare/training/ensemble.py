@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,13 @@ import torch
 from ase import Atoms
 
 from .. import __version__, config
-from ..electronic_state import state_of
-from ..errors import AlrareError
-from ..files import PathLike, file_hash, read_json, write_json
-from ..frames import check_labels, common_method
-from ..model.ensemble import Ensemble, Metadata, stack_members
+from ..errors import AlrareError, ModelError
+from ..files import PathLike, file_hash, locked, read_json, write_json
+from ..frames import check_labels, common_method, require_frames
+from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.torchscript import export_torchscript
-from ..processes import result_of, worker_pool
+from ..model.trained_states import states_of
 from ..progress import Progress, SilentProgress
-from .astray import ASTRAY, astray, excess
 from .curves import write_csv, write_figure
 from .dataset import (
     Dataset,
@@ -33,13 +30,12 @@ from .dataset import (
     split_off_isolated_atoms,
 )
 from .descriptor_cache import DescriptorCache
-from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .member_task import MemberTask, starting_weights
+from .members import train_members
 from .plausibility import check_plausible, magnitudes
-from .trainer import count_epochs
 
 TRAINING_VERSION = 5
 """Bump this when a change of the code alters the weights that equal settings give."""
-_POLL = 0.5
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
@@ -93,6 +89,7 @@ def train(
         or contradict each other; if the earlier model has other elements, layers or descriptor
         constants.
     """
+    require_frames(frames, "train")
     model, settings = model or config.Model(), settings or config.Train()
     progress = progress or SilentProgress()
     check_labels(frames)
@@ -183,8 +180,8 @@ def train_ensemble(
     Raises
     ------
     AlrareError
-        If a frame has no usable label, the splits do not fit the frames, or the earlier model
-        does not fit this one.
+        If a frame has no usable label, the splits do not fit the frames, the earlier model does not
+        fit this one, or another process trains in the folder.
     """
     dataset = make_dataset(frames, isolated=isolated)
     _check_splits(splits, len(frames), model.members)
@@ -197,17 +194,17 @@ def train_ensemble(
         seeds=tuple(1000 * seed + m for m in range(model.members)),
     )
     starting_weights(start, metadata, 0)  # refuses a model that does not fit, before any work
-    cache = folder / "descriptors" if cache is None else cache
-    keys = _fill_cache(cache, frames, metadata, progress)
-    metadata = replace(
-        metadata,
-        dataset=dataset_hash(keys, dataset),
-        training=_provenance(frames, settings, splits, seed, isolated, start),
-    )
-    tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-    _train_members(tasks, settings, workers, progress)
-    tasks = _mend_astray(tasks, settings, workers, progress)
-    return _assemble(tasks, metadata)
+    with locked(folder):
+        cache = folder / "descriptors" if cache is None else cache
+        keys = _fill_cache(cache, frames, metadata, progress)
+        metadata = replace(
+            metadata,
+            dataset=dataset_hash(keys, dataset),
+            training=_provenance(frames, settings, splits, seed, isolated, start),
+        )
+        _tell_of_another(folder, metadata, progress)
+        tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
+        return _assemble(train_members(tasks, settings, workers, progress), metadata)
 
 
 def _provenance(
@@ -224,13 +221,30 @@ def _provenance(
         "settings": settings.model_dump(exclude={"tensorboard"}),
         "seed": seed,
         "n_frames": len(splits[0]),
-        "charges": sorted({state_of(frame).charge for frame in frames}),
+        "states": states_of(frames),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
         "start": file_hash(start) if start else "",
         "torch": str(torch.__version__),
         "alrare": __version__,
     }
+
+
+def _tell_of_another(folder: Path, metadata: Metadata, progress: Progress) -> None:
+    """Say if the folder holds a finished model of other data or settings, which is replaced."""
+    path = folder / _MODEL_FILES[0]
+    try:
+        old = load_ensemble(path).metadata
+    except ModelError:  # there is none, or it is damaged and made anew
+        return
+    kept, wanted = (
+        asdict(one) | {f"training.{key}": value for key, value in one.training.items()}
+        for one in (old, metadata)
+    )
+    without = ("training", "best_member", "training.torch", "training.alrare", "training.version")
+    other = [key for key in wanted if key not in without and kept.get(key) != wanted[key]]
+    if other:
+        progress.message(f"{path}: was trained with other {', '.join(other)}, and is replaced")
 
 
 def row_mask(rows: Sequence[int]) -> str:
@@ -305,59 +319,6 @@ def _tasks(
             )
         )
     return tasks
-
-
-def _train_members(
-    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
-) -> None:
-    tasks = [task for task in tasks if not task.is_finished()]
-    if not tasks:
-        return
-    tasks[0].folder.mkdir(parents=True, exist_ok=True)
-    for task in tasks:
-        task.heartbeat.unlink(missing_ok=True)
-    total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
-    with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
-        futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-            stage.update(*heartbeats(tasks))
-            for future in futures:
-                if future.done():
-                    result_of(future, f"training ({tasks[0].folder.name})")
-    for task in tasks:
-        task.heartbeat.unlink(missing_ok=True)
-
-
-def _mend_astray(
-    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
-) -> list[MemberTask]:
-    """Train members that ended far worse than the others once more; return the better attempts."""
-    for task in tasks:
-        halvings = task.result()[1]["halvings"]
-        if halvings:
-            progress.message(
-                f"member {task.number}: its loss ran away, and its learning rate was halved"
-                f" {halvings} time{'s' if halvings > 1 else ''}"
-            )
-    numbers = astray([task.result()[1] for task in tasks])
-    second = [tasks[number].again() for number in numbers]
-    _train_members(second, settings, workers, progress)
-    chosen = list(tasks)
-    for number, task in zip(numbers, second, strict=True):
-        metrics = [one.result()[1] for one in chosen]
-        before = excess(metrics, number)
-        metrics[number] = task.result()[1]
-        after = excess(metrics, number)
-        if after < before:
-            chosen[number] = task
-        left = "; it is still far off" if min(before, after) > ASTRAY else ""
-        progress.message(
-            f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
-            f" when trained again from other weights; the better is kept{left}"
-        )
-    return chosen
 
 
 def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:

@@ -16,7 +16,7 @@ from .descriptor_cache import DescriptorCache
 from .trainer import Errors, Trainer, Validation, count_epochs
 
 RUNAWAY = 10.0
-"""An epoch whose mean loss is this many times the lowest before it is undone."""
+"""An epoch whose mean loss is this many times the lowest before, or the first, is undone."""
 
 HALVINGS = 8
 """How often a member's learning rate is halved at most."""
@@ -79,8 +79,8 @@ def fit_member(
 ) -> Fit:
     """Train one member.
 
-    An epoch whose loss runs away is undone, and goes on from the weights of the epoch of lowest
-    loss at half the learning rate.
+    An epoch whose loss runs away is undone; training goes on at half the learning rate from the
+    weights with which the epoch of lowest loss began.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def fit_member(
     begin = time.process_time()
     trainer = Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
     kept = _Kept(settings, trainer.snapshot(), count_epochs(settings, len(split.train)))
-    lowest, good, halvings = np.inf, trainer.snapshot(), 0
+    before = good = trainer.snapshot()
+    lowest, halvings = trainer.validate().loss, 0
     curve: list[Epoch] = []
     while len(curve) < kept.n_epochs:
         number = len(curve) + 1
@@ -126,9 +127,11 @@ def fit_member(
                 )
             halvings += 1
             trainer.go_back(good)
+            before = good
             continue
-        if loss < lowest:
-            lowest, good = loss, trainer.snapshot()
+        if loss < lowest:  # its weights may be spoilt at its end, not those at its beginning
+            lowest, good = loss, before
+        before = trainer.snapshot()
         curve.append(Epoch(number, rate, loss, validation.energy_mse, validation.force_mae))
         kept.consider(number, validation, trainer)
         report(curve[-1])

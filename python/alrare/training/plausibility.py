@@ -7,7 +7,9 @@ a network is trained on them without complaint. Physics leaves room for none of 
 * A bond of hydrogen to a nonmetal resists stretching with 15 to 60 eV/Å²; in other units of force
   or length the slope is at least a factor of 10 away, and for gradients it is negative.
 * Along the straight line between two near configurations the forces do the work that the energies
-  differ by; the trapezoidal rule is exact for harmonic vibrations.
+  differ by; the trapezoidal rule is exact for harmonic vibrations. Where the frames are so near
+  that both agree but for a factor (correlation above 0.97), right labels of molecules gave factors
+  from 0.80 to 1.06, and a single wrong unit of length (1.89) shows.
 * An atom binds with less than 20 eV.
 
 Each limit is far from what any molecule or crystal has, and is judged only where the frames say
@@ -39,8 +41,10 @@ _BONDED, _TOO_NEAR = 1.4, 0.35
 """Distance in units of the sum of both covalent radii."""
 _STIFFNESS = (4.0, 200.0)
 """eV/Å², of a bond of hydrogen to a nonmetal."""
-_WORK = (0.2, 5.0)
-"""Spread of the energy differences divided by that of the work of the forces."""
+_WORK, _WORK_OF_NEAR = (0.2, 5.0), (0.7, 1.4)
+"""Spread of the energy differences divided by that of the work of the forces; of near frames."""
+_TOGETHER, _NEAR = 0.6, 0.97
+"""Correlation of both, above which they are compared, and above which the frames are near."""
 _BINDING = (-20.0, 10.0)
 """eV per atom: energy minus those of the isolated atoms."""
 _NONMETALS = (5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
@@ -68,6 +72,8 @@ class Magnitudes:
     """Slope of the force along bonds of hydrogen to nonmetals, eV/Å²."""
     work: float | None
     """Ratio of the energy differences of near frames and the work of the forces between them."""
+    work_correlation: float | None
+    """Correlation of both; near 1 for very near frames."""
 
     def sentence(self) -> str:
         """Return the sizes as one line for a person."""
@@ -100,6 +106,7 @@ def magnitudes(frames: Sequence[Atoms]) -> Magnitudes:
             label_of(frame)[0] / len(frame)
         )
     pairs = [_distances(frame) for frame in small]
+    work, together = _work(small)
     return Magnitudes(
         energy_range=max(float(np.ptp(values)) for values in per_atom.values()),
         force_rms=float(
@@ -108,7 +115,8 @@ def magnitudes(frames: Sequence[Atoms]) -> Magnitudes:
         shortest=min((float(d.min()) for d, _ in pairs), default=None),
         bonded=min((float(ratio.min()) for _, ratio in pairs), default=None),
         stiffness=_stiffness(small, pairs),
-        work=_work(small),
+        work=work,
+        work_correlation=together,
     )
 
 
@@ -158,7 +166,7 @@ def check_plausible(
             f" the length of a bond, so the positions may be in bohr{_CURE}"
         )
     _check_stiffness(sizes.stiffness, name)
-    _check_work(sizes.work, name)
+    _check_work(sizes, name)
     if isolated:
         _check_binding(frames, isolated, name)
     return sizes
@@ -180,14 +188,21 @@ def _check_stiffness(stiffness: float | None, name: str) -> None:
     )
 
 
-def _check_work(work: float | None, name: str) -> None:
-    low, high = _WORK
+def _check_work(sizes: Magnitudes, name: str) -> None:
+    work, near = sizes.work, abs(sizes.work_correlation or 0.0) > _NEAR
+    low, high = _WORK_OF_NEAR if near else _WORK
     if work is None or low <= work <= high:
         return
     if work < 0:
         cause = "the forces may be gradients, of the opposite sign"
-    elif work < low:
+    elif work < _WORK[0]:
         cause = "the energies may be in hartree"
+    elif work < low:
+        cause = (
+            "the forces may have been multiplied by 1.89, the number of bohr in Å, once too often"
+        )
+    elif work < _WORK[1]:
+        cause = "the forces may be in eV/bohr"
     else:
         cause = "the energies may be in kcal/mol, or the forces in hartree/bohr"
     raise AlrareError(
@@ -252,11 +267,11 @@ def _stiffness(frames: Sequence[Atoms], pairs: Sequence[tuple[Floats, Floats]]) 
     return float(np.median(slopes)) if slopes else None
 
 
-def _work(frames: Sequence[Atoms]) -> float | None:
-    """Return the spread of energy differences over that of the work between near frames.
+def _work(frames: Sequence[Atoms]) -> tuple[float | None, float | None]:
+    """Return the spread of energy differences over the work between near frames, and r.
 
     Each frame is compared with the nearest other one of the same atoms, after both are laid upon
-    each other; None unless energies and work go together (|r| > 0.6).
+    each other; None unless energies and work go together.
     """
     groups: dict[bytes, list[Atoms]] = {}
     for frame in frames:
@@ -276,11 +291,11 @@ def _work(frames: Sequence[Atoms]) -> float | None:
             works.append(-float((mean_force * (moved[other] - positions[row])).sum()))
             differences.append(labels[other][0] - labels[row][0])
     if len(works) < _FEWEST or np.ptp(works) == 0.0 or np.ptp(differences) == 0.0:
-        return None
+        return None, None
     together = float(np.corrcoef(differences, works)[0, 1])
-    if abs(together) < 0.6:
-        return None
-    return float(np.copysign(np.std(differences) / np.std(works), together))
+    if abs(together) < _TOGETHER:
+        return None, together
+    return float(np.copysign(np.std(differences) / np.std(works), together)), together
 
 
 def _turns(target: Floats, positions: Floats) -> Floats:

@@ -13,7 +13,7 @@ from .dataset import Dataset, Split
 from .descriptor_cache import Batch, DescriptorCache
 from .gradients import Labels, Layers, energies, open_gradient_engine
 from .optimizer import Adam, Optimizer, Soap, one_cycle
-from .whitening import Whitening, identity, whiten
+from .whitening import Whitening, identity, whiten_elements
 
 FORCE_ROWS = 64
 """Validation configurations, evenly drawn, whose forces are compared after each epoch."""
@@ -111,12 +111,11 @@ class Trainer:
         self._optimizer = make_optimizer(settings, self._flat)
 
     def _make_whitening(self) -> list[Whitening]:
-        elements = range(len(self._metadata.elements))
+        n_elements = len(self._metadata.elements)
         if self._settings.recipe == "paper":
-            n_features = self._metadata.aev.features(len(elements))
-            return [identity(n_features) for _ in elements]
+            return [identity(self._metadata.aev.features(n_elements)) for _ in range(n_elements)]
         atoms = self._cache.atoms([self._keys[row] for row in self._split.train])
-        return [whiten(atoms.aev[atoms.species == k]) for k in elements]
+        return whiten_elements(atoms.aev, atoms.species, n_elements)
 
     def _initial(
         self, seed: int, start: Mapping[str, Tensor] | None

@@ -50,13 +50,13 @@ def _with_labels(model: Path, frames: list[Atoms], shift: np.ndarray) -> list[At
     return labels
 
 
-def _observed(activation_energy: float) -> Observables:
+def _observed(activation_energy: float, bond: tuple[int, int] | None = (1, 2)) -> Observables:
     return Observables(
         activation_energy=activation_energy,
         peak_step=9,
         work_at_break=6.0,
         break_step=10,
-        broken_bond=(1, 2),
+        broken_bond=bond,
         peak_force=4.0,
         peak_energy=5.0,
     )
@@ -177,6 +177,17 @@ def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
     assert result.error_sem == pytest.approx(0.1)
     of_labeller = [pull.reference and pull.reference.activation_energy for pull in result.pulls]
     assert of_labeller == [6.3, 6.5, None]
+
+
+def test_pulls_in_which_no_bond_broke_give_no_activation_energy(model: Path) -> None:
+    result = _evaluate(
+        model,
+        pulls={1: _observed(6.4), 2: _observed(9.0, None), 3: _observed(7.2)},
+        reference={1: _observed(6.3), 2: _observed(6.5), 3: _observed(9.0, None)},
+    )
+    assert result.activation_energy == pytest.approx(6.8) and result.n_pulls == 3
+    assert result.error == pytest.approx(0.1) and result.error_sem is None
+    assert [pull.seed for pull in result.pulls] == [1, 2, 3]
 
 
 @pytest.mark.slow

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.campaign.report import convergence_line, iteration_table, status, write_report
+from alrare.campaign.report import (
+    convergence_line,
+    iteration_table,
+    reference_line,
+    status,
+    write_report,
+)
 from alrare.campaign.results import iteration_record, read_results, write_results
 from alrare.errors import AlrareError
 
@@ -103,6 +109,20 @@ def test_unknown_values_are_shown_as_a_dash() -> None:
     row["selection"]["thresholds"] = []
     last = iteration_table({"reference": {}, "iterations": [row]}).splitlines()[-1]
     assert last.split().count("-") == 5
+
+
+def test_pulls_without_a_break_are_told_in_place_of_an_activation_energy() -> None:
+    broken, whole = ({"model": {"broken_bond": bond}} for bond in ([1, 2], None))
+    rows = [_record(0, 0.0) | {"pulls": [broken, whole]}]
+    rows += [_record(1, 0.0) | {"pulls": [whole, whole], "activation_energy": None}]
+    reference = {"activation_energy": None, "n_pulls": 2, "values": [None, None]}
+    text = iteration_table({"reference": reference, "iterations": rows})
+    lines = text.splitlines()
+    assert lines[0].strip() == "Activation energy of the labeller: no break in 2 pulls"
+    assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no break in 1"
+    assert "no break" in lines[-1] and "6.340" not in lines[-1]
+    some = {"activation_energy": 6.3, "n_pulls": 2, "values": [None, 6.3]}
+    assert "6.300 eV (2 pulls, no break in 1)" in reference_line({"reference": some})
 
 
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:

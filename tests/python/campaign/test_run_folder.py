@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.campaign.run_folder import locked, write_config
+from alrare.campaign.run_folder import write_config
 from alrare.config import Config, parse_config
 from alrare.errors import AlrareError, ConfigError
+from alrare.files import locked
 from ase.build import molecule
 
 MOLECULE = molecule("C2H6")
@@ -53,6 +54,16 @@ def test_a_key_that_an_older_alrare_did_not_know_had_its_default(
         write_config(_config(select={"around_break": 9}), MOLECULE, toml, tmp_path / "run")
 
 
+def test_a_charge_that_the_molecule_has_anyway_is_no_change(tmp_path: Path, toml: Path) -> None:
+    write_config(_config(), MOLECULE, toml, tmp_path / "run")
+    write_config(_config(charge=0, multiplicity=1), MOLECULE, toml, tmp_path / "run")
+    write_config(_config(), MOLECULE, toml, tmp_path / "run")
+    ion = MOLECULE.copy()
+    ion.info["charge"] = 1
+    with pytest.raises(ConfigError, match="charge or multiplicity changed since"):
+        write_config(_config(charge=1), ion, toml, tmp_path / "run")
+
+
 def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path) -> None:
     write_config(_config(model={"hidden": {"C": [8]}}), MOLECULE, toml, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.hidden\.H changed"):
@@ -71,7 +82,7 @@ def test_files_may_move_but_the_molecule_must_stay(tmp_path: Path, toml: Path) -
 HOLDER = """
 import sys, time
 from pathlib import Path
-from alrare.campaign.run_folder import locked
+from alrare.files import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(3600)
@@ -84,7 +95,7 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) ->
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
         try:
-            refused = pytest.raises(AlrareError, match="another alrare is at work on this campaign")
+            refused = pytest.raises(AlrareError, match="another alrare is at work in this folder")
             with refused, locked(tmp_path):
                 raise AssertionError("two work in one folder")
         finally:

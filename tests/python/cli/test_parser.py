@@ -63,6 +63,8 @@ def test_a_valid_campaign_is_summed_up(config: Path, capsys: pytest.CaptureFixtu
         ('structure = ""', "expected a file that ASE reads, got a folder"),
         ("[model]\nhidden = { Hx = [8] }", "hidden.Hx: expected a chemical element"),
         ('[labeller]\nprogram = "ase"\ncalculator = "no.Such"', "No module named 'no'"),
+        ('[run]\nlmp = "/nowhere/lmp"', "lmp = '/nowhere/lmp': no such program ([run])"),
+        ("timestep = 5.0", "timestep = 5: expected at most 2 fs, since bonds of hydrogen"),
         ("[initial]\nstride = 5000", "stride = 5000: expected at most steps = 3000"),
         ('reference = "runs/none"', "runs/none/reference: no reference of a campaign"),
         ("name = ", "not valid TOML"),
@@ -237,3 +239,32 @@ def test_a_terminal_that_cannot_show_a_sign_gets_another(config: Path, command: 
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.isascii() and b"?" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["label", "{0}", "./{0}", "--config", "al.toml"], ["select", "{0}", "model", "-o", "{0}"]],
+)
+def test_a_file_is_not_read_and_written_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames.xyz").write_text("1\n\nH 0 0 0\n")
+    assert main([word.format("frames.xyz") for word in arguments]) == 1
+    assert "is both read and written" in capsys.readouterr().err
+    assert (tmp_path / "frames.xyz").read_text() == "1\n\nH 0 0 0\n"
+
+
+def test_validate_warns_of_an_argument_that_the_calculator_may_ignore(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = config.read_text()
+    for arguments, warns in (("{ epsilonn = 1.0 }", True), ("{ epsilon = 1.0 }", False)):
+        calculator = 'program = "ase"\ncalculator = "ase.calculators.lj.LennardJones"'
+        config.write_text(f"{base}\n[labeller]\n{calculator}\narguments = {arguments}\n")
+        assert main(["validate", str(config)]) == 0
+        found = "LennardJones lists no argument epsilonn" in capsys.readouterr().out
+        assert found == warns

@@ -175,9 +175,46 @@ def test_a_pull_of_another_model_is_not_taken_for_this_one(tmp_path: Path, model
         _simulate(model, lmp)
 
 
+def test_a_pull_of_other_settings_names_them_and_the_cure(tmp_path: Path, model: Path) -> None:
+    lmp = _lmp(tmp_path, "pull(40)")
+    _simulate(model, lmp)
+    slow = Pull(atoms=(1, 2), relax_steps=20, steps=40, seeds=(1,), rate=0.5)
+    with pytest.raises(AlrareError) as caught:
+        _simulate(model, lmp, pull=slow, timestep=0.25)
+    assert "timestep (0.5, now 0.25), another rate (1.0, now 0.5)" in str(caught.value)
+    assert "`alrare smd`: another -o DIR" in str(caught.value)
+
+
+def test_a_pull_by_the_labeller_is_not_taken_for_one_by_a_model(
+    tmp_path: Path, model: Path
+) -> None:
+    folder = tmp_path / "iter_000" / "pull_1"
+    folder.mkdir(parents=True)
+    (folder / "work.dat").write_text("# step\n")
+    with pytest.raises(AlrareError, match=r"pull_1: was made .* \(not by a model\); remove it"):
+        _simulate(model, _lmp(tmp_path, "pull(40)"))
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("", "exit status 0 after no pull; its log .*log.lammps is missing"),
+        ("Path('log.lammps').touch()", "after no pull; its log .*log.lammps is empty"),
+        ("pull(7)", "exit status 0 after 7 of 40 steps of the pull"),
+        ("sys.exit(3)", "exit status 3, no output; its log .*log.lammps is missing"),
+        ("os.kill(os.getpid(), 9)", "signal 9, no output"),
+    ],
+)
+def test_a_program_that_does_not_pull_is_named_and_not_the_model(
+    tmp_path: Path, model: Path, program: str, told: str
+) -> None:
+    with pytest.raises(SimulationError, match=rf"{tmp_path}/lmp .*{told}.*set `lmp`"):
+        _simulate(model, _lmp(tmp_path, program))
+
+
 def test_a_structure_that_blows_up_still_yields_what_it_had(tmp_path: Path, model: Path) -> None:
     body = (
-        "pull(7)\n"
+        "pull(7 if seed == 2 else 40)\n"
         "if seed == 2:\n"
         "    print('ERROR: Fix halt condition for fix-id structure_blew_up met on step 8')\n"
         "    sys.exit(1)"
@@ -193,7 +230,7 @@ def test_a_molecule_that_blows_up_at_rest_leaves_the_other_seeds(
     tmp_path: Path, model: Path
 ) -> None:
     body = (
-        "if seed == 2:\n    pull(7)\n"
+        "if seed == 2:\n    pull(40)\n"
         "else:\n    print('ERROR: Non-numeric atom coords - simulation unstable'); sys.exit(1)"
     )
     bad, good = _simulate(model, _lmp(tmp_path, body))

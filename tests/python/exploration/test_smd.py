@@ -29,11 +29,15 @@ def seen(energy: float, bond: tuple[int, int] | None = (3, 4)) -> Observables:
     )
 
 
-def pull(folder: Path, works: list[float]) -> None:
+def pull(folder: Path, works: list[float], *, breaks: bool = True) -> None:
     folder.mkdir(parents=True)
     rows = [f"{k} {6.5 + 0.1 * k} 6.5 {w} {w} {w - 10} 10\n" for k, w in enumerate(works)]
     (folder / "work.dat").write_text(HEADER + "".join(rows))
-    write(folder / "trajectory.extxyz", molecule("C2H6"))
+    frames = [molecule("C2H6"), molecule("C2H6")]
+    frames[1].positions[[0, 2, 3, 4]] += 2 * (frames[1].positions[0] - frames[1].positions[1])
+    for step, frame in enumerate(frames):
+        frame.info["step"] = step
+    write(folder / "trajectory.extxyz", frames if breaks else frames[:1])
 
 
 def test_differences_are_taken_seed_by_seed() -> None:
@@ -44,7 +48,7 @@ def test_differences_are_taken_seed_by_seed() -> None:
     difference = summary["difference"]["activation_energy"]
     assert difference["mean"] == pytest.approx(0.02)
     assert difference["sem"] == pytest.approx(0.0, abs=1e-9)
-    assert difference["n"] == 3
+    assert difference["n"] == 2  # no bond broke in pull 3
     assert summary["difference"]["work_at_break"]["n"] == 2
     assert summary["same_bond"] == 1
     assert summary["mean"]["activation_energy"]["sem"] > 0.05
@@ -55,8 +59,8 @@ def test_the_table_shows_each_pull_their_mean_and_the_difference() -> None:
     assert "broken bond" in lines[0]
     rows = {line.split()[0]: line for line in lines if line.strip()}
     assert "6.300" in rows["1"] and "3-4" in rows["1"]
-    assert rows["2"].split()[-1] == "none" and "-" in rows["2"].split()
-    assert "6.400 ± 0.100" in rows["mean"]
+    assert rows["2"].split()[1:4] == ["no", "break", "-"] and rows["2"].split()[-1] == "none"
+    assert "6.300" in rows["mean"] and "6.5" not in rows["2"]
     assert "+0.100" in rows["difference"] and "1 the same" in rows["difference"]
 
 
@@ -69,6 +73,14 @@ def test_pulls_of_a_folder_are_read_and_drawn(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "pulls.json").read_text())
     assert content["mean"]["activation_energy"]["mean"] == pytest.approx(0.6)
     assert (tmp_path / "work_curves.png").stat().st_size > 5000
+
+
+def test_the_largest_work_is_no_activation_energy_where_no_bond_broke(tmp_path: Path) -> None:
+    pull(tmp_path / "pull_1", [0.0, 0.4, 0.1])
+    pull(tmp_path / "pull_2", [0.0, 0.4, 0.8], breaks=False)
+    summary = summarize(observe_pulls(tmp_path))
+    assert summary["pulls"]["2"]["activation_energy"] is None
+    assert summary["mean"]["activation_energy"] == {"mean": 0.4, "sem": None, "n": 1}
 
 
 def test_a_folder_without_pulls_is_refused(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from alrare.errors import ModelError
+from alrare.model.calculator import EnsembleCalculator
 from alrare.model.ensemble import energy_std, load_ensemble
 from ani_reference import random_ensemble
 from safetensors.torch import save_file
@@ -40,6 +41,8 @@ def test_energy_std_is_the_sample_standard_deviation() -> None:
     assert energy_std(np.array([[1.0, 0.0], [3.0, 0.0]])) == pytest.approx([np.sqrt(2), 0.0])
     with pytest.raises(ValueError, match="at least 2 members, got 1"):
         energy_std(np.ones((1, 4)))
+    with pytest.raises(ValueError, match=r"shape \(M, N\), one row per member, got shape \(4,\)"):
+        energy_std(np.ones(4))
 
 
 def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
@@ -61,6 +64,39 @@ def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
     save_file(weights, path, metadata={"alrare": ensemble.metadata.to_json()})
     with pytest.raises(ModelError, match=r"C\.1\.weight: expected shape \(3, 192, 224\)"):
         load_ensemble(path)
+
+
+def _flipped(content: bytes, where: int) -> bytes:
+    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
+
+
+def test_a_flipped_bit_in_weights_or_metadata_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    random_ensemble(hidden_default=(8,), self_energies=(-13.6, -1030.0)).save(path)
+    whole = path.read_bytes()
+    for where in (len(whole) - 4, whole.index(b"-1030.0") + 2):
+        path.write_bytes(_flipped(whole, where))
+        for read in (load_ensemble, EnsembleCalculator):
+            with pytest.raises(ModelError, match=r"damaged: its weights or .* copy the"):
+                read(path)
+
+
+def test_a_truncated_model_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    random_ensemble(hidden_default=(8,)).save(path)
+    whole = path.read_bytes()
+    for length in (len(whole) - 1, 100, 0):
+        path.write_bytes(whole[:length])
+        for read in (load_ensemble, EnsembleCalculator):
+            with pytest.raises(ModelError, match="copy the file again, or train again"):
+                read(path)
+
+
+def test_a_model_of_before_the_checksum_is_read(tmp_path: Path) -> None:
+    ensemble = random_ensemble(hidden_default=(8,))
+    path = tmp_path / "ensemble.safetensors"
+    save_file(dict(ensemble.weights), path, metadata={"alrare": ensemble.metadata.to_json()})
+    assert load_ensemble(path).metadata == ensemble.metadata
 
 
 @pytest.mark.slow

@@ -16,12 +16,12 @@ from alrare.model.aev import AEVConstants
 from alrare.model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from alrare.model.torchscript import load_torchscript
 from alrare.progress import SilentProgress, Stage
-from alrare.training.astray import astray, excess
 from alrare.training.dataset import Dataset, Split, make_dataset, random_split
 from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
 from alrare.training.member import Fit, fit_member
 from alrare.training.member_task import starting_weights
+from alrare.training.members import astray, excess
 from alrare.training.trainer import count_epochs
 from ani_reference import evaluate
 from ase import Atoms
@@ -141,6 +141,10 @@ def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) 
 class _Recorder(SilentProgress):
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None]] = []
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Stage]:
@@ -185,6 +189,7 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     training = ensemble.metadata.training  # what it takes to train it again
     assert training["settings"]["epochs"] == 12 and training["seed"] == 3
     assert training["isolated"] == {"H": -3.0, "C": 5.0} and training["start"] == ""
+    assert training["states"] == [{"charge": 0, "multiplicity": 1, "formulas": ["C2H6", "CH4"]}]
     assert training["torch"] == torch.__version__ and training["n_frames"] == 24
     rows = [int(mask, 16) for mask in training["validation_rows"]]
     validation = [tuple(k for k in range(24) if row >> k & 1) for row in rows]
@@ -201,6 +206,8 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     shorter = FAST.model_copy(update={"epochs": 2})
     _, progress = run(tmp_path, isolated=isolated, settings=shorter, workers=1)
     assert progress.stages == [("training", 4)]
+    (said,) = progress.messages
+    assert said.endswith("was trained with other training.settings, and is replaced")
 
 
 @pytest.mark.slow
@@ -253,7 +260,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_loss_that_runs_away_is_gone_back_from(tmp_path: Path) -> None:
-    wild = FAST.model_copy(update={"learning_rate": 30.0, "epochs": 6})
+    wild = FAST.model_copy(update={"learning_rate": 1.0, "epochs": 6})
     result = fit(tmp_path, wild)
     assert result.halvings > 0
     assert [epoch.number for epoch in result.curve] == list(range(1, 7))
@@ -282,8 +289,8 @@ def test_a_member_astray_is_trained_again_and_named(
             said.append(text)
 
     excesses = {0: iter([1.0] * 9), 1: iter([2.0, 1.2] * 9)}
-    monkeypatch.setattr("alrare.training.ensemble.astray", lambda metrics: [1])
-    monkeypatch.setattr("alrare.training.ensemble.excess", lambda metrics, k: next(excesses[k]))
+    monkeypatch.setattr("alrare.training.members.astray", lambda metrics: [1])
+    monkeypatch.setattr("alrare.training.members.excess", lambda metrics, k: next(excesses[k]))
     path, _ = run(tmp_path, progress=Recorder())
     assert load_ensemble(path).metadata.seeds == (3000, 3501)
     assert (tmp_path / "member_1_again.safetensors").is_file()

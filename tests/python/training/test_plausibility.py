@@ -56,6 +56,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "only energies in hartree": (scaled(energy=HARTREE), "energies may be in hartree"),
     "kcal/mol": (scaled(energy=KCAL, forces=KCAL), "kcal/mol/Å"),
     "only energies in kcal/mol": (scaled(energy=KCAL), "energies may be in kcal/mol"),
+    "forces per bohr": (scaled(forces=units.Bohr), "forces may be in eV/bohr"),
+    "forces converted twice": (scaled(forces=1 / units.Bohr), "multiplied by 1.89"),
     "positions in bohr": (scaled(positions=1 / units.Bohr), "positions may be in bohr"),
     "forces that are all zero": (scaled(forces=0), "all forces are zero"),
     "energies that are all equal": (scaled(energy=0), "are equal, so they are no energies"),
@@ -77,6 +79,19 @@ def test_wrong_units_are_named(frames: list[Atoms], name: str) -> None:
     with pytest.raises(AlrareError, match=cause) as caught:
         check_plausible([change(frame) for frame in frames])
     assert "--any-units" in str(caught.value)
+
+
+def test_a_factor_is_not_judged_where_frames_are_far_apart(frames: list[Atoms]) -> None:
+    far = []
+    calculator = TBLite(verbosity=0)
+    for seed in range(30):
+        atoms = molecule("CH3OH")
+        atoms.set_dihedral(2, 0, 1, 3, 12.0 * seed, indices=[3])
+        atoms.rattle(0.15, seed=seed)
+        calculator.reset()
+        calculator.calculate(atoms)
+        far.append(labelled(atoms, calculator.results["energy"], calculator.results["forces"]))
+    check_plausible(far)
 
 
 def test_a_huge_force_is_told_with_its_frame(frames: list[Atoms]) -> None:
