@@ -123,7 +123,7 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "learning_rate": 5e-3,
         "force_weight": 1.0,
         "weight_decay": 0.2,
-        "train_fraction": 0.9,
+        "train_fraction": 0.95,
     },
 }
 """The values that each `[train] recipe` gives to keys that al.toml does not set."""
@@ -149,9 +149,9 @@ class Train(Section):
     weight_decay: Annotated[NotNegative, SetBy("recipe")] = 0.2
     """Each step also shrinks the weights by this times the learning rate, which keeps a network
     with more weights than data from following their noise (fast: 0.2, paper: 0)."""
-    train_fraction: Annotated[Positive, Field(lt=1), SetBy("recipe")] = 0.9
-    """Share of the configurations used for training; the rest is for validation (fast: 0.9, paper:
-    0.8)."""
+    train_fraction: Annotated[Positive, Field(lt=1), SetBy("recipe")] = 0.95
+    """Share of the configurations used for training; the rest is for validation (fast: 0.95,
+    paper: 0.8)."""
     split: Literal["random", "inherited"] = "inherited"
     """inherited: configurations keep their role in all later iterations (paper, §2.3.6). random: a
     new split in every iteration."""

@@ -21,6 +21,9 @@ RUNAWAY = 10.0
 HALVINGS = 8
 """How often a member's learning rate is halved at most."""
 
+LATE = 0.25
+"""Share of the epochs, the last ones, whose weights may be kept: before, the rate is still high."""
+
 AVERAGED = 0.1
 """Share of the epochs, the last ones, whose weights are also averaged."""
 
@@ -154,8 +157,8 @@ class _Kept:
     """The weights that are kept.
 
     Recipe paper: those of the epoch of lowest validation energy MSE, as in the paper. Otherwise
-    those of lowest validation loss (eq. 3: energies and forces), of an epoch or averaged over the
-    last ones.
+    those of lowest validation loss (eq. 3: energies and forces), of a late epoch or averaged over
+    the last ones.
     """
 
     def __init__(self, settings: Train, weights: list[Tensor], n_epochs: int) -> None:
@@ -166,7 +169,8 @@ class _Kept:
 
     def consider(self, number: int, validation: Validation, trainer: Trainer) -> None:
         score = validation.energy_mse if self._by_energy else validation.loss
-        if score < self._lowest:
+        may_be_kept = self._by_energy or number > (1.0 - LATE) * self.n_epochs
+        if may_be_kept and score < self._lowest:
             self.epoch, self._lowest, self._weights = number, score, trainer.snapshot()
         if not self._by_energy and number > (1.0 - AVERAGED) * self.n_epochs:
             self._in_mean += 1
