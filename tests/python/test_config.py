@@ -51,12 +51,13 @@ def test_the_example_says_little_more_than_its_molecule() -> None:
 def test_the_recipe_sets_what_is_not_given() -> None:
     assert Train(recipe="fast").epochs == 20
     assert Train(recipe="fast", epochs=7).epochs == 7
-    assert Train(recipe="fast").min_steps == 1200
+    assert Train(recipe="fast").min_steps == 4000
     assert Train(recipe="fast", epochs=7).min_steps == 0
-    assert Train(recipe="fast").learning_rate == 1e-2
+    assert Train(recipe="fast").learning_rate == 5e-3
     assert Train() == Train(recipe="fast")
     paper = Train(recipe="paper")
     assert (paper.epochs, paper.batch_size, paper.force_weight) == (300, 64, 0.1)
+    assert (paper.weight_decay, paper.train_fraction) == (0.0, 0.8)
 
 
 def test_seeds_may_be_written_as_ranges() -> None:

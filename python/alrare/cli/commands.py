@@ -130,29 +130,27 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
-    from ..model.accuracy import check_frames, errors_of
+    from ..model.accuracy import check_frames, compare
+    from ..model.assessment import assess, plot_assessment
     from ..model.ensemble import model_path
     from ..training.plausibility import check_plausible
+    from .accuracy_table import accuracy_table
 
     model = model_path(options.model, ".safetensors")
     frames = _read_labelled(options.data, options)
     checked = check_frames(model, frames)
     if checked.several and not options.any_units:
         check_plausible(checked.several)
-    errors = errors_of(model, checked, forces=_forces(options))
+    comparison = compare(model, checked.several, forces=_forces(options))
+    errors = checked.errors_of(comparison)
+    detail = assess(comparison, checked.several) if checked.several else None
+    if options.plot is not None and checked.several:
+        plot_assessment(options.plot, comparison, checked.several)
     if options.json:
-        print(json.dumps(asdict(errors), indent=1))
+        content = asdict(errors) | {"detail": None if detail is None else asdict(detail)}
+        print(json.dumps(content, indent=1))
         return 0
-    print(f"frames                     {errors.n_frames}")
-    print(f"MAE of relative energy     {_shown(errors.energy_mae, 1000, 'meV')}")
-    print(f"MAE of force components    {_shown(errors.force_mae, 1000, 'meV/Å')}")
-    print(
-        f"rms error / energy_std     {_shown(errors.calibration, 1, '(above 1: over-confident)')}"
-    )
-    for formula, offset in errors.offsets.items():
-        print(f"{'mean energy error':<26} {_shown(offset, 1000, 'meV')} of {formula}, subtracted")
-    if errors.same_method is False:
-        print("The labels are by another method than those that the model was trained on.")
+    print("\n".join(accuracy_table(errors, detail)))
     return 0
 
 
@@ -200,6 +198,7 @@ def select(options: argparse.Namespace) -> int:
     """Judge the frames of a trajectory as fix al_select does; print the counts."""
     from ..frames import read_frames, write_frames
     from ..selection.criterion import select_frames
+    from .accuracy_table import shown
 
     if options.output is not None:
         _refuse_same_file(options.trajectory, options.output)
@@ -230,7 +229,7 @@ def select(options: argparse.Namespace) -> int:
     print(f"{'frames':<24} {len(frames)}")
     for verdict, count in result.verdicts.items():
         print(f"  {verdict.replace('_', ' '):<22} {count}")
-    print(f"{'threshold, last frame':<24} {_shown(result.threshold, 1000, unit)}")
+    print(f"{'threshold, last frame':<24} {shown(result.threshold, 1000, unit)}")
     print(f"{'mean ± std':<24} {result.mean * 1000:.2f} ± {result.std * 1000:.2f} {unit}")
     if result.verdicts["screening"] == len(frames):
         print(
@@ -361,7 +360,3 @@ def schema(_: argparse.Namespace) -> int:
 def _forces(options: argparse.Namespace) -> Literal["best", "mean"]:
     forces: Literal["best", "mean"] = options.forces or Config.model_fields["forces"].default
     return forces
-
-
-def _shown(value: float | None, factor: float, unit: str) -> str:
-    return "-" if value is None else f"{value * factor:.2f} {unit}"

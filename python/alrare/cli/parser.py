@@ -202,6 +202,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("data", type=Path, metavar="DATA", help="labelled extended XYZ")
     _label_key_options(one)
     _forces_option(one, "whose energies and forces are compared")
+    one.add_argument("--plot", type=Path, metavar="PNG", help="draw model, labels and spread")
     _json_option(one, "print one JSON object")
 
     one = add(

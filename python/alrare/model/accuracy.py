@@ -102,10 +102,12 @@ class Comparison:
             tuple(self.formulas[row] for row in which),
         )
 
-    def errors(self) -> FrameErrors:
-        """Summarize the errors of the driving potential."""
-        if not self.forces:
-            return FrameErrors(0, None, None, None, {})
+    def relative_energies(self) -> tuple[Floats, dict[str, float], NDArray[np.bool_]]:
+        """Return the errors of the relative energies (N,) in eV, and how they were made.
+
+        The second value holds the mean error by composition, which was subtracted; the third tells
+        of each frame whether its composition occurs more than once.
+        """
         relative, offsets = self.energy.copy(), {}
         counted = np.zeros(len(relative), dtype=bool)
         for formula in dict.fromkeys(self.formulas):
@@ -113,6 +115,13 @@ class Comparison:
             offsets[formula] = float(self.energy[rows].mean())
             relative[rows] -= offsets[formula]
             counted |= rows & (rows.sum() > 1)
+        return relative, offsets, counted
+
+    def errors(self) -> FrameErrors:
+        """Summarize the errors of the driving potential."""
+        if not self.forces:
+            return FrameErrors(0, None, None, None, {})
+        relative, offsets, counted = self.relative_energies()
         relative = relative[counted]
         forces = np.concatenate([force.ravel() for force in self.forces])
         return FrameErrors(
@@ -200,7 +209,8 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
         As `compare`, and if the labels are of several methods, or a frame has a charge or a
         multiplicity that the model was not trained on.
     """
-    return errors_of(model, check_frames(model, frames), forces=forces)
+    checked = check_frames(model, frames)
+    return checked.errors_of(compare(model, checked.several, forces=forces))
 
 
 @dataclass(frozen=True)
@@ -212,6 +222,10 @@ class CheckedFrames:
     same_method: bool | None
     """Whether the labels are by the method that the model was trained on; None if not known."""
 
+    def errors_of(self, comparison: Comparison) -> FrameErrors:
+        """Summarize a comparison of these frames."""
+        return replace(comparison.errors(), same_method=self.same_method)
+
 
 def check_frames(model: Path, frames: Sequence[Atoms]) -> CheckedFrames:
     """Check labelled frames and leave isolated atoms out; raises as `frame_errors`."""
@@ -222,12 +236,6 @@ def check_frames(model: Path, frames: Sequence[Atoms]) -> CheckedFrames:
     for number, frame in enumerate(several, start=1):
         check_state(frame, metadata.training, place_of(frame, number))
     return CheckedFrames(several, method == own if method and own else None)
-
-
-def errors_of(model: Path, checked: CheckedFrames, *, forces: Forces) -> FrameErrors:
-    """Compare an ensemble with frames that `check_frames` has checked."""
-    errors = compare(model, checked.several, forces=forces).errors()
-    return replace(errors, same_method=checked.same_method)
 
 
 def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floats]:

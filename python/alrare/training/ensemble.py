@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from ..frames import check_labels, common_method, require_frames
 from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.torchscript import export_torchscript
 from ..model.trained_states import states_of
-from ..processes import result_of, worker_pool
 from ..progress import Progress, SilentProgress
 from .curves import write_csv, write_figure
 from .dataset import (
@@ -32,13 +30,12 @@ from .dataset import (
     split_off_isolated_atoms,
 )
 from .descriptor_cache import DescriptorCache
-from .member import count_epochs
-from .member_task import MemberTask, heartbeats, run_task, starting_weights
+from .member_task import MemberTask, starting_weights
+from .members import train_members
 from .plausibility import check_plausible, magnitudes
 
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 """Bump this when a change of the code alters the weights that equal settings give."""
-_POLL = 0.5
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
@@ -207,10 +204,7 @@ def train_ensemble(
         )
         _tell_of_another(folder, metadata, progress)
         tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-        _train_members(
-            [task for task in tasks if not task.is_finished()], settings, workers, progress
-        )
-        return _assemble(tasks, metadata)
+        return _assemble(train_members(tasks, settings, workers, progress), metadata)
 
 
 def _provenance(
@@ -327,33 +321,13 @@ def _tasks(
     return tasks
 
 
-def _train_members(
-    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
-) -> None:
-    if not tasks:
-        return
-    tasks[0].folder.mkdir(parents=True, exist_ok=True)
-    for task in tasks:
-        task.heartbeat.unlink(missing_ok=True)
-    total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
-    with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
-        futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
-        pending = set(futures)
-        while pending:
-            _, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-            stage.update(*heartbeats(tasks))
-            for future in futures:
-                if future.done():
-                    result_of(future, f"training ({tasks[0].folder.name})")
-    for task in tasks:
-        task.heartbeat.unlink(missing_ok=True)
-
-
 def _assemble(tasks: list[MemberTask], metadata: Metadata) -> Path:
     folder = tasks[0].folder
     weights, metrics = zip(*(task.result() for task in tasks), strict=True)
     best = int(np.argmin([entry["all"]["force_mae"] for entry in metrics]))
-    ensemble = Ensemble(replace(metadata, best_member=best), stack_members(weights))
+    seeds = tuple(task.seed for task in tasks)
+    metadata = replace(metadata, best_member=best, seeds=seeds)
+    ensemble = Ensemble(metadata, stack_members(weights))
     ensemble.save(folder / "ensemble.safetensors")
     export_torchscript(ensemble, folder / "ensemble.pt")
     curves = [entry["curve"] for entry in metrics]

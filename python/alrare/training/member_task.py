@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from ..model.ensemble import Metadata, load_ensemble
 from .curves import COLUMNS, EventWriter, open_events
 from .dataset import Dataset, Split
 from .descriptor_cache import DescriptorCache
-from .member import Epoch, Errors, Fit, fit_member
+from .member import Epoch, Fit, fit_member
+from .trainer import Errors
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,20 @@ class MemberTask:
     """Earlier model whose weights the member starts from; None for random weights."""
     identity: str
     """Hash of everything that decides the weights."""
+    is_second: bool = False
+    """Whether a first attempt went astray."""
 
     @property
     def output(self) -> Path:
         """File of the finished member; its metadata entry holds `identity` and the metrics."""
-        return self.folder / f"member_{self.number}.safetensors"
+        second = "_again" if self.is_second else ""
+        return self.folder / f"member_{self.number}{second}.safetensors"
+
+    def again(self) -> "MemberTask":
+        """Return the task of a second attempt, from other weights and with other batches."""
+        return replace(
+            self, seed=self.seed + 500, identity=f"{self.identity}-again", is_second=True
+        )
 
     @property
     def heartbeat(self) -> Path:
@@ -187,6 +197,8 @@ def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
         "n_train": len(task.split.train),
         "n_validation": len(task.split.validation),
         "best_epoch": fit.best_epoch,
+        "averaged": fit.averaged,
+        "halvings": fit.halvings,
         "train": named(fit.train),
         "validation": named(fit.validation),
         "all": named(fit.everything),

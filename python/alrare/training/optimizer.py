@@ -129,6 +129,7 @@ class Soap:
     betas : (float, float)
         Decay of the two moments; the preconditioner decays with the second.
     weight_decay : float
+        Of the matrices; the vectors do not decay.
     refresh : int
         Steps between two refreshes of the bases.
     statistics : int
@@ -156,7 +157,7 @@ class Soap:
             if is_matrix
         ]
         vectors = [tensor for tensor, is_matrix in pairs if not is_matrix]
-        self._adam = Adam(vectors, betas=betas, weight_decay=weight_decay)
+        self._adam = Adam(vectors, betas=betas)  # biases may be of any size
         self._clip = Clip(clip)
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:

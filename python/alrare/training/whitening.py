@@ -13,6 +13,10 @@ Force MAE on other frames, measured with 600 hexanes and 20 epochs: 1e-5 0.47, 1
 1e-3 0.37, 1e-2 0.32, 1e-1 0.33 kcal/mol/Å.
 """
 
+RARE_FLOOR = 1e-2
+"""Smallest mean variance of an element, in units of that of all elements: the variance of an
+element of few atoms, or of one, is not known, and would be taken as zero."""
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -40,19 +44,39 @@ class Whitening:
         return (double @ self.inverse.double().t()).float(), shifted.float()
 
 
-def whiten(aev: Tensor) -> Whitening:
+def whiten_elements(aev: Tensor, species: Tensor, n_elements: int) -> list[Whitening]:
+    """Return the map of each element (`whiten`).
+
+    Parameters
+    ----------
+    aev : (N, F) tensor
+        Of all atoms.
+    species : (N,) tensor
+        Index of each atom's element.
+    n_elements : int
+    """
+    parts = [aev[species == k] for k in range(n_elements)]
+    spreads = [float(part.double().var(0, correction=0).sum()) for part in parts if len(part)]
+    usual = sum(spreads) / max(len(spreads), 1) / aev.shape[1]
+    return [whiten(part, least=RARE_FLOOR * usual) for part in parts]
+
+
+def whiten(aev: Tensor, *, least: float = 0.0) -> Whitening:
     """Return the map to uncorrelated features of variance one (less where the AEV hardly varies).
 
     Parameters
     ----------
     aev : (N, F) tensor
+        Of the atoms of one element.
+    least : float
+        Taken as the mean variance if that is smaller.
     """
     x = aev.double()
     center = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
     offset = x - center
     variance, axes = torch.linalg.eigh(offset.t() @ offset / max(len(x), 1))
     variance = variance.clamp(min=0.0)
-    scale = (variance + WHITENING_FLOOR * variance.mean() + 1e-12).sqrt()
+    scale = (variance + WHITENING_FLOOR * variance.mean().clamp(min=least) + 1e-12).sqrt()
     inverse = (axes * scale).t().contiguous()
     return Whitening(center.float(), (axes / scale).float(), inverse.float())
 

@@ -65,9 +65,10 @@ def test_a_charge_that_the_molecule_has_anyway_is_no_change(tmp_path: Path, toml
 
 
 def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path) -> None:
-    write_config(_config(model={"hidden": {"C": [8]}}), MOLECULE, toml, tmp_path / "run")
+    both = {"hidden": {"C": [8], "H": [8]}}
+    write_config(_config(model=both), MOLECULE, toml, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model\.hidden\.H changed"):
-        write_config(_config(), MOLECULE, toml, tmp_path / "run")
+        write_config(_config(model={"hidden": {"C": [8]}}), MOLECULE, toml, tmp_path / "run")
 
 
 def test_files_may_move_but_the_molecule_must_stay(tmp_path: Path, toml: Path) -> None:

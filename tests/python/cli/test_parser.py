@@ -155,10 +155,15 @@ def test_errors_of_a_model_are_a_table_or_json(
     frame = molecule("CH4")
     write_frames(tmp_path / "data.extxyz", [labelled(frame, -1.0, np.zeros((5, 3)))] * 2)
     data = str(tmp_path / "data.extxyz")
-    assert main(["evaluate", str(tmp_path), data]) == 0
-    assert "frames                     2\nMAE of relative" in capsys.readouterr().out
+    plot = tmp_path / "errors.png"
+    assert main(["evaluate", str(tmp_path), data, "--plot", str(plot)]) == 0
+    table = capsys.readouterr().out
+    assert "frames                     2\nMAE of relative" in table
+    assert "  per atom: MAE, RMSE      0.00, 0.00 meV/atom" in table and "  on H: MAE, RMSE" in table
+    assert plot.is_file()
     assert main(["evaluate", str(tmp_path / "ensemble.safetensors"), data, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["n_frames"] == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_frames"] == 2 and found["detail"]["by_element"]["H"]["n"] == 2 * 4 * 3
     assert main(["evaluate", str(tmp_path / "nowhere"), data]) == 1
     assert "expected an ensemble.safetensors file" in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """Whitening decorrelates, and can be folded in and taken out again."""
 
 import torch
-from alrare.training.whitening import WHITENING_FLOOR, whiten
+from alrare.training.whitening import WHITENING_FLOOR, whiten, whiten_elements
 
 
 def features() -> torch.Tensor:
@@ -28,3 +28,18 @@ def test_a_layer_taken_out_of_a_model_computes_the_same() -> None:
     x = (aev - white.center) @ white.transform
     assert torch.allclose(x @ inner.T + inner_bias, aev @ weight.T + bias, atol=1e-4)
     assert torch.allclose(white.fold(inner), weight, atol=1e-5)
+
+
+def test_an_element_of_one_atom_is_not_blown_up() -> None:
+    generator = torch.Generator().manual_seed(3)
+    aev = 0.1 * torch.randn(40, 12, generator=generator)
+    species = torch.tensor([0] * 39 + [1])
+    many, one, none = whiten_elements(aev, species, 3)
+    usual = float(torch.linalg.matrix_norm(many.transform, ord=2))
+    assert float(torch.linalg.matrix_norm(one.transform, ord=2)) < 100.0 * usual
+    assert torch.equal(one.center, aev[-1])
+    assert bool(torch.isfinite(none.transform).all())
+    for part, white in ((aev[:39], many), (aev[39:], one)):
+        same = whiten(part)
+        if len(part) > 1:
+            assert torch.equal(same.transform, white.transform)

@@ -1,0 +1,117 @@
+"""Training the members of an ensemble in parallel, and once more those that went astray."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from statistics import median
+from typing import Any
+
+from .. import config
+from ..processes import result_of, worker_pool
+from ..progress import Progress
+from .member_task import MemberTask, heartbeats, run_task
+from .trainer import count_epochs
+
+_POLL = 0.5
+ASTRAY = 1.5
+"""A member whose error is this many times the median of the others has gone astray."""
+
+
+def train_members(
+    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
+) -> list[MemberTask]:
+    """Train the members that are not finished; once more, from other weights, those astray.
+
+    Parameters
+    ----------
+    tasks : list of MemberTask
+        One per member.
+    settings : config.Train
+    workers : int
+        Members trained at a time; 0 means one per core.
+    progress : Progress
+        Is told which loss ran away and which members went astray.
+
+    Returns
+    -------
+    list of MemberTask
+        Of each member the better attempt.
+    """
+    _train(tasks, settings, workers, progress)
+    for task in tasks:
+        halvings = task.result()[1]["halvings"]
+        if halvings:
+            progress.message(
+                f"member {task.number}: its loss ran away, and its learning rate was halved"
+                f" {halvings} time{'s' if halvings > 1 else ''}"
+            )
+    numbers = astray([task.result()[1] for task in tasks])
+    if settings.recipe == "paper":  # which trains each member once
+        for number in numbers:
+            ratio = excess([task.result()[1] for task in tasks], number)
+            progress.message(f"member {number} has {ratio:.1f} times the error of the others")
+        return tasks
+    second = [tasks[number].again() for number in numbers]
+    _train(second, settings, workers, progress)
+    chosen = list(tasks)
+    for number, task in zip(numbers, second, strict=True):
+        metrics = [one.result()[1] for one in chosen]
+        before = excess(metrics, number)
+        metrics[number] = task.result()[1]
+        after = excess(metrics, number)
+        if after < before:
+            chosen[number] = task
+        left = "; it is still far off" if min(before, after) > ASTRAY else ""
+        progress.message(
+            f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
+            f" when trained again from other weights; the better is kept{left}"
+        )
+    return chosen
+
+
+def _train(
+    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
+) -> None:
+    tasks = [task for task in tasks if not task.is_finished()]
+    if not tasks:
+        return
+    tasks[0].folder.mkdir(parents=True, exist_ok=True)
+    for task in tasks:
+        task.heartbeat.unlink(missing_ok=True)
+    total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
+    with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
+        futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
+            stage.update(*heartbeats(tasks))
+            for future in futures:
+                if future.done():
+                    result_of(future, f"training ({tasks[0].folder.name})")
+    for task in tasks:
+        task.heartbeat.unlink(missing_ok=True)
+
+
+def excess(metrics: Sequence[Mapping[str, Any]], number: int) -> float:
+    """Return a member's error over the median of the others, of energies or forces, the larger.
+
+    Parameters
+    ----------
+    metrics : sequence of mappings
+        Of all members, as in training.json; the errors on all data are compared.
+    number : int
+        Of the member, from 0.
+    """
+    if len(metrics) < 2:
+        return 1.0
+
+    def ratio(error: str) -> float:
+        own = metrics[number]["all"][error]
+        others = median(m["all"][error] for k, m in enumerate(metrics) if k != number)
+        return float(own / max(others, 1e-12))
+
+    return max(ratio("energy_mae"), ratio("force_mae"))
+
+
+def astray(metrics: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the members whose `excess` is above `ASTRAY`."""
+    return [k for k in range(len(metrics)) if excess(metrics, k) > ASTRAY]

@@ -1,0 +1,263 @@
+"""The training of one member step by step: batches, optimizer, learning rate and errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Train
+from ..model.ensemble import Metadata, member_weights
+from .dataset import Dataset, Split
+from .descriptor_cache import Batch, DescriptorCache
+from .gradients import Labels, Layers, energies, open_gradient_engine
+from .optimizer import Adam, Optimizer, Soap, one_cycle
+from .whitening import Whitening, identity, whiten_elements
+
+FORCE_ROWS = 64
+"""Validation configurations, evenly drawn, whose forces are compared after each epoch."""
+
+BATCH_MEMORY = 1 << 29
+"""Bytes of joined batches that a member keeps from epoch to epoch: joining takes a seventh of the
+time of a step. Other batches are joined again in every epoch; the weights are the same."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Mean absolute errors over some configurations."""
+
+    energy: float
+    """Of the energy of a configuration, eV."""
+    force: float
+    """Of a force component, eV/Å."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How well the present weights predict the validation data."""
+
+    energy_mse: float
+    """eV², over all of them."""
+    force_mae: float
+    """eV/Å, of the components of at most `FORCE_ROWS` of them."""
+    loss: float
+    """Eq. 3, its energies over all and its forces over these."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of absolute errors, and the numbers of energies and force components in them."""
+
+    energy: float
+    energies: int
+    force: float
+    components: int
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            self.energy + other.energy,
+            self.energies + other.energies,
+            self.force + other.force,
+            self.components + other.components,
+        )
+
+    def mean(self) -> Errors:
+        """Return the mean absolute errors."""
+        return Errors(self.energy / self.energies, self.force / self.components)
+
+
+class Trainer:
+    """One member while it is trained.
+
+    Parameters
+    ----------
+    cache, keys, dataset, split, metadata, settings, seed, start
+        As of `member.fit_member`.
+    """
+
+    def __init__(
+        self,
+        cache: DescriptorCache,
+        keys: Sequence[str],
+        dataset: Dataset,
+        split: Split,
+        metadata: Metadata,
+        settings: Train,
+        seed: int,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._cache, self._keys, self._split, self._settings = cache, keys, split, settings
+        self._metadata = metadata
+        self._engine = open_gradient_engine()
+        self._rng = np.random.default_rng(seed)
+        self._energies = torch.from_numpy(dataset.energies).float()
+        self._forces = [torch.from_numpy(forces).float() for forces in dataset.forces]
+        self._n_atoms = torch.from_numpy(dataset.n_atoms).float()
+        self._validation = cache.atoms([keys[row] for row in split.validation])
+        self._compared = split.validation[:: -(-len(split.validation) // FORCE_ROWS)]
+        self._compared_batch = cache.batch([keys[row] for row in self._compared])
+        order = self._rng.permutation(np.array(split.train)).tolist()
+        self._train_batches = self._batches(order)
+        self._kept: dict[int, tuple[Batch, Labels]] = {}
+        self._room = BATCH_MEMORY
+        self._whitening = self._make_whitening()
+        self._parameters = self._initial(seed, start)
+        self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
+        n_train = len(split.train)
+        self._steps = count_epochs(settings, n_train) * -(-n_train // settings.batch_size)
+        self._step = 0
+        self._slower = 1.0
+        self._optimizer = make_optimizer(settings, self._flat)
+
+    def _make_whitening(self) -> list[Whitening]:
+        n_elements = len(self._metadata.elements)
+        if self._settings.recipe == "paper":
+            return [identity(self._metadata.aev.features(n_elements)) for _ in range(n_elements)]
+        atoms = self._cache.atoms([self._keys[row] for row in self._split.train])
+        return whiten_elements(atoms.aev, atoms.species, n_elements)
+
+    def _initial(
+        self, seed: int, start: Mapping[str, Tensor] | None
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        weights = member_weights(self._metadata, seed) if start is None else start
+        parameters = []
+        for element, white in zip(self._metadata.elements, self._whitening, strict=True):
+            layers = [
+                (weights[f"{element}.{k}.weight"].clone(), weights[f"{element}.{k}.bias"].clone())
+                for k in range(len(self._metadata.hidden[element]) + 1)
+            ]
+            if start is not None:
+                layers[0] = white.unfold(*layers[0])
+            parameters.append(layers)
+        return parameters
+
+    def _networks(self) -> list[Layers]:
+        """Return networks for the centered AEV: the whitening folded into the first layer."""
+        return [
+            [(white.fold(layers[0][0]), layers[0][1]), *layers[1:]]
+            for layers, white in zip(self._parameters, self._whitening, strict=True)
+        ]
+
+    @property
+    def _centers(self) -> list[Tensor]:
+        return [white.center for white in self._whitening]
+
+    def _labels(self, rows: Sequence[int]) -> Labels:
+        index = torch.tensor(rows)
+        forces = torch.cat([self._forces[row] for row in rows])
+        return Labels(self._energies[index], forces, self._n_atoms[index])
+
+    def _batches(self, rows: Sequence[int]) -> list[list[int]]:
+        size = self._settings.batch_size
+        return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+    def epoch(self) -> tuple[float, float]:
+        """Pass once over the training data; return the mean loss and the last learning rate.
+
+        The batches are drawn once; each epoch takes them in a new order.
+        """
+        total, rate = 0.0, 0.0
+        for number in self._rng.permutation(len(self._train_batches)).tolist():
+            batch, labels = self._joined(number)
+            loss, gradients = self._engine.loss_gradient(
+                batch, self._networks(), self._centers, labels, self._settings.force_weight
+            )
+            flat = []
+            for white, layers in zip(self._whitening, gradients, strict=True):
+                for k, (weight, bias) in enumerate(layers):
+                    flat += [weight @ white.transform if k == 0 else weight, bias]
+            rate = self._slower * learning_rate(self._settings, self._step, self._steps)
+            self._optimizer.step(flat, rate)
+            self._step += 1
+            total += loss * len(labels.energies)
+        return total / len(self._split.train), rate
+
+    def _joined(self, number: int) -> tuple[Batch, Labels]:
+        """Join a training batch, or return it as joined in an earlier epoch."""
+        if number in self._kept:
+            return self._kept[number]
+        rows = self._train_batches[number]
+        joined = self._cache.batch([self._keys[row] for row in rows]), self._labels(rows)
+        self._room -= joined[0].nbytes
+        if self._room >= 0:
+            self._kept[number] = joined
+        return joined
+
+    def go_back(self, saved: Sequence[Tensor]) -> None:
+        """Take up earlier weights, undo the last epoch's steps, and halve the learning rate."""
+        self.restore(saved)
+        self._step -= len(self._train_batches)
+        self._slower /= 2.0
+        self._optimizer = make_optimizer(self._settings, self._flat)
+
+    def validate(self) -> Validation:
+        """Compare the present weights with the validation data."""
+        networks = self._networks()
+        rows = torch.tensor(self._split.validation)
+        predicted = energies(self._validation, networks, self._centers)
+        squares = (predicted - self._energies[rows]).double().square()
+        _, forces = self._engine.predict(self._compared_batch, networks, self._centers)
+        labels = self._labels(self._compared)
+        difference = (forces - labels.forces).double()
+        of_atoms = torch.repeat_interleave(labels.n_atoms, labels.n_atoms.long())
+        weighted = (difference.square().sum(1) / of_atoms).sum() / len(self._compared)
+        loss = (squares / self._n_atoms[rows].sqrt()).mean()
+        return Validation(
+            energy_mse=float(squares.mean()),
+            force_mae=float(difference.abs().mean()),
+            loss=float(loss + self._settings.force_weight * weighted),
+        )
+
+    def errors(self, rows: Sequence[int]) -> Sums:
+        """Sum the absolute errors over some configurations."""
+        sums = Sums(0.0, 0, 0.0, 0)
+        for part in self._batches(rows):
+            batch = self._cache.batch([self._keys[row] for row in part])
+            predicted, forces = self._engine.predict(batch, self._networks(), self._centers)
+            labels = self._labels(part)
+            energy = (predicted - labels.energies).abs().double().sum()
+            difference = forces - labels.forces
+            force = difference.abs().double().sum()
+            sums += Sums(float(energy), len(part), float(force), difference.numel())
+        return sums
+
+    def snapshot(self) -> list[Tensor]:
+        """Copy the weights."""
+        return [tensor.clone() for tensor in self._flat]
+
+    def restore(self, saved: Sequence[Tensor]) -> None:
+        """Set the weights to a snapshot, or to a mean of several."""
+        for tensor, value in zip(self._flat, saved, strict=True):
+            tensor.copy_(value)
+
+    def exported(self) -> dict[str, Tensor]:
+        """Return weights for the raw AEV: the first layer includes whitening and center."""
+        weights = {}
+        folded = zip(self._metadata.elements, self._networks(), self._centers, strict=True)
+        for element, layers, center in folded:
+            for k, (weight, bias) in enumerate(layers):
+                shift = (weight.double() @ center.double()).float() if k == 0 else 0.0
+                weights[f"{element}.{k}.weight"] = weight.clone()
+                weights[f"{element}.{k}.bias"] = bias - shift
+        return weights
+
+
+def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
+    """Return the recipe's optimizer."""
+    if settings.recipe == "paper":
+        return Adam(parameters, weight_decay=settings.weight_decay)
+    return Soap(parameters, weight_decay=settings.weight_decay)
+
+
+def count_epochs(settings: Train, n_train: int) -> int:
+    """Return the number of epochs: `epochs`, or as many as `min_steps` needs if that is more."""
+    steps_of_one = -(-n_train // settings.batch_size)
+    return max(settings.epochs, -(-settings.min_steps // steps_of_one))
+
+
+def learning_rate(settings: Train, step: int, steps: int) -> float:
+    """Return the recipe's learning rate at a step (from 0) of `steps`."""
+    if settings.recipe == "paper":
+        return settings.learning_rate
+    return one_cycle(step, steps, settings.learning_rate)
