@@ -44,8 +44,8 @@ from alrare.progress import open_progress
 from alrare.training.dataset import Dataset, make_dataset, random_split
 from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
-from alrare.training.gradients import open_gradient_engine
-from alrare.training.member import Labels, make_optimizer
+from alrare.training.gradients import Labels, open_gradient_engine
+from alrare.training.trainer import make_optimizer
 from ase import Atoms
 from ase.io.extxyz import read_extxyz
 
@@ -140,7 +140,7 @@ class Ours:
         forces = [torch.from_numpy(force).float() for force in dataset.forces]
         n_atoms = torch.from_numpy(dataset.n_atoms).float()
         keys, self.joined = cache.keys(frames), []
-        for start in range(0, len(frames), BATCH):  # as in alrare.training.member: joined once
+        for start in range(0, len(frames), BATCH):  # as in alrare.training.trainer: joined once
             part = slice(start, start + BATCH)
             labels = Labels(energies[part], torch.cat(forces[part]), n_atoms[part])
             self.joined.append((cache.batch(keys[part]), labels))
@@ -245,13 +245,13 @@ def fit(
     """Train an ensemble; return its file, the wall time and training.json."""
     given = {"recipe": recipe} | ({"epochs": options.epochs} if options.epochs else {})
     settings = config.Train.model_validate(given)
-    rng = np.random.default_rng(options.draw)
+    rng, fraction = np.random.default_rng(options.draw), settings.train_fraction
     begin = time.perf_counter()
     path = train_ensemble(
         train,
         model=config.Model.model_construct(members=members),  # one alone is enough here
         settings=settings,
-        splits=[random_split(len(train), train_fraction=0.8, rng=rng) for _ in range(members)],
+        splits=[random_split(len(train), train_fraction=fraction, rng=rng) for _ in range(members)],
         seed=options.draw,
         folder=folder,
         method="",
