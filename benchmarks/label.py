@@ -26,12 +26,13 @@ import ase.io
 import numpy as np
 from alrare.config import Labeller, Pull
 from alrare.exploration.labeller_pulls import run_pulls
-from alrare.frames import closest_pair, label_of
+from alrare.frames import label_of
 from alrare.labelling.batch import Labelled, label
 from alrare.labelling.dftb.run import read_label
 from alrare.labelling.failures import LabelFailure
 from alrare.labelling.store import LabelStore
 from alrare.progress import SilentProgress
+from alrare.structure import closest_pair
 from ase import Atoms
 
 WORKERS = 2
