@@ -24,9 +24,6 @@ HALVINGS = 8
 LATE = 0.25
 """Share of the epochs, the last ones, whose weights may be kept: before, the rate is still high."""
 
-AVERAGED = 0.1
-"""Share of the epochs, the last ones, whose weights are also averaged."""
-
 
 @dataclass(frozen=True)
 class Epoch:
@@ -51,9 +48,7 @@ class Fit:
     weights: dict[str, Tensor]
     """"{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV."""
     best_epoch: int
-    """The epoch whose weights these are, from 1; of an average, the last."""
-    averaged: bool
-    """Whether the weights are the average over the last epochs."""
+    """The epoch whose weights these are, from 1."""
     halvings: int
     """How often an epoch was undone and the learning rate halved."""
     curve: list[Epoch]
@@ -138,12 +133,11 @@ def fit_member(
         curve.append(Epoch(number, rate, loss, validation.energy_mse, validation.force_mae))
         kept.consider(number, validation, trainer)
         report(curve[-1])
-    kept.choose(trainer)
+    trainer.restore(kept.weights)
     train, on_validation = trainer.errors(split.train), trainer.errors(split.validation)
     return Fit(
         weights=trainer.exported(),
         best_epoch=kept.epoch,
-        averaged=kept.averaged,
         halvings=halvings,
         curve=curve,
         train=train.mean(),
@@ -157,31 +151,16 @@ class _Kept:
     """The weights that are kept.
 
     Recipe paper: those of the epoch of lowest validation energy MSE, as in the paper. Otherwise
-    those of lowest validation loss (eq. 3: energies and forces), of a late epoch or averaged over
-    the last ones.
+    those of the late epoch of lowest validation loss (eq. 3: energies and forces).
     """
 
     def __init__(self, settings: Train, weights: list[Tensor], n_epochs: int) -> None:
-        self.epoch, self.n_epochs, self.averaged = 0, n_epochs, False
+        self.epoch, self.n_epochs = 0, n_epochs
         self._by_energy = settings.recipe == "paper"
-        self._lowest, self._weights = np.inf, weights
-        self._mean, self._in_mean = weights, 0
+        self._lowest, self.weights = np.inf, weights
 
     def consider(self, number: int, validation: Validation, trainer: Trainer) -> None:
         score = validation.energy_mse if self._by_energy else validation.loss
         may_be_kept = self._by_energy or number > (1.0 - LATE) * self.n_epochs
         if may_be_kept and score < self._lowest:
-            self.epoch, self._lowest, self._weights = number, score, trainer.snapshot()
-        if not self._by_energy and number > (1.0 - AVERAGED) * self.n_epochs:
-            self._in_mean += 1
-            pairs = zip(self._mean, trainer.snapshot(), strict=True)
-            self._mean = [old + (new - old) / self._in_mean for old, new in pairs]
-
-    def choose(self, trainer: Trainer) -> None:
-        """Give the trainer the weights that are kept."""
-        if self._in_mean:
-            trainer.restore(self._mean)
-            if trainer.validate().loss <= self._lowest:
-                self.epoch, self.averaged = self.n_epochs, True
-                return
-        trainer.restore(self._weights)
+            self.epoch, self._lowest, self.weights = number, score, trainer.snapshot()

@@ -197,7 +197,6 @@ def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
         "n_train": len(task.split.train),
         "n_validation": len(task.split.validation),
         "best_epoch": fit.best_epoch,
-        "averaged": fit.averaged,
         "halvings": fit.halvings,
         "train": named(fit.train),
         "validation": named(fit.validation),
