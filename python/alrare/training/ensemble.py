@@ -31,7 +31,7 @@ from .dataset import (
 )
 from .descriptor_cache import DescriptorCache
 from .member_task import MemberTask, starting_weights
-from .members import train_members
+from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
 
 TRAINING_VERSION = 5
@@ -204,7 +204,10 @@ def train_ensemble(
         )
         _tell_of_another(folder, metadata, progress)
         tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-        return _assemble(train_members(tasks, settings, workers, progress), metadata)
+        tasks = train_members(tasks, settings, workers, progress)
+        if start is not None:
+            progress.message(worth_of_start(tasks, load_ensemble(start).metadata.method))
+        return _assemble(tasks, metadata)
 
 
 def _provenance(
@@ -241,7 +244,10 @@ def _tell_of_another(folder: Path, metadata: Metadata, progress: Progress) -> No
         asdict(one) | {f"training.{key}": value for key, value in one.training.items()}
         for one in (old, metadata)
     )
-    without = ("training", "best_member", "training.torch", "training.alrare", "training.version")
+    without = (  # what the result decides, and what is in the entries of training
+        *("training", "best_member", "seeds"),
+        *("training.torch", "training.alrare", "training.version"),
+    )
     other = [key for key in wanted if key not in without and kept.get(key) != wanted[key]]
     if other:
         progress.message(f"{path}: was trained with other {', '.join(other)}, and is replaced")

@@ -49,6 +49,10 @@ class Fit:
     """"{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV."""
     best_epoch: int
     """The epoch whose weights these are, from 1."""
+    at_start: Validation
+    """Before the first step."""
+    kept: Validation
+    """Of these weights."""
     halvings: int
     """How often an epoch was undone and the learning rate halved."""
     curve: list[Epoch]
@@ -107,8 +111,9 @@ def fit_member(
     begin = time.process_time()
     trainer = Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
     kept = _Kept(settings, trainer.snapshot(), count_epochs(settings, len(split.train)))
+    at_start = trainer.validate()
     before = good = trainer.snapshot()
-    lowest, halvings = trainer.validate().loss, 0
+    lowest, halvings = at_start.loss, 0
     curve: list[Epoch] = []
     while len(curve) < kept.n_epochs:
         number = len(curve) + 1
@@ -134,10 +139,13 @@ def fit_member(
         kept.consider(number, validation, trainer)
         report(curve[-1])
     trainer.restore(kept.weights)
+    on_kept = trainer.validate()
     train, on_validation = trainer.errors(split.train), trainer.errors(split.validation)
     return Fit(
         weights=trainer.exported(),
         best_epoch=kept.epoch,
+        at_start=at_start,
+        kept=on_kept,
         halvings=halvings,
         curve=curve,
         train=train.mean(),

@@ -19,7 +19,7 @@ from .curves import COLUMNS, EventWriter, open_events
 from .dataset import Dataset, Split
 from .descriptor_cache import DescriptorCache
 from .member import Epoch, Fit, fit_member
-from .trainer import Errors
+from .trainer import Errors, Validation
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,14 @@ def heartbeats(tasks: Sequence[MemberTask]) -> tuple[int, str]:
     )
 
 
+def _validation(found: Validation) -> dict[str, float]:
+    return {
+        "loss": found.loss,
+        "energy_rmse": found.energy_rmse,
+        "force_mae": found.force_mae,
+    }
+
+
 def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
     def named(errors: Errors) -> dict[str, float]:
         return {"energy_mae": errors.energy, "force_mae": errors.force}
@@ -197,6 +205,8 @@ def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
         "n_train": len(task.split.train),
         "n_validation": len(task.split.validation),
         "best_epoch": fit.best_epoch,
+        "at_start": _validation(fit.at_start),
+        "kept": _validation(fit.kept),
         "halvings": fit.halvings,
         "train": named(fit.train),
         "validation": named(fit.validation),

@@ -68,6 +68,34 @@ def train_members(
     return chosen
 
 
+def worth_of_start(tasks: Sequence[MemberTask], method: str) -> str:
+    """Return a sentence about the earlier model that finished members started from.
+
+    Parameters
+    ----------
+    tasks : sequence of MemberTask
+    method : str
+        Hash of the method of its labels; empty if it names none.
+    """
+    metrics = [task.result()[1] for task in tasks]
+
+    def mean(when: str, error: str) -> float:
+        return float(sum(entry[when][error] for entry in metrics) / len(metrics))
+
+    def shown(when: str) -> str:
+        energy, force = (1000.0 * mean(when, error) for error in ("energy_rmse", "force_mae"))
+        return f"energy RMSE {energy:.1f} meV, force MAE {force:.0f} meV/Å"
+
+    worse = mean("kept", "loss") > mean("at_start", "loss")
+    own = tasks[0].metadata.method
+    other = "; its labels were by another method" if method and own and method != own else ""
+    advice = "; training made it worse (if it has not seen these data): do without" if worse else ""
+    return (
+        f"start {tasks[0].start}: on validation data {shown('at_start')}; after training"
+        f" {shown('kept')}{advice}{other}"
+    )
+
+
 def _train(
     tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
 ) -> None:

@@ -1,5 +1,6 @@
 """The training of one member step by step: batches, optimizer, learning rate and errors."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,11 @@ class Validation:
     """eV/Å, of the components of at most `FORCE_ROWS` of them."""
     loss: float
     """Eq. 3, its energies over all and its forces over these."""
+
+    @property
+    def energy_rmse(self) -> float:
+        """Root of `energy_mse`, eV."""
+        return math.sqrt(self.energy_mse)
 
 
 @dataclass(frozen=True)

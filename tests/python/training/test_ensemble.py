@@ -231,6 +231,33 @@ def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_worth_of_a_start_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Recorder(_Recorder):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    first, _ = run(tmp_path / "first", method="one")
+    # Steps that are far too long spoil the weights, and the last do not mend them.
+    wild = FAST.model_copy(update={"epochs": 4, "learning_rate": 0.3})
+    path, _ = run(
+        tmp_path / "second", method="other", settings=wild, start=first, progress=Recorder()
+    )
+    (text,) = (text for text in said if text.startswith(f"start {first}: on validation data"))
+    assert "; training made it worse" in text
+    assert text.endswith("; its labels were by another method")
+    before = json.loads((first.parent / "training.json").read_text())["members"]
+    after = json.loads((path.parent / "training.json").read_text())["members"]
+    for old, new in zip(before, after, strict=True):
+        assert new["at_start"]["force_mae"] == pytest.approx(old["kept"]["force_mae"], rel=1e-3)
+        assert new["kept"]["force_mae"] > new["at_start"]["force_mae"]
+    said.clear()
+    run(tmp_path / "third", method="one", start=first, progress=Recorder())
+    assert not any("worse" in text or "another method" in text for text in said)
+
+
+@pytest.mark.slow
 def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> None:
     frames = data(12)
     for k in range(12):
