@@ -134,6 +134,11 @@ int FixALSelect::setmask() { return END_OF_STEP; }
 void FixALSelect::init() {
   if (!atom->tag_enable)
     error->all(FLERR, "fix al_select: the atoms need IDs (atom_modify id yes)");
+  if (impl_->continued && update->ntimestep < impl_->last_step)
+    error->all(FLERR,
+               "fix al_select: the restart file is of step {}, and reset_timestep made it {}; give "
+               "the fix another ID to start anew",
+               impl_->last_step, update->ntimestep);
   find_pair();
   find_variable();
   warn_of_late_box_changes();
@@ -380,21 +385,13 @@ void FixALSelect::restart(char *buffer) {
 double FixALSelect::compute_scalar() { return static_cast<double>(impl_->selection->selected()); }
 
 double FixALSelect::compute_vector(int index) {
-  const auto &selection = *impl_->selection;
-  switch (index) {
-  case 0:
-    return impl_->last_uncertainty;
-  case 1:
-    return selection.threshold().value_or(0.0);
-  case 2:
-    return selection.mean();
-  case 3:
-    return selection.std();
-  case 4:
-    return static_cast<double>(selection.above());
-  case 5:
-    return static_cast<double>(selection.too_similar());
-  default:
-    return static_cast<double>(selection.unphysical());
-  }
+  const alrare::Selection &selection = *impl_->selection;
+  const double values[] = {impl_->last_uncertainty,
+                           selection.threshold().value_or(0.0),
+                           selection.mean(),
+                           selection.std(),
+                           static_cast<double>(selection.above()),
+                           static_cast<double>(selection.too_similar()),
+                           static_cast<double>(selection.unphysical())};
+  return values[index];
 }

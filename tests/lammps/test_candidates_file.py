@@ -95,6 +95,19 @@ def test_a_restart_at_one_step_knows_what_was_judged(
     assert len(read(tmp_path / "c.extxyz", ":")) == 3 + more
 
 
+def test_steps_counted_anew_after_a_restart_are_refused(run_lmp, simulate, tmp_path):
+    pick = PICK.format("p", "c.extxyz")
+    simulate(pick + "run 2\nwrite_restart half.restart\n")
+    result = run_lmp(AGAIN + "reset_timestep 0\n" + pick + "run 2\n", cwd=tmp_path)
+    assert result.returncode != 0
+    assert "the restart file is of step 2, and reset_timestep made it 0" in " ".join(
+        result.stdout.split()
+    )
+    other = PICK.format("q", "d.extxyz")
+    assert run_lmp(AGAIN + "reset_timestep 0\n" + other + "run 2\n", cwd=tmp_path).returncode == 0
+    assert len(read(tmp_path / "d.extxyz", ":")) == 3
+
+
 def test_a_configuration_of_which_the_model_sees_a_part_is_refused(simulate):
     part = "group ex id 3\nneigh_modify exclude group ex all\n"
     printed = simulate(PICK.format("p", "c.extxyz") + part + "run 0\n", fails=True)

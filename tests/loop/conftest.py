@@ -44,6 +44,9 @@ hidden = {{ H = [16, 12], C = [16, 12] }}
 recipe = "fast"
 epochs = 8
 batch_size = 16
+learning_rate = 1e-2  # with so few steps a small network hardly moves otherwise
+weight_decay = 1e-3
+train_fraction = 0.8
 force_weight = 1.0
 
 [select]

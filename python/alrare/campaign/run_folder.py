@@ -9,7 +9,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ..config import Config, tables
+from ..config import RECIPES, Config, tables
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
@@ -59,7 +59,9 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
     if changed:
         raise ConfigError(
             f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
-            " results depend on that; give the campaign a new name, or undo the change"
+            " results depend on that; give the campaign a new name, or undo the change (keys that"
+            f" al.toml lacks have defaults, which another alrare may have had otherwise:"
+            f" {resolved})"
         )
     write_text(folder / "config.toml", config_path.read_text(encoding="utf-8-sig"))
     write_frames(start, [structure])
@@ -69,7 +71,8 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the keys that differ; a key that an older alrare lacked counts with its default."""
     before, after = _flat(old), _flat(new)
-    before = {key: value for key, value in _defaults().items() if key in after} | before
+    defaults = _defaults(after.get("train.recipe"))
+    before = {key: value for key, value in defaults.items() if key in after} | before
     return [
         key
         for key in sorted(before.keys() | after.keys())
@@ -81,14 +84,15 @@ def _may_change(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in (*MAY_CHANGE, *_PLACES))
 
 
-def _defaults() -> dict[str, Any]:
-    """Return the default of every plain key of the tables that has one."""
+def _defaults(recipe: str | None) -> dict[str, Any]:
+    """Return the default of every plain key of the tables that has one, those of a recipe too."""
+    of_recipe = {f"train.{key}": value for key, value in RECIPES.get(recipe or "", {}).items()}
     return {
         f"{name}.{key}": json.loads(json.dumps(field.default, default=str))
         for name, table in tables().items()
         for key, field in table.model_fields.items()
         if not field.is_required() and not isinstance(field.default, dict)
-    }
+    } | of_recipe
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

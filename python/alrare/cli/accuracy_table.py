@@ -38,7 +38,8 @@ def _detail(detail: "Assessment") -> list[str]:
     cosine = "-" if detail.force_cosine is None else f"{detail.force_cosine:.5f}"
     lines.append(_row("mean cosine of the forces", cosine))
     for kind, (energy, force) in detail.by_config_type.items():
-        lines.append(f"{energy.n} frames of config_type {kind}")
+        of_kind = f"of config_type {kind}" if kind else "without config_type"
+        lines.append(f"{energy.n} frame{'s' if energy.n > 1 else ''} {of_kind}")
         lines.append(_row("  energy as it is", _two(energy, "meV")))
         lines.append(_row("  force components", _two(force, "meV/Å")))
     return lines

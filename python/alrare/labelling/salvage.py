@@ -37,9 +37,11 @@ def damage(database: sqlite3.Connection, name: str) -> str:
         ).fetchone()
         for table in ("methods", "checks"):
             database.execute(f"SELECT * FROM {table}").fetchall()
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError as error:
+        database.rollback()  # of what brings an earlier version up to date
+        of_content = "Could not decode", "no such table", "no such column"
+        if isinstance(error, sqlite3.OperationalError) and not str(error).startswith(of_content):
+            raise
         return str(error)
     return f"{wrong} labels contradict their checksums" if wrong else ""
 
@@ -64,6 +66,8 @@ def salvage(path: Path, connection: sqlite3.Connection, found: str) -> None:
     sqlite3.DatabaseError
         If nothing of it is whole, or it cannot be locked; then the file stays as it is.
     """
+    if not damage(connection, str(path)):
+        return  # another process has mended it
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as whole:
         add_checksum(whole)
         prepare(whole, str(path))

@@ -183,7 +183,8 @@ class LabelStore:
             yield
         except BaseException:
             with self._explained() as database:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # a full disk ends it
+                    database.execute("ROLLBACK")
             raise
         with self._explained() as database:
             database.execute("COMMIT")
@@ -296,7 +297,8 @@ def _together(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK TO together")
+        if database.in_transaction:  # a full disk ends it
+            database.execute("ROLLBACK TO together")
+            database.execute("RELEASE together")
         raise
-    finally:
-        database.execute("RELEASE together")
+    database.execute("RELEASE together")

@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from .. import _core
+from ..electronic_state import stated_by
 from ..errors import ModelError
 from .model_file import read_metadata
 from .species import species_of
@@ -96,6 +97,14 @@ class EnsembleCalculator(Calculator):
         """Open the model file again."""
         self.__dict__.update(state)
         self._engine = _open(*self._source)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what changed since the last calculation; ASE itself does not look at `info`."""
+        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
+        last: Any = self.atoms
+        if not changes and stated_by(atoms) != stated_by(last):
+            changes.append("initial_charges")
+        return changes
 
     def calculate(
         self,

@@ -113,7 +113,7 @@ def fit_member(
     kept = _Kept(settings, trainer.snapshot(), count_epochs(settings, len(split.train)))
     at_start = trainer.validate()
     before = good = trainer.snapshot()
-    lowest, halvings = at_start.loss, 0
+    lowest, halvings = trainer.training_loss(), 0
     curve: list[Epoch] = []
     while len(curve) < kept.n_epochs:
         number = len(curve) + 1

@@ -58,9 +58,13 @@ class MemberTask:
         return self.folder / f"member_{self.number}{second}.safetensors"
 
     def again(self) -> "MemberTask":
-        """Return the task of a second attempt, from other weights and with other batches."""
+        """Return the task of a second attempt, from random weights and with other batches."""
         return replace(
-            self, seed=self.seed + 500, identity=f"{self.identity}-again", is_second=True
+            self,
+            seed=self.seed + 500,
+            identity=f"{self.identity}-again",
+            is_second=True,
+            start=None,
         )
 
     @property
@@ -91,7 +95,7 @@ def run_task(task: MemberTask) -> None:
     cache = DescriptorCache(task.cache, constants=constants, elements=elements)
     events = None
     if task.settings.tensorboard:
-        events = open_events(task.folder / "tensorboard" / f"member_{task.number}")
+        events = open_events(task.folder / "tensorboard" / task.output.stem)
     try:
         fit = fit_member(
             cache=cache,

@@ -63,7 +63,7 @@ def train_members(
         left = "; it is still far off" if min(before, after) > ASTRAY else ""
         progress.message(
             f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
-            f" when trained again from other weights; the better is kept{left}"
+            f" when trained again from other, random weights; the better is kept{left}"
         )
     return chosen
 

@@ -112,7 +112,7 @@ class Trainer:
         self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
         n_train = len(split.train)
         self._steps = count_epochs(settings, n_train) * -(-n_train // settings.batch_size)
-        self._step = 0
+        self._step = self._epoch_began_at = 0
         self._slower = 1.0
         self._optimizer = make_optimizer(settings, self._flat)
 
@@ -164,6 +164,7 @@ class Trainer:
         The batches are drawn once; each epoch takes them in a new order.
         """
         total, rate = 0.0, 0.0
+        self._epoch_began_at = self._step
         for number in self._rng.permutation(len(self._train_batches)).tolist():
             batch, labels = self._joined(number)
             loss, gradients = self._engine.loss_gradient(
@@ -179,6 +180,17 @@ class Trainer:
             total += loss * len(labels.energies)
         return total / len(self._split.train), rate
 
+    def training_loss(self) -> float:
+        """Return the mean loss of the present weights on the training data."""
+        total = 0.0
+        for number in range(len(self._train_batches)):
+            batch, labels = self._joined(number)
+            loss, _ = self._engine.loss_gradient(
+                batch, self._networks(), self._centers, labels, self._settings.force_weight
+            )
+            total += loss * len(labels.energies)
+        return total / len(self._split.train)
+
     def _joined(self, number: int) -> tuple[Batch, Labels]:
         """Join a training batch, or return it as joined in an earlier epoch."""
         if number in self._kept:
@@ -193,7 +205,7 @@ class Trainer:
     def go_back(self, saved: Sequence[Tensor]) -> None:
         """Take up earlier weights, undo the last epoch's steps, and halve the learning rate."""
         self.restore(saved)
-        self._step -= len(self._train_batches)
+        self._step = self._epoch_began_at
         self._slower /= 2.0
         self._optimizer = make_optimizer(self._settings, self._flat)
 

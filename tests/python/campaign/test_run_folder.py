@@ -54,6 +54,20 @@ def test_a_key_that_an_older_alrare_did_not_know_had_its_default(
         write_config(_config(select={"around_break": 9}), MOLECULE, toml, tmp_path / "run")
 
 
+def test_a_key_that_a_recipe_sets_had_the_default_of_the_recipe(tmp_path: Path, toml: Path) -> None:
+    paper = _config(train={"recipe": "paper"})
+    write_config(paper, MOLECULE, toml, tmp_path / "run")
+    resolved = tmp_path / "run" / "config.resolved.json"
+    content = json.loads(resolved.read_text())
+    del content["train"]["weight_decay"]
+    resolved.write_text(json.dumps(content))
+    write_config(paper, MOLECULE, toml, tmp_path / "run")
+    resolved.write_text(json.dumps(content))
+    other = _config(train={"recipe": "paper", "weight_decay": 0.2})
+    with pytest.raises(ConfigError, match=r"train\.weight_decay changed .*another alrare"):
+        write_config(other, MOLECULE, toml, tmp_path / "run")
+
+
 def test_a_charge_that_the_molecule_has_anyway_is_no_change(tmp_path: Path, toml: Path) -> None:
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     write_config(_config(charge=0, multiplicity=1), MOLECULE, toml, tmp_path / "run")

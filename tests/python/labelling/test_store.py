@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_a_transaction_is_all_or_nothing(tmp_path):
         with store.transaction():
             store.put_ok("a", ETHANE, energy=0.0, forces=FORCES)
         assert store.counts() == {"ok": 1}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_full_disk_is_told_as_such(tmp_path, together):
+    with LabelStore(tmp_path / "l.sqlite") as store:
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        big = Atoms("H500", np.arange(1500.0).reshape(500, 3))
+        within = store.transaction() if together else contextlib.nullcontext()
+        with pytest.raises(AlrareError, match="database or disk is full"), within:
+            store.put_ok("a", big, energy=0.0, forces=np.zeros((500, 3)))
+        assert store.counts() == {}
 
 
 def test_a_foreign_or_damaged_file_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alrare.cli.accuracy_table import accuracy_table
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import Comparison
 from alrare.model.assessment import assess, plot_assessment
@@ -62,6 +63,13 @@ def test_frames_without_a_kind_or_forces_have_none() -> None:
     assert found.by_config_type == {}
     assert found.force_cosine is None
     assert assess(comparison().part([0, 3]), [still[0], still[3]]).relative_energy is None
+
+
+def test_frames_of_no_kind_beside_others_are_named_so() -> None:
+    mixed = frames()
+    del mixed[2].info["config_type"]
+    lines = accuracy_table(comparison().errors(), assess(comparison(), mixed))
+    assert "1 frame without config_type" in lines and "1 frame of config_type hot" in lines
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:

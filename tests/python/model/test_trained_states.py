@@ -103,3 +103,15 @@ def test_a_pull_refuses_a_charge_that_the_model_does_not_know(
             model=neutral, structure=atoms, pull=Pull(atoms=(1, 2)), folder=tmp_path / "pulls"
         )
     assert not (tmp_path / "pulls").exists()
+
+
+def test_the_calculator_notices_a_charge_that_is_stated_later(tmp_path: Path) -> None:
+    ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
+    metadata = replace(ensemble.metadata, training={"states": states_of([molecule("CH4")])})
+    Ensemble(metadata, ensemble.weights).save(tmp_path / "ensemble.safetensors")
+    atoms = molecule("CH4")
+    atoms.calc = EnsembleCalculator(tmp_path / "ensemble.safetensors")
+    atoms.get_potential_energy()
+    atoms.info["charge"] = 1
+    with pytest.raises(ModelError, match=r"charge \+1, .* trained on charge \+0"):
+        atoms.get_potential_energy()
