@@ -204,10 +204,10 @@ def train_ensemble(
         )
         _tell_of_another(folder, metadata, progress)
         tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
-        tasks = train_members(tasks, settings, workers, progress)
+        chosen = train_members(tasks, settings, workers, progress)
         if start is not None:
             progress.message(worth_of_start(tasks, load_ensemble(start).metadata.method))
-        return _assemble(tasks, metadata)
+        return _assemble(chosen, metadata)
 
 
 def _provenance(

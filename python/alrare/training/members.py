@@ -37,29 +37,31 @@ def train_members(
         Of each member the better attempt.
     """
     _train(tasks, settings, workers, progress)
-    for task in tasks:
-        halvings = task.result()[1]["halvings"]
+    metrics = [task.result()[1] for task in tasks]
+    for task, own in zip(tasks, metrics, strict=True):
+        halvings = own["halvings"]
         if halvings:
             progress.message(
                 f"member {task.number}: its loss ran away, and its learning rate was halved"
                 f" {halvings} time{'s' if halvings > 1 else ''}"
             )
-    numbers = astray([task.result()[1] for task in tasks])
+    numbers = astray(metrics)
     if settings.recipe == "paper":  # which trains each member once
         for number in numbers:
-            ratio = excess([task.result()[1] for task in tasks], number)
+            ratio = excess(metrics, number)
             progress.message(f"member {number} has {ratio:.1f} times the error of the others")
         return tasks
     second = [tasks[number].again() for number in numbers]
     _train(second, settings, workers, progress)
     chosen = list(tasks)
     for number, task in zip(numbers, second, strict=True):
-        metrics = [one.result()[1] for one in chosen]
-        before = excess(metrics, number)
+        first, before = metrics[number], excess(metrics, number)
         metrics[number] = task.result()[1]
         after = excess(metrics, number)
         if after < before:
             chosen[number] = task
+        else:
+            metrics[number] = first
         left = "; it is still far off" if min(before, after) > ASTRAY else ""
         progress.message(
             f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
@@ -69,11 +71,12 @@ def train_members(
 
 
 def worth_of_start(tasks: Sequence[MemberTask], method: str) -> str:
-    """Return a sentence about the earlier model that finished members started from.
+    """Return a sentence about the earlier model that members started from.
 
     Parameters
     ----------
     tasks : sequence of MemberTask
+        First attempts, finished.
     method : str
         Hash of the method of its labels; empty if it names none.
     """

@@ -258,6 +258,29 @@ def test_the_worth_of_a_start_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_worth_of_a_start_is_that_of_the_first_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Recorder(_Recorder):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    first, _ = run(tmp_path / "first")
+    before = json.loads((first.parent / "training.json").read_text())["members"]
+    monkeypatch.setattr("alrare.training.members.astray", lambda metrics: [0])
+    excesses = iter([2.0, 1.0])
+    monkeypatch.setattr("alrare.training.members.excess", lambda metrics, k: next(excesses))
+    path, _ = run(tmp_path / "second", start=first, progress=Recorder())
+    assert load_ensemble(path).metadata.seeds == (3500, 3001)
+    (text,) = (text for text in said if text.startswith("start "))
+    force = 1000.0 * np.mean([member["kept"]["force_mae"] for member in before])
+    assert text.startswith(f"start {first}: on validation data energy RMSE")
+    assert f"force MAE {force:.0f} meV/Å; after training" in text
+
+
+@pytest.mark.slow
 def test_cells_and_molecules_of_many_sizes_train_together(tmp_path: Path) -> None:
     frames = data(12)
     for k in range(12):
