@@ -17,7 +17,6 @@ member alone. CPU time is of one member on one core, with its machine's load bes
 import argparse
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,10 +25,9 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ase
 import numpy as np
-import torch
-from alrare import EnsembleCalculator, __version__, train
+from _machine import machine
+from alrare import EnsembleCalculator, train
 from alrare.config import Model, Train
 from alrare.frames import label_of, read_frames
 from alrare.progress import open_progress
@@ -100,19 +98,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_accuracy"), metavar="DIR")
     parser.add_argument("--workers", type=int, default=2)
     return parser.parse_args()
-
-
-def machine() -> dict[str, Any]:
-    """Say what the figures were measured with."""
-    return {
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {
-            "alrare": __version__,
-            "torch": torch.__version__,
-            "ase": ase.__version__,
-            "python": platform.python_version(),
-        },
-    }
 
 
 def measure(name: str, case: Case, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

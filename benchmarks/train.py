@@ -23,7 +23,6 @@ import io
 import json
 import lzma
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -32,10 +31,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ase
 import numpy as np
 import torch
-from alrare import __version__, config
+from _machine import machine
+from alrare import config
 from alrare.frames import label_of
 from alrare.model.aev import AEVConstants
 from alrare.model.calculator import EnsembleCalculator
@@ -104,19 +103,6 @@ def read(path: Path) -> list[Atoms]:
     content = path.read_bytes()
     text = (lzma.decompress(content) if path.suffix == ".xz" else content).decode()
     return list(read_extxyz(io.StringIO(text), index=slice(None)))
-
-
-def machine() -> dict[str, Any]:
-    """Say what the figures were measured with."""
-    return {
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {
-            "alrare": __version__,
-            "torch": torch.__version__,
-            "ase": ase.__version__,
-            "python": platform.python_version(),
-        },
-    }
 
 
 def line(measure: str, value: float, target: float, met: bool, **details: Any) -> dict[str, Any]:

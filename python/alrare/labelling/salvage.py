@@ -46,7 +46,7 @@ def damage(database: sqlite3.Connection, name: str) -> str:
     return f"{wrong} labels contradict their checksums" if wrong else ""
 
 
-def salvage(path: Path, connection: sqlite3.Connection, found: str) -> None:
+def salvage(path: Path, connection: sqlite3.Connection) -> None:
     """Keep the damaged file of a store under another name, and what is whole of it in the store.
 
     Gradient checks are left out: they carry no checksum, and are made again.
@@ -58,15 +58,14 @@ def salvage(path: Path, connection: sqlite3.Connection, found: str) -> None:
     connection : sqlite3.Connection
         An open connection to it. Other processes may have one too, so the store is written through
         it. Only where the first page is damaged, which ends theirs as well, is the file replaced.
-    found : str
-        What is damaged.
 
     Raises
     ------
     sqlite3.DatabaseError
         If nothing of it is whole, or it cannot be locked; then the file stays as it is.
     """
-    if not damage(connection, str(path)):
+    found = damage(connection, str(path))
+    if not found:
         return  # another process has mended it
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as whole:
         add_checksum(whole)

@@ -60,8 +60,8 @@ class LabelStore:
     def __enter__(self) -> "LabelStore":
         with self._explained():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            while found := damage(self._open(), str(self._path)):
-                salvage(self._path, self._open(), found)
+            while damage(self._open(), str(self._path)):
+                salvage(self._path, self._open())
             assert self._connection is not None
             self._connection.execute("PRAGMA synchronous = FULL")
         return self

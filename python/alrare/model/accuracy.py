@@ -1,5 +1,6 @@
 """Errors of an ensemble on labelled frames, and whether its spread predicts them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,13 +109,9 @@ class Comparison:
         The second value holds the mean error by composition, which was subtracted; the third tells
         of each frame whether its composition occurs more than once.
         """
-        relative, offsets = self.energy.copy(), {}
-        counted = np.zeros(len(relative), dtype=bool)
-        for formula in dict.fromkeys(self.formulas):
-            rows = np.array([other == formula for other in self.formulas])
-            offsets[formula] = float(self.energy[rows].mean())
-            relative[rows] -= offsets[formula]
-            counted |= rows & (rows.sum() > 1)
+        relative, offsets = without_offsets(self.energy, self.formulas)
+        frames = Counter(self.formulas)
+        counted = np.array([frames[formula] > 1 for formula in self.formulas], dtype=bool)
         return relative, offsets, counted
 
     def errors(self) -> FrameErrors:
@@ -154,6 +151,16 @@ class Comparison:
             force_ratio=_ratio(force, force_std),
             force_correlation=_rank_correlation(of_frame, spread),
         )
+
+
+def without_offsets(energies: Floats, formulas: Sequence[str]) -> tuple[Floats, dict[str, float]]:
+    """Return energies (N,) less the mean of their composition, and these means by composition."""
+    relative, offsets = energies.copy(), {}
+    for formula in dict.fromkeys(formulas):
+        rows = np.array([other == formula for other in formulas])
+        offsets[formula] = float(energies[rows].mean())
+        relative[rows] -= offsets[formula]
+    return relative, offsets
 
 
 def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparison:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..files import atomic_path
 from ..frames import label_of
-from .accuracy import Comparison
+from .accuracy import Comparison, without_offsets
 
 Floats = NDArray[np.float64]
 
@@ -107,10 +107,8 @@ def plot_assessment(path: Path, comparison: Comparison, frames: Sequence[Atoms])
 
     relative, _, _ = comparison.relative_energies()
     n_atoms = np.array([len(frame) for frame in frames])
-    energies = np.array([label_of(frame)[0] for frame in frames])
-    for formula in set(comparison.formulas):
-        rows = np.array([other == formula for other in comparison.formulas])
-        energies[rows] -= energies[rows].mean()
+    given = np.array([label_of(frame)[0] for frame in frames])
+    energies, _ = without_offsets(given, comparison.formulas)
     labels = np.concatenate([label_of(frame)[1] for frame in frames]).ravel()
     forces = labels + np.concatenate(comparison.forces).ravel()
     with matplotlib.rc_context({"font.size": 9.0}):

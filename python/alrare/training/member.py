@@ -110,9 +110,9 @@ def fit_member(
     """
     begin = time.process_time()
     trainer = Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
-    kept = _Kept(settings, trainer.snapshot(), count_epochs(settings, len(split.train)))
     at_start = trainer.validate()
     before = good = trainer.snapshot()
+    kept = _Kept(settings, good, at_start, count_epochs(settings, len(split.train)))
     lowest, halvings = trainer.training_loss(), 0
     curve: list[Epoch] = []
     while len(curve) < kept.n_epochs:
@@ -139,13 +139,12 @@ def fit_member(
         kept.consider(number, validation, trainer)
         report(curve[-1])
     trainer.restore(kept.weights)
-    on_kept = trainer.validate()
     train, on_validation = trainer.errors(split.train), trainer.errors(split.validation)
     return Fit(
         weights=trainer.exported(),
         best_epoch=kept.epoch,
         at_start=at_start,
-        kept=on_kept,
+        kept=kept.validation,
         halvings=halvings,
         curve=curve,
         train=train.mean(),
@@ -162,13 +161,16 @@ class _Kept:
     those of the late epoch of lowest validation loss (eq. 3: energies and forces).
     """
 
-    def __init__(self, settings: Train, weights: list[Tensor], n_epochs: int) -> None:
+    def __init__(
+        self, settings: Train, weights: list[Tensor], validation: Validation, n_epochs: int
+    ) -> None:
         self.epoch, self.n_epochs = 0, n_epochs
-        self._by_energy = settings.recipe == "paper"
-        self._lowest, self.weights = np.inf, weights
+        self.weights, self.validation = weights, validation
+        self._by_energy, self._lowest = settings.recipe == "paper", np.inf
 
     def consider(self, number: int, validation: Validation, trainer: Trainer) -> None:
         score = validation.energy_mse if self._by_energy else validation.loss
         may_be_kept = self._by_energy or number > (1.0 - LATE) * self.n_epochs
         if may_be_kept and score < self._lowest:
-            self.epoch, self._lowest, self.weights = number, score, trainer.snapshot()
+            self.epoch, self._lowest = number, score
+            self.weights, self.validation = trainer.snapshot(), validation

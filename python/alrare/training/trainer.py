@@ -12,7 +12,7 @@ from ..config import Train
 from ..model.ensemble import Metadata, member_weights
 from .dataset import Dataset, Split
 from .descriptor_cache import Batch, DescriptorCache
-from .gradients import Labels, Layers, energies, open_gradient_engine
+from .gradients import Gradients, Labels, Layers, energies, open_gradient_engine
 from .optimizer import Adam, Optimizer, Soap, one_cycle
 from .whitening import Whitening, identity, whiten_elements
 
@@ -166,10 +166,7 @@ class Trainer:
         total, rate = 0.0, 0.0
         self._epoch_began_at = self._step
         for number in self._rng.permutation(len(self._train_batches)).tolist():
-            batch, labels = self._joined(number)
-            loss, gradients = self._engine.loss_gradient(
-                batch, self._networks(), self._centers, labels, self._settings.force_weight
-            )
+            loss, gradients = self._loss_gradient(number)
             flat = []
             for white, layers in zip(self._whitening, gradients, strict=True):
                 for k, (weight, bias) in enumerate(layers):
@@ -177,19 +174,22 @@ class Trainer:
             rate = self._slower * learning_rate(self._settings, self._step, self._steps)
             self._optimizer.step(flat, rate)
             self._step += 1
-            total += loss * len(labels.energies)
+            total += loss * len(self._train_batches[number])
         return total / len(self._split.train), rate
 
     def training_loss(self) -> float:
         """Return the mean loss of the present weights on the training data."""
         total = 0.0
-        for number in range(len(self._train_batches)):
-            batch, labels = self._joined(number)
-            loss, _ = self._engine.loss_gradient(
-                batch, self._networks(), self._centers, labels, self._settings.force_weight
-            )
-            total += loss * len(labels.energies)
+        for number, rows in enumerate(self._train_batches):
+            total += self._loss_gradient(number)[0] * len(rows)
         return total / len(self._split.train)
+
+    def _loss_gradient(self, number: int) -> tuple[float, Gradients]:
+        """Return loss and gradient of a training batch."""
+        batch, labels = self._joined(number)
+        return self._engine.loss_gradient(
+            batch, self._networks(), self._centers, labels, self._settings.force_weight
+        )
 
     def _joined(self, number: int) -> tuple[Batch, Labels]:
         """Join a training batch, or return it as joined in an earlier epoch."""
