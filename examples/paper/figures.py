@@ -53,8 +53,8 @@ def compared(model: Pulled, labeller: Pulled) -> list[str]:
         mean_with_sem(summarize(labeller.observables)["mean"]["activation_energy"]),
         mean_with_sem(summary["mean"]["activation_energy"]),
         mean_with_sem(summary["difference"]["activation_energy"], "+"),
-        mean_with_sem(summary["difference"]["work_at_break"], "+"),
-        f"{summary['same_bond']} of {shared}",
+        mean_with_sem(summary["difference"]["work_at_event"], "+"),
+        f"{summary['same_event']} of {shared}",
     ]
 
 

@@ -30,18 +30,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "frames-2000": {"initial": {"steps": 2000, "stride": 1}},
     "half-budget": {
         "initial": {"steps": 1500},
-        "select": {"max_per_iteration": 15, "around_break": 24},
+        "select": {"max_per_iteration": 15, "around_event": 24},
     },
     "none-at-rest": {"initial": {"at_rest": 0}},
     "no-copies": {"augment": {"copies": 0}},
-    "no-around-break": {"select": {"around_break": 0, "max_per_iteration": 78}},
+    "no-around-break": {"select": {"around_event": 0, "max_per_iteration": 78}},
     "paper-selection": {
         "select": {
             "strategy": "paper",
             "max_per_run": 50,
             "max_per_iteration": 50,
-            "around_break": 0,
-            "after_break": "all",
+            "around_event": 0,
+            "after_event": "all",
         },
         "augment": {"first_iterations": "all"},
     },

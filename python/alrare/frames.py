@@ -10,7 +10,7 @@ These are all the keys of `frame.info` that alrare writes or reads; extended XYZ
 key                 type, unit        written by                       read by
 =================== ================= ================================ =============================
 ``step``            int               fix al_select, `select_frames`,  `choose`, `select_frames`,
-                                      `read_trajectory`, labeller's MD `observe`, `around_break`
+                                      `read_trajectory`, labeller's MD `observe`, `around_event`
 ``Timestep``        int               LAMMPS (dump extxyz)             `select_frames`, where
                                                                        ``step`` is missing
 ``cv``              float             fix al_select, `select_frames`   `choose`, `select_frames`

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-NO_BREAK = "no break"
-"""Stands for the activation energy of a pull in which no bond broke."""
+NO_EVENT = "no event"
+"""Stands for the activation energy of a pull in which no bond broke or formed."""
 
 
 def table_text(table: "Table", *, width: int) -> str:

@@ -33,6 +33,7 @@ rate = 20.0
 relax_steps = 20
 steps = 200
 temperature = 50.0
+plus_steps = 50
 thermostat = "langevin"
 seeds = [1, 2]
 
@@ -55,8 +56,8 @@ screening_steps = 20
 energy_gap = 0.01
 max_per_run = 6
 max_per_iteration = 6
-around_break = 6
-break_window = [100, 50]
+around_event = 6
+event_window = [100, 50]
 max_force = 1e3
 max_energy = 1e3
 

@@ -50,6 +50,7 @@ relax_steps = 5
 steps = 60
 temperature = 50.0
 seeds = [1, 2]
+plus_steps = 15
 
 [model]
 members = 2
@@ -63,8 +64,8 @@ epochs = 5
 sigma = 1.0
 screening_steps = 10
 max_per_iteration = 4
-around_break = 4
-break_window = [30, 15]
+around_event = 4
+event_window = [30, 15]
 max_force = 1e3
 max_energy = 1e3
 

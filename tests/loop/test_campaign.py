@@ -85,7 +85,7 @@ def check_results(campaign) -> None:
     for row in (first, second):
         asked, good = labels_of(campaign, f"around the break {row['iteration']}")
         assert asked == 6
-        assert row["convergence"]["around_break"]["n_frames"] == good > 0
+        assert row["convergence"]["around_event"]["n_frames"] == good > 0
     for iteration in ("iter_000", "iter_001"):
         for name in ("ensemble.safetensors", "ensemble.pt", "metrics.json", "dataset.json"):
             assert (campaign.run / iteration / name).stat().st_size > 0
@@ -247,7 +247,7 @@ def test_labels_of_an_explosion_are_kept_but_not_trained_on(campaign) -> None:
     output = finish(campaign)
     first, second = json.loads((campaign.run / "results.json").read_text())["iterations"]
     new = json.loads((campaign.run / "iter_000" / "labels.json").read_text())
-    around = json.loads((campaign.run / "iter_000" / "around_break.json").read_text())
+    around = json.loads((campaign.run / "iter_000" / "around_event.json").read_text())
     count = len(new["chosen"]) + len(new["copies"]) + len(around["keys"])
     assert second["n_labels"] == first["n_labels"]
     assert second["n_left_out"] == count > 0

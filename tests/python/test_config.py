@@ -34,7 +34,7 @@ def test_a_minimal_file_takes_the_best_settings_of_the_results() -> None:
     assert (config.forces, config.model.members, config.train.recipe) == ("mean", 5, "fast")
     assert (config.initial.steps, config.initial.stride, config.initial.at_rest) == (3000, 10, 12)
     assert (config.select.strategy, config.select.max_per_iteration) == ("spread", 30)
-    assert (config.select.around_break, config.select.after_break) == (48, 600)
+    assert (config.select.around_event, config.select.after_event) == (48, 600)
     assert (config.augment.first_iterations, config.stop.small_changes) == (2, 2)
     assert config.pull.seeds == (1, 2, 3, 4, 5, 6)
 
@@ -72,10 +72,10 @@ def test_one_seed_may_be_a_number() -> None:
 
 
 def test_all_and_none_can_be_said() -> None:
-    config = parsed({"select": {"after_break": "all", "upper": "none", "threshold": "adaptive"}})
-    assert (config.select.after_break, config.select.upper) == ("all", "none")
-    config = parsed({"select": {"after_break": 5, "upper": 3, "threshold": 0.5}})
-    assert (config.select.after_break, config.select.upper, config.select.threshold) == (5, 3, 0.5)
+    config = parsed({"select": {"after_event": "all", "upper": "none", "threshold": "adaptive"}})
+    assert (config.select.after_event, config.select.upper) == ("all", "none")
+    config = parsed({"select": {"after_event": 5, "upper": 3, "threshold": 0.5}})
+    assert (config.select.after_event, config.select.upper, config.select.threshold) == (5, 3, 0.5)
     assert parsed({"augment": {"first_iterations": "all"}}).augment.first_iterations == "all"
 
 
@@ -131,8 +131,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "gap_steps = -1: expected at least 0 (al.toml, [select])",
     ),
     (
-        {"select": {"after_break": "never"}},
-        "after_break = 'never': expected \"all\" or a whole number of at least 0"
+        {"select": {"after_event": "never"}},
+        "after_event = 'never': expected \"all\" or a whole number of at least 0"
         " (al.toml, [select])",
     ),
     (
@@ -233,8 +233,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         " (al.toml, [labeller])",
     ),
     (
-        {"stop": {"small_changes": 2}, "select": {"around_break": 0}},
-        "[stop] small_changes > 0 needs [select] around_break > 0: without labels around the break"
+        {"stop": {"small_changes": 2}, "select": {"around_event": 0}},
+        "[stop] small_changes > 0 needs [select] around_event > 0: without labels around the event"
         " nothing tells a settled activation energy from a wrong one (al.toml)",
     ),
     (
@@ -255,8 +255,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "steps = 100000000000000000000: expected at most 2147483647 (al.toml, [pull])",
     ),
     (
-        {"select": {"after_break": 10**20}},
-        'after_break = 100000000000000000000: expected "all" or a whole number of at least 0'
+        {"select": {"after_event": 10**20}},
+        'after_event = 100000000000000000000: expected "all" or a whole number of at least 0'
         " (al.toml, [select])",
     ),
     (

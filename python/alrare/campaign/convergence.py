@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config import Stop
 from ..exploration.work import mean_of
-from .around_break import BreakErrors
+from .around_event import EventErrors
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Convergence:
     """Change from the previous iteration; None in iteration 0."""
     settled: bool
     """Whether the last `[stop] small_changes` changes were small and every pull ran to its end."""
-    around_break: BreakErrors | None
-    """Errors on the labels around the break; None if there are no such labels."""
+    around_event: EventErrors | None
+    """Errors on the labels around the event; None if there are no such labels."""
     converged: bool
     """Whether it is settled and those errors are below their limits: the campaign then stops."""
 
@@ -50,12 +50,12 @@ def judge(
     history: Sequence[Mapping[int, float]],
     *,
     finished: bool,
-    around_break: BreakErrors | None,
+    around_event: EventErrors | None,
     stop: Stop,
 ) -> Convergence:
     """Decide whether a campaign stops.
 
-    It stops when the activation energy has settled and the errors around the break are small.
+    It stops when the activation energy has settled and the errors around the event are small.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def judge(
         Activation energies of the iterations so far, in order.
     finished : bool
         Whether every pull of the last iteration ran to its end.
-    around_break : BreakErrors or None
+    around_event : EventErrors or None
         Errors of the last iteration's model on its own trajectories.
     stop : Stop
         The `[stop]` table.
@@ -71,11 +71,11 @@ def judge(
     settled = finished and is_settled(
         history, tolerance=stop.tolerance, small_changes=stop.small_changes
     )
-    confirmed = around_break is not None and around_break.is_below(
+    confirmed = around_event is not None and around_event.is_below(
         energy=stop.energy_error, force=stop.force_error
     )
     change = (changes(history) or [None])[-1]
-    return Convergence(change, settled, around_break, settled and confirmed)
+    return Convergence(change, settled, around_event, settled and confirmed)
 
 
 def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
@@ -102,7 +102,9 @@ def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
 def is_settled(
     history: Sequence[Mapping[int, float]], *, tolerance: float, small_changes: int
 ) -> bool:
-    """Whether the last `small_changes` changes were all small.
+    """Whether the last `small_changes` changes were all small, and over the same seeds.
+
+    A seed that has no activation energy in one iteration and one in the next has changed.
 
     Parameters
     ----------
@@ -114,6 +116,9 @@ def is_settled(
         Number of successive small changes; with 0 the result is always False.
     """
     last = changes(history)[-small_changes:] if small_changes else []
-    return 0 < small_changes == len(last) and all(
-        change is not None and change.is_small(tolerance) for change in last
+    same_seeds = len({frozenset(values) for values in history[-small_changes - 1 :]}) == 1
+    return (
+        0 < small_changes == len(last)
+        and same_seeds
+        and all(change is not None and change.is_small(tolerance) for change in last)
     )

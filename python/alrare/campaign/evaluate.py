@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import Observables, activation_energies, find_break
+from ..exploration.event import find_event
+from ..exploration.observables import Observables, activation_energies
 from ..exploration.work import mean_of
 from ..frames import label_of
 from ..model.accuracy import Calibration, Comparison, Forces, FrameErrors, compare
@@ -31,14 +32,14 @@ class Evaluation:
     """Errors and activation energy of one iteration's ensemble."""
 
     activation_energy: float | None
-    """Mean over the model's pulls in which a bond broke, eV; None without such pulls."""
+    """Mean over the model's pulls with an event, eV; None without such pulls."""
     activation_energy_sem: float | None
     """Standard error of that mean, eV; None for fewer than two such pulls."""
     n_pulls: int
     """Number of pulls by the model."""
     error: float | None
-    """Activation energy, model minus labeller, mean over the seeds whose pulls by both broke a
-    bond, eV."""
+    """Activation energy, model minus labeller, mean over the seeds whose pulls by both had
+    an event, eV."""
     error_sem: float | None
     """Standard error of that mean, eV; None for fewer than two seeds."""
     barrier_error: float | None
@@ -47,7 +48,7 @@ class Evaluation:
     test: FrameErrors
     """Errors on all frames of the test pulls, which no model is trained on."""
     test_intact: FrameErrors
-    """Errors on the frames before the first bond breaks."""
+    """Errors on the frames before the event."""
     test_broken: FrameErrors
     """Errors on the frames after it."""
     calibration: Calibration
@@ -99,7 +100,7 @@ def evaluate(
     peaks: list[float] = []
     begin = 0
     for pull in test_pulls:
-        first = find_break(pull)
+        first = find_event(pull)
         end = begin + (len(pull) if first is None else first.index)
         intact += range(begin, end)
         broken += range(end, begin + len(pull))

@@ -15,7 +15,12 @@ from ..config import Config, load_config
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.lammps_input import WORK_FILE
 from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
-from ..exploration.observables import Observables, observe, read_trajectory
+from ..exploration.observables import (
+    Observables,
+    activation_energies,
+    observe,
+    read_trajectory,
+)
 from ..exploration.work import read_work
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of, read_frames
@@ -24,7 +29,7 @@ from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
 from ..training.ensemble import is_trained, train_ensemble
-from .around_break import label_around_break
+from .around_event import label_around_event
 from .context import Campaign
 from .convergence import Convergence, judge
 from .evaluate import evaluate
@@ -136,7 +141,8 @@ def _reference(campaign: Campaign) -> Reference:
         known=None if config.reference is None else config.reference / "reference",
     )
     if not read_results(campaign.folder)["reference"]:
-        content = reference_record(_observe_reference(reference, _test_pulls(reference)))
+        pulls = _observe_reference(campaign, reference, _test_pulls(reference))
+        content = reference_record(pulls)
         write_results(campaign.folder, reference=content, iterations=[])
         campaign.progress.message(reference_line({"reference": content}))
     return reference
@@ -147,9 +153,10 @@ def _test_pulls(reference: Reference) -> dict[int, list[Atoms]]:
 
 
 def _observe_reference(
-    reference: Reference, test_pulls: Mapping[int, Sequence[Atoms]]
+    campaign: Campaign, reference: Reference, test_pulls: Mapping[int, Sequence[Atoms]]
 ) -> dict[int, Observables]:
-    return _observe({seed: p / WORK_FILE for seed, p in reference.pulls.items()}, test_pulls)
+    curves = {seed: folder / WORK_FILE for seed, folder in reference.pulls.items()}
+    return _observe(campaign, curves, test_pulls)
 
 
 def _iterate(
@@ -170,16 +177,16 @@ def _iterate(
     with timed(folder, "observe"):
         curves = {pull.seed: pull.work for pull in pulls if pull.work is not None}
         trajectories = {p.seed: read_trajectory(p.trajectory) for p in pulls if p.seed in curves}
-        observables = _observe(curves, trajectories)
-    energies = {seed: pull.activation_energy for seed, pull in observables.items()}
+        observables = _observe(campaign, curves, trajectories)
+    energies = activation_energies(observables)
     candidates = {pull.seed: pull.candidates for pull in pulls}
-    around, errors = label_around_break(
+    around, errors = label_around_event(
         campaign, iteration, folder, model, reference.structure, trajectories, observables
     )
     judged = judge(
         [*history, energies],
         finished=all(pull.finished for pull in pulls),
-        around_break=errors,
+        around_event=errors,
         stop=campaign.config.stop,
     )
     ends = judged.converged or iteration == campaign.config.iterations
@@ -256,7 +263,7 @@ def _evaluate(
             test_pulls=list(test_pulls.values()),
             new=new,
             pulls=observables,
-            reference=_observe_reference(reference, test_pulls),
+            reference=_observe_reference(campaign, reference, test_pulls),
         )
     write_json(folder / "metrics.json", evaluation.to_json())
 
@@ -291,10 +298,14 @@ def _report(
 
 
 def _observe(
-    curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
+    campaign: Campaign, curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
 ) -> dict[int, Observables]:
+    pull = campaign.config.pull
     return {
-        seed: observe(read_work(path), trajectories[seed]) for seed, path in sorted(curves.items())
+        seed: observe(
+            read_work(path), trajectories[seed], plus_steps=pull.plus_steps, pulled=pull.atoms
+        )
+        for seed, path in sorted(curves.items())
     }
 
 

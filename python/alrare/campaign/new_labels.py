@@ -71,7 +71,7 @@ def _select(
     select, augment = campaign.config.select, campaign.config.augment
     chosen = choose(
         list(candidates.values()),
-        last_steps=[_last_step(observables.get(seed), select.after_break) for seed in candidates],
+        last_steps=[_last_step(observables.get(seed), select.after_event) for seed in candidates],
         maximum=select.max_per_iteration,
         strategy=select.strategy,
     )
@@ -88,8 +88,8 @@ def _select(
     return []
 
 
-def _last_step(pull: Observables | None, after_break: int | Literal["all"]) -> int | None:
+def _last_step(pull: Observables | None, after_event: int | Literal["all"]) -> int | None:
     """Return the MD step after which a pull's candidates are not labelled; None: no limit."""
-    if pull is None or pull.break_step is None or after_break == "all":
+    if pull is None or pull.event_step is None or after_event == "all":
         return None
-    return pull.break_step + after_break
+    return pull.event_step + after_event

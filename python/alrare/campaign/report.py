@@ -10,7 +10,7 @@ from ..errors import AlrareError
 from ..exploration.work import WorkCurve, read_work
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
-from ..tables import NO_BREAK, number, table_text, with_sem
+from ..tables import NO_EVENT, number, table_text, with_sem
 from .results import read_results
 
 
@@ -37,13 +37,13 @@ def convergence_line(results: Mapping[str, Any]) -> str:
     """Return a sentence that says whether the last iteration ended the campaign, and why."""
     rows = results["iterations"]
     state = (rows[-1].get("convergence") or {}) if rows else {}
-    change, check = state.get("change"), state.get("around_break")
+    change, check = state.get("change"), state.get("around_event")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
         parts.append(f"last change {with_sem(change['mean'], change['sem'], '+')} eV")
     if check:
         parts.append(
-            f"on {check['n_frames']} frames around the break: energy"
+            f"on {check['n_frames']} frames around the event: energy"
             f" {1000 * check['energy_mae']:.0f} meV, forces {1000 * check['force_mae']:.0f} meV/Å"
         )
     return "; ".join(parts) + "."
@@ -170,11 +170,11 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _activation_energy(row: Mapping[str, Any]) -> str:
     pulls = [pull["model"] for pull in row.get("pulls") or []]
-    unbroken = sum(pull["broken_bond"] is None for pull in pulls)
+    unbroken = sum(pull["event"] is None for pull in pulls)
     if pulls and unbroken == len(pulls):
-        return NO_BREAK
+        return NO_EVENT
     text = with_sem(row.get("activation_energy"), row.get("activation_energy_sem"))
-    return f"{text}\n{NO_BREAK} in {unbroken}" if unbroken else text
+    return f"{text}\n{NO_EVENT} in {unbroken}" if unbroken else text
 
 
 def _millis(value: float | None, digits: int) -> str:
@@ -186,9 +186,9 @@ def reference_line(results: Mapping[str, Any]) -> str:
     reference = results.get("reference") or {}
     energy = reference.get("activation_energy")
     unbroken = (reference.get("values") or []).count(None)
-    without = f", {NO_BREAK} in {unbroken}" if unbroken else ""
+    without = f", {NO_EVENT} in {unbroken}" if unbroken else ""
     if energy is None and unbroken:
-        return f"Activation energy of the labeller: {NO_BREAK} in {unbroken} pulls"
+        return f"Activation energy of the labeller: {NO_EVENT} in {unbroken} pulls"
     if energy is None:
         return "Activation energy of the labeller: not known yet"
     text = with_sem(energy, reference.get("activation_energy_sem"))
@@ -223,7 +223,7 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <body>
 <h1>{name}</h1>
 <p>{reference}. E_a: maximum of the work of a pull, mean ± standard error over the
-seeds in whose pulls a bond broke.
+seeds in whose pulls a bond broke or formed, until shortly after that event.
 Error: E_a of the model minus that of the labeller, over the same seeds. Spread / error: rms
 standard deviation of the members on the iteration's new labels, and rms error of their mean.
 Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own

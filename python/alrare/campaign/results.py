@@ -41,7 +41,7 @@ def iteration_record(
     n_chosen : int
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
-        `Convergence.to_json()`: change, settled, around_break, converged.
+        `Convergence.to_json()`: change, settled, around_event, converged.
     seconds : mapping from stage to float, s
         Wall time of each stage.
     """

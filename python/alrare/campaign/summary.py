@@ -43,7 +43,7 @@ def campaign_summary(config: Config) -> str:
     initial = config.initial.steps // config.initial.stride
     initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
     select = config.select
-    new = select.max_per_iteration * (1 + config.augment.copies) + select.around_break
+    new = select.max_per_iteration * (1 + config.augment.copies) + select.around_event
     named = ", ".join(
         f"{key} {value}"
         for key, value in method.description.items()

@@ -50,6 +50,7 @@ PULL_KEYS = (
     "temperature",
     "thermostat",
     "damping_time",
+    "plus_steps",
     "seeds",
 )
 RUN_KEYS = ("mpi_ranks", "device", "lmp", "workers")
@@ -257,7 +258,7 @@ def smd(options: argparse.Namespace) -> int:
     progress = open_progress(quiet=options.quiet)
     against = None
     if options.against is not None:
-        against = pulls.observe_pulls(options.against)
+        against = pulls.observe_pulls(options.against, plus_steps=pull.plus_steps)
         note = check_comparable(
             options.against, structure=structure, pull=pull, timestep=options.timestep
         )

@@ -79,6 +79,9 @@ class Pull(Section):
     paper's thermostat."""
     damping_time: Positive = 0.1
     """Damping time of the thermostat in ps."""
+    plus_steps: CountOrAll = 200
+    """The activation energy is the largest work until this many MD steps after the event, the first
+    bond that breaks or forms; all: of the whole pull (paper)."""
     seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
         *range(1, 7),
     )
@@ -208,15 +211,15 @@ class Select(Section):
     strategy: Literal["paper", "spread"] = "spread"
     """Which candidates are labelled if there are more than that. spread: some at every distance of
     the pulled atoms. paper: the earliest MD steps."""
-    after_break: CountOrAll = 600
-    """Candidates later than this many MD steps after the first broken bond are not labelled; all:
-    no limit."""
-    around_break: CountOrZero = 48
-    """Number of configurations around the first broken bond that are labelled in each iteration,
-    from all pulls together and whatever their uncertainty. They test the model where the activation
-    energy is decided (`[stop]`) and are then added to the training data."""
-    break_window: tuple[Count, Count] = (400, 200)
-    """MD steps before and after the first broken bond between which these configurations lie."""
+    after_event: CountOrAll = 600
+    """Candidates later than this many MD steps after the event, the first bond that breaks or
+    forms, are not labelled; all: no limit."""
+    around_event: CountOrZero = 48
+    """Number of configurations around the event that are labelled in each iteration, from all pulls
+    together and whatever their uncertainty. They test the model where the activation energy is
+    decided (`[stop]`) and are then added to the training data."""
+    event_window: tuple[Count, Count] = (400, 200)
+    """MD steps before and after the event between which these configurations lie."""
     max_force: Positive = 10.0
     """New labels with a larger force on an atom (eV/Å) are stored but not trained on: they come
     from pulls that blew up, and a few of them spoil the fit of all others."""
@@ -264,7 +267,7 @@ class Stop(Section):
     tolerance: Positive = KCAL_PER_MOL
     """A change is small if its mean over the seeds and its standard error are below this, eV."""
     energy_error: Positive = 0.02
-    """The campaign ends only if the energy MAE around the break of the model's pulls is below this,
+    """The campaign ends only if the energy MAE around the event of the model's pulls is below this,
     eV."""
     force_error: Positive = 0.05
     """The campaign ends only if the MAE of the force components there is below this, eV/Å."""
@@ -334,10 +337,19 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":
-        if self.stop.small_changes and not self.select.around_break:
+        if self.stop.small_changes and not self.select.around_event:
             raise ValueError(
-                "[stop] small_changes > 0 needs [select] around_break > 0: without labels around"
-                " the break nothing tells a settled activation energy from a wrong one"
+                "[stop] small_changes > 0 needs [select] around_event > 0: without labels around"
+                " the event nothing tells a settled activation energy from a wrong one"
+            )
+        after = self.select.event_window[1]
+        if self.stop.small_changes and (
+            self.pull.plus_steps == "all" or self.pull.plus_steps > after
+        ):
+            raise ValueError(
+                f"[pull] plus_steps = {self.pull.plus_steps}: expected at most {after}, the"
+                " second of [select] event_window, if [stop] small_changes > 0: the labels around the event"
+                " must test the model where the activation energy is decided"
             )
         return self
 

@@ -1,3 +1,5 @@
+from .event import Event as Event
+from .event import find_event as find_event
 from .labeller_md import POTENTIAL as POTENTIAL
 from .labeller_md import TRAJECTORY_FILE as TRAJECTORY_FILE
 from .labeller_md import LabellerMD as LabellerMD
@@ -7,9 +9,7 @@ from .lammps_input import WORK_FILE as WORK_FILE
 from .lammps_input import md_input as md_input
 from .lammps_input import pull_input as pull_input
 from .lammps_input import write_data_file as write_data_file
-from .observables import Break as Break
 from .observables import Observables as Observables
-from .observables import find_break as find_break
 from .observables import observe as observe
 from .observables import read_trajectory as read_trajectory
 from .plots import STYLE as STYLE
@@ -24,6 +24,5 @@ from .smd import pulls_table as pulls_table
 from .smd import summarize as summarize
 from .smd import write_pulls as write_pulls
 from .work import WorkCurve as WorkCurve
-from .work import activation_energy as activation_energy
 from .work import mean_of as mean_of
 from .work import read_work as read_work

@@ -35,6 +35,14 @@ def settings_of_input(text: str) -> dict[str, str]:
     return {key: match.group(1) for key, match in found.items() if match}
 
 
+def pulled_atoms(folder: Path) -> tuple[int, ...]:
+    """Return the pulled atoms, from 1, of a finished pull; none if its input is not there."""
+    text = _read(folder / INPUT_FILE) if (folder / INPUT_FILE).is_file() else ""
+    return tuple(
+        int(word) for word in settings_of_input(text).get("atoms", "").split(" and ") if word
+    )
+
+
 def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Name the settings that differ, with both values: `rate (1.0, now 2.0)`."""
     return [

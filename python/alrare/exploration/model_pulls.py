@@ -195,7 +195,7 @@ class _Task:
         return {
             "model": file_hash(self.model),
             "start": frame_key(self.structure, ""),
-            "pull": self.pull.model_dump(mode="json", exclude={"seeds"}),
+            "pull": self.pull.model_dump(mode="json", exclude={"seeds", "plus_steps"}),
             "select": self.watch(),
             "timestep": self.timestep,
             "forces": self.forces,

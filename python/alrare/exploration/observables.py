@@ -1,54 +1,46 @@
-"""Observables of a pull: the activation energy, and where and how the molecule broke.
+"""Observables of a pull: the activation energy, and where and how a bond broke or formed.
 
-The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md). The work
-at the break, the peak of the spring force and the highest potential energy scatter less; and pulls
-in which different bonds broke should not be compared.
+The activation energy is the largest work until shortly after the event. Later the spring drags the
+fragments through the thermostat, and a work that grows with the length of the run is no property of
+the bond. The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md).
+The work at the event, the peak of the spring force and the highest potential energy scatter less;
+and pulls in which different bonds broke should not be compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
-from .work import WorkCurve, activation_energy
+from .event import Event, find_event
+from .work import WorkCurve
 
-BONDED = 1.25
-"""Two atoms are bonded if closer than this times the sum of their covalent radii."""
-BROKEN = 1.45
-"""A bond is broken if longer than this times its initial length (C-C: about 2.2 Å)."""
 _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
 @dataclass(frozen=True)
-class Break:
-    """The first bond that broke in a pull."""
-
-    index: int
-    """Index of the first frame in which it is broken, from 0."""
-    atoms: tuple[int, int]
-    """The bond's two atoms, from 1 as in LAMMPS."""
-
-
-@dataclass(frozen=True)
 class Observables:
-    """Observables of one pull by a model or by the labeller."""
+    """Observables of one pull by a model or by the labeller.
 
-    activation_energy: float
-    """Maximum of the work, eV (paper, Fig. 2b); an activation energy only if a bond broke."""
+    The largest values are those until `[pull] plus_steps` after the event; without an event, those
+    of the whole pull, which then say only how far it went.
+    """
+
+    activation_energy: float | None
+    """Largest work, eV (paper, Fig. 2b); None if no bond broke or formed."""
     peak_step: int
-    """MD step of that maximum, from the start of the pull."""
-    work_at_break: float | None
-    """Work when the first bond broke, eV; None if no bond broke."""
-    break_step: int | None
-    """MD step of that break, from the start of the pull; None if no bond broke."""
-    broken_bond: tuple[int, int] | None
-    """The two atoms of that bond, from 1; None if no bond broke."""
+    """MD step of the largest work, from the start of the pull."""
+    work_at_event: float | None
+    """Work at the event, eV; None without an event."""
+    event_step: int | None
+    """MD step of the event, from the start of the pull; None without an event."""
+    event: Event | None
+    """The first bond that broke or formed; None if none did."""
     peak_force: float
     """Largest tension of the spring, eV/Å."""
     peak_energy: float
@@ -59,76 +51,63 @@ class Observables:
         return asdict(self)
 
 
-def observe(curve: WorkCurve, path: Sequence[Atoms]) -> Observables:
+def observe(
+    curve: WorkCurve,
+    frames: Sequence[Atoms],
+    *,
+    plus_steps: int | Literal["all"],
+    pulled: Collection[int] = (),
+) -> Observables:
     """Compute the observables of a pull from its work curve and its configurations.
 
     Parameters
     ----------
     curve : WorkCurve
         Work curve of the pull.
-    path : sequence of Atoms
+    frames : sequence of Atoms
         Trajectory of the pull in order of step, with `info["step"]`; may be empty.
+    plus_steps : int or "all"
+        MD steps after the event that still count for the largest values; "all": the whole pull.
+    pulled : collection of int
+        The pulled atoms, from 1.
 
     Raises
     ------
     SimulationError
         If the curve holds no finite work.
     """
-    first = find_break(path)
-    step = None if first is None else int(path[first.index].info["step"])
-    energy = curve.potential_energy[np.isfinite(curve.potential_energy)]
-    force = curve.force[np.isfinite(curve.force)]
+    event = find_event(frames, pulled)
+    step = None if event is None else int(frames[event.index].info["step"])
+    counts = np.ones(len(curve.step), dtype=bool)
+    if step is not None and plus_steps != "all":
+        counts = curve.step <= step + plus_steps
+    work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
+    if np.isnan(work).all():
+        raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
+    peak = int(np.nanargmax(work))
     return Observables(
-        activation_energy=activation_energy(curve),
-        peak_step=int(curve.step[np.nanargmax(curve.work)]),
-        work_at_break=None if step is None else float(np.interp(step, curve.step, curve.work)),
-        break_step=step,
-        broken_bond=None if first is None else first.atoms,
-        peak_force=float(force.max()),
-        peak_energy=float(energy.max() - energy[0]),
+        activation_energy=None if event is None else float(work[peak]),
+        peak_step=int(curve.step[peak]),
+        work_at_event=None if step is None else float(np.interp(step, curve.step, curve.work)),
+        event_step=step,
+        event=event,
+        peak_force=_largest(curve.force[counts]),
+        peak_energy=_largest(curve.potential_energy[counts]) - _first(curve.potential_energy),
     )
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(values[np.isfinite(values)].max())
+
+
+def _first(values: NDArray[np.float64]) -> float:
+    return float(values[np.isfinite(values)][0])
 
 
 def activation_energies(pulls: Mapping[int, Observables]) -> dict[int, float]:
-    """Return the activation energy, eV, by seed, of the pulls in which a bond broke.
-
-    The largest work of another pull only says how far it went.
-    """
-    return {
-        seed: pulls[seed].activation_energy
-        for seed in sorted(pulls)
-        if pulls[seed].broken_bond is not None
-    }
-
-
-def find_break(frames: Sequence[Atoms]) -> Break | None:
-    """Return the first broken bond of a pull; None if no bond broke.
-
-    The bonds are those of the first frame. A bond is broken if it is longer than `BROKEN` times its
-    length there. If several break in the same frame, the one with the largest ratio is returned.
-    """
-    if not frames:
-        return None
-    first, second = np.triu_indices(len(frames[0]), 1)
-    radii = covalent_radii[frames[0].numbers]
-    start = _lengths(frames[0], first, second)
-    bonded = start < BONDED * (radii[first] + radii[second])
-    first, second, start = first[bonded], second[bonded], start[bonded]
-    for index, frame in enumerate(frames):
-        stretch = _lengths(frame, first, second) / start
-        if (stretch > BROKEN).any():
-            worst = int(np.argmax(stretch))
-            return Break(index, (int(first[worst]) + 1, int(second[worst]) + 1))
-    return None
-
-
-def _lengths(
-    frame: Atoms, first: NDArray[np.intp], second: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.linalg.norm(
-        frame.positions[first] - frame.positions[second], axis=1
-    )
-    return lengths
+    """Return the activation energy, eV, by seed, of the pulls in which a bond broke or formed."""
+    known = {seed: pulls[seed].activation_energy for seed in sorted(pulls)}
+    return {seed: energy for seed, energy in known.items() if energy is not None}
 
 
 def read_trajectory(path: Path) -> list[Atoms]:

@@ -18,7 +18,8 @@ from ..model.ensemble import load_ensemble, model_path
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
-from ..tables import NO_BREAK, mean_with_sem, number, table_text
+from ..tables import NO_EVENT, mean_with_sem, number, table_text
+from .kept_settings import pulled_atoms
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_pulls import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
@@ -30,7 +31,7 @@ from .work import mean_of, read_work
 PULLS_FILE = "pulls.json"
 _SHOWN = {
     "activation_energy": "E_a (eV)",
-    "work_at_break": "W at break (eV)",
+    "work_at_event": "W at event (eV)",
     "peak_force": "peak force (eV/Å)",
     "peak_energy": "peak energy (eV)",
 }
@@ -99,7 +100,8 @@ def pull_with_model(
             run=run,
             progress=progress or SilentProgress(),
         )
-    return observe_pulls(folder, [result.seed for result in results if result.work is not None])
+    seeds = [result.seed for result in results if result.work is not None]
+    return observe_pulls(folder, seeds, plus_steps=pull.plus_steps)
 
 
 def pull_with_labeller(
@@ -166,10 +168,15 @@ def pull_with_labeller(
             workers=workers,
             progress=progress or SilentProgress(),
         )
-    return observe_pulls(folder, list(pull.seeds))
+    return observe_pulls(folder, pull.seeds, plus_steps=pull.plus_steps)
 
 
-def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int, Observables]:
+def observe_pulls(
+    folder: Path,
+    seeds: Sequence[int] | None = None,
+    *,
+    plus_steps: int | Literal["all"] = Pull.model_fields["plus_steps"].default,
+) -> dict[int, Observables]:
     """Read the observables of finished pulls.
 
     Parameters
@@ -178,6 +185,8 @@ def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int,
         Holds ``pull_SEED``: a folder of `alrare smd`, a campaign's iteration, or its reference.
     seeds : sequence of int, optional
         The pulls to read; by default all pulls in the folder.
+    plus_steps : int or "all"
+        As `[pull] plus_steps`.
 
     Raises
     ------
@@ -192,7 +201,12 @@ def observe_pulls(folder: Path, seeds: Sequence[int] | None = None) -> dict[int,
         )
     wanted = sorted(found) if seeds is None else seeds
     return {
-        seed: observe(read_work(found[seed] / WORK_FILE), _trajectory(found[seed]))
+        seed: observe(
+            read_work(found[seed] / WORK_FILE),
+            _trajectory(found[seed]),
+            plus_steps=plus_steps,
+            pulled=pulled_atoms(found[seed]),
+        )
         for seed in wanted
     }
 
@@ -220,27 +234,23 @@ def summarize(
     -------
     dict
         ``pulls`` by seed; ``mean`` and, with `against`, ``difference``, which hold mean, sem (None
-        for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_bond``,
-        the number of common seeds whose pulls broke the same bond. The activation energy of a pull
-        in which no bond broke is None and enters no mean: its largest work is only that of its end.
+        for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_event``,
+        the number of common seeds in whose pulls the same bond, or one equivalent by symmetry,
+        broke or formed. The activation energy of a pull without such an event is None and enters no
+        mean.
     """
     content: dict[str, Any] = {
-        "pulls": {
-            str(seed): pull.to_json() | {key: _shown(pull, key) for key in _SHOWN}
-            for seed, pull in pulls.items()
-        },
-        "mean": {key: _mean([_shown(pull, key) for pull in pulls.values()]) for key in _SHOWN},
+        "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
+        "mean": {key: _mean([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN},
     }
     if against is not None:
         shared = sorted(pulls.keys() & against.keys())
         content["difference"] = {
-            key: _mean([_minus(_shown(pulls[s], key), _shown(against[s], key)) for s in shared])
+            key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
             for key in _SHOWN
         }
-        content["same_bond"] = sum(
-            pulls[s].broken_bond is not None and pulls[s].broken_bond == against[s].broken_bond
-            for s in shared
-        )
+        events = [(pulls[s].event, against[s].event) for s in shared]
+        content["same_event"] = sum(one is not None and one.is_like(other) for one, other in events)
     return content
 
 
@@ -250,19 +260,21 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("seed", *_SHOWN.values(), "broken bond"):
+    for heading in ("seed", *_SHOWN.values(), "event"):
         table.add_column(heading, justify="right", no_wrap=True)
     for seed, pull in summary["pulls"].items():
         energy, *others = (number(pull[key]) for key in _SHOWN)
-        if pull["broken_bond"] is None:
-            table.add_row(seed, NO_BREAK, *others, "none")
+        event = pull["event"]
+        if event is None:
+            table.add_row(seed, NO_EVENT, *others, "none")
         else:
-            table.add_row(seed, energy, *others, "-".join(map(str, pull["broken_bond"])))
+            bond = "-".join(map(str, event["atoms"]))
+            table.add_row(seed, energy, *others, f"{bond} {event['kind']}")
     table.add_section()
     table.add_row("mean", *(mean_with_sem(summary["mean"][key]) for key in _SHOWN))
     if "difference" in summary:
         difference = [mean_with_sem(summary["difference"][key], "+") for key in _SHOWN]
-        table.add_row("difference", *difference, f"{summary['same_bond']} the same")
+        table.add_row("difference", *difference, f"{summary['same_event']} the same")
     return table_text(table, width=width)
 
 
@@ -279,13 +291,6 @@ def _check_arguments(function: str, **given: tuple[object, type]) -> None:
 def _trajectory(folder: Path) -> list[Atoms]:
     dump = folder / DUMP_FILE
     return read_trajectory(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
-
-
-def _shown(pull: Observables, key: str) -> float | None:
-    """Return an observable; None for the activation energy of a pull in which no bond broke."""
-    unbroken = key == "activation_energy" and pull.broken_bond is None
-    value: float | None = None if unbroken else getattr(pull, key)
-    return value
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:

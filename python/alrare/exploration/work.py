@@ -1,4 +1,4 @@
-"""The work curve of a pull, and its activation energy (paper, §2.2 and Fig. 2b)."""
+"""The work curve of a pull (paper, §2.2 and Fig. 2b), and means over pulls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,20 +81,6 @@ def read_work(path: Path) -> WorkCurve:
     return WorkCurve(
         **{name: columns[name] for name in COLUMNS}, energy_std=columns.get("energy_std")
     )
-
-
-def activation_energy(curve: WorkCurve) -> float:
-    """Return the activation energy of a pull, eV: the maximum of the work (paper, Fig. 2b).
-
-    Raises
-    ------
-    SimulationError
-        If no step of the curve has a finite work.
-    """
-    finite = curve.work[np.isfinite(curve.work)]
-    if finite.size == 0:
-        raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
-    return float(finite.max())
 
 
 @dataclass(frozen=True)

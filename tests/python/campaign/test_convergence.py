@@ -22,6 +22,12 @@ def test_an_energy_has_settled_after_enough_small_changes_in_a_row() -> None:
     assert not is_settled(history[:2], tolerance=0.04, small_changes=2)
 
 
+def test_an_event_that_comes_or_goes_is_a_change() -> None:
+    history = [{1: 6.0, 2: 6.1}, {1: 6.0}, {1: 6.0}, {1: 6.0}]
+    assert not is_settled(history[:3], tolerance=0.04, small_changes=2)
+    assert is_settled(history, tolerance=0.04, small_changes=2)
+
+
 def test_a_change_whose_error_bar_is_wide_is_not_small() -> None:
     history = [{1: 6.0, 2: 6.0}, {1: 6.3, 2: 5.7}]
     assert not is_settled(history, tolerance=0.04, small_changes=1)

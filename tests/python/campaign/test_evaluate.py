@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from alrare.campaign.evaluate import Evaluation, evaluate
 from alrare.errors import AlrareError
-from alrare.exploration.observables import Observables, find_break
+from alrare.exploration.event import Event, find_event
+from alrare.exploration.observables import Observables
 from alrare.frames import label_of, labelled
 from alrare.model.accuracy import frame_errors
 from alrare.model.calculator import EnsembleCalculator
@@ -52,11 +53,11 @@ def _with_labels(model: Path, frames: list[Atoms], shift: np.ndarray) -> list[At
 
 def _observed(activation_energy: float, bond: tuple[int, int] | None = (1, 2)) -> Observables:
     return Observables(
-        activation_energy=activation_energy,
+        activation_energy=None if bond is None else activation_energy,
         peak_step=9,
-        work_at_break=6.0,
-        break_step=10,
-        broken_bond=bond,
+        work_at_event=6.0,
+        event_step=10,
+        event=None if bond is None else Event(1, "broken", bond, bond),
         peak_force=4.0,
         peak_energy=5.0,
     )
@@ -140,7 +141,7 @@ def test_a_charge_that_the_model_was_not_trained_on_is_refused(model: Path, tmp_
 
 def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     pull = _pull(50)
-    first = find_break(pull)
+    first = find_event(pull)
     assert first is not None
     shift = np.where(np.arange(50) < first.index, 0.0, np.arange(50) % 2)
     labels = _with_labels(model, pull, shift)
@@ -200,4 +201,4 @@ def test_an_evaluation_is_plain_json(model: Path) -> None:
     assert content["calibration"]["n_frames"] == 6
     (pull,) = content["pulls"]
     assert pull["seed"] == 1 and pull["reference"] is None
-    assert pull["model"]["activation_energy"] == 6.4 and pull["model"]["broken_bond"] == [1, 2]
+    assert pull["model"]["activation_energy"] == 6.4 and pull["model"]["event"]["atoms"] == [1, 2]

@@ -54,7 +54,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
-        convergence={"change": None, "settled": False, "around_break": None, "converged": False},
+        convergence={"change": None, "settled": False, "around_event": None, "converged": False},
         seconds={"train": 120.0, "simulate": 60.5},
     )
 
@@ -111,18 +111,18 @@ def test_unknown_values_are_shown_as_a_dash() -> None:
     assert last.split().count("-") == 5
 
 
-def test_pulls_without_a_break_are_told_in_place_of_an_activation_energy() -> None:
-    broken, whole = ({"model": {"broken_bond": bond}} for bond in ([1, 2], None))
+def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> None:
+    broken, whole = ({"model": {"event": bond}} for bond in ([1, 2], None))
     rows = [_record(0, 0.0) | {"pulls": [broken, whole]}]
     rows += [_record(1, 0.0) | {"pulls": [whole, whole], "activation_energy": None}]
     reference = {"activation_energy": None, "n_pulls": 2, "values": [None, None]}
     text = iteration_table({"reference": reference, "iterations": rows})
     lines = text.splitlines()
-    assert lines[0].strip() == "Activation energy of the labeller: no break in 2 pulls"
-    assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no break in 1"
-    assert "no break" in lines[-1] and "6.340" not in lines[-1]
+    assert lines[0].strip() == "Activation energy of the labeller: no event in 2 pulls"
+    assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no event in 1"
+    assert "no event" in lines[-1] and "6.340" not in lines[-1]
     some = {"activation_energy": 6.3, "n_pulls": 2, "values": [None, 6.3]}
-    assert "6.300 eV (2 pulls, no break in 1)" in reference_line({"reference": some})
+    assert "6.300 eV (2 pulls, no event in 1)" in reference_line({"reference": some})
 
 
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
@@ -130,12 +130,12 @@ def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     row["convergence"] = {
         "change": {"mean": -0.01, "sem": 0.004},
         "settled": True,
-        "around_break": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
+        "around_event": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
         "converged": False,
     }
     text = convergence_line({"iterations": [row]})
     assert text == (
-        "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the break:"
+        "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the event:"
         " energy 12 meV, forces 250 meV/Å."
     )
     assert convergence_line({"iterations": []}) == "Not converged."

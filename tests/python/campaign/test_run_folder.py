@@ -46,12 +46,12 @@ def test_a_key_that_an_older_alrare_did_not_know_had_its_default(
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     resolved = tmp_path / "run" / "config.resolved.json"
     content = json.loads(resolved.read_text())
-    del content["select"]["around_break"]
+    del content["select"]["around_event"]
     resolved.write_text(json.dumps(content))
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     resolved.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"select\.around_break changed"):
-        write_config(_config(select={"around_break": 9}), MOLECULE, toml, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"select\.around_event changed"):
+        write_config(_config(select={"around_event": 9}), MOLECULE, toml, tmp_path / "run")
 
 
 def test_a_key_that_a_recipe_sets_had_the_default_of_the_recipe(tmp_path: Path, toml: Path) -> None:

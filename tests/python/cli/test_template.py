@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "pull.temperature": 300.0,
     "pull.thermostat": "berendsen",
     "pull.damping_time": 0.2,
+    "pull.plus_steps": 150,
     "pull.seeds": [4, 5],
     "model.members": 4,
     "model.hidden": {"H": [8, 8]},
@@ -83,9 +84,9 @@ OTHER: dict[str, Any] = {
     "select.max_per_run": 10,
     "select.max_per_iteration": 10,
     "select.strategy": "paper",
-    "select.after_break": "all",
-    "select.around_break": 12,
-    "select.break_window": [100, 50],
+    "select.after_event": "all",
+    "select.around_event": 12,
+    "select.event_window": [100, 250],
     "select.max_force": 20.0,
     "select.max_energy": 20.0,
     "augment.copies": 1,
@@ -215,7 +216,7 @@ def test_a_program_set_in_the_template_labels_by_its_own_method() -> None:
 def test_the_papers_protocol_is_that_of_the_examples() -> None:
     paper = read(template("paper"))
     assert paper["train.epochs"] == 300 and paper["forces"] == "best"
-    assert paper["select.after_break"] == "all" and paper["stop.small_changes"] == 0
+    assert paper["select.after_event"] == "all" and paper["stop.small_changes"] == 0
     base = (EXAMPLES / "hexane_dftb" / "al.toml").read_text()
     example = read(base)
     own = {"name", "structure", *(key for key in keys() if key.startswith("labeller."))}

@@ -1,11 +1,13 @@
-"""What a pull shows: the broken bond, the work at the break, the peaks; and its dump."""
+"""What a pull shows: its event, the activation energy, the peaks; and its dump."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alrare.errors import SimulationError
-from alrare.exploration.observables import find_break, observe, read_trajectory
+from alrare.exploration.event import find_event
+from alrare.exploration.observables import observe, read_trajectory
 from alrare.exploration.work import WorkCurve
 from ase import Atoms
 from ase.build import molecule
@@ -53,33 +55,58 @@ def curve(n: int) -> WorkCurve:
     )
 
 
-def test_the_break_is_where_a_bond_of_the_first_frame_is_too_long() -> None:
+def test_a_pull_is_observed_at_its_event_and_at_its_peaks() -> None:
     frames = stretched(50)
-    first = find_break(frames)
-    assert first is not None and first.atoms == (1, 2)
-    length = [frame.get_distance(0, 1) / frames[0].get_distance(0, 1) for frame in frames]
-    assert length[first.index - 1] < 1.45 < length[first.index]
-    assert find_break(frames[:5]) is None
-    assert find_break([]) is None
-
-
-def test_a_pull_is_observed_at_its_break_and_at_its_peaks() -> None:
-    frames = stretched(50)
-    first = find_break(frames)
-    assert first is not None
-    seen = observe(curve(50), frames)
-    assert seen.broken_bond == (1, 2)
-    assert seen.break_step == 10 * first.index
-    assert seen.work_at_break == pytest.approx(curve(50).work[10 * first.index])
+    event = find_event(frames)
+    assert event is not None
+    seen = observe(curve(50), frames, plus_steps=0)
+    assert seen.event == event and seen.event.atoms == (1, 2)
+    assert seen.event_step == 10 * event.index
+    assert seen.work_at_event == pytest.approx(curve(50).work[10 * event.index])
     assert seen.activation_energy == pytest.approx(2.0)
     assert seen.peak_step == 200
     assert seen.peak_force == 4.0
     assert seen.peak_energy == pytest.approx(3.0)
 
 
-def test_a_pull_that_broke_nothing_has_no_work_at_the_break() -> None:
-    seen = observe(curve(50), stretched(50)[:5])
-    assert seen.broken_bond is None and seen.break_step is None and seen.work_at_break is None
+def test_the_activation_energy_ends_shortly_after_the_event() -> None:
+    frames, whole = stretched(50), curve(50)
+    event_step = observe(whole, frames, plus_steps=0).event_step
+    assert event_step is not None
+    # the spring goes on to drag the fragments through the thermostat
+    dragged = replace(whole, work=np.maximum(whole.work, 0.01 * (whole.step - 200.0)))
+    for plus in (0, 50):
+        last = event_step + plus
+        seen = observe(dragged, frames, plus_steps=plus)
+        assert seen.activation_energy == pytest.approx(dragged.work[: last + 1].max())
+        assert seen.peak_step <= last
+    everything = observe(dragged, frames, plus_steps="all")
+    assert everything.activation_energy == pytest.approx(dragged.work.max())
+    assert everything.peak_step == dragged.step[-1]
+
+
+def test_forces_and_energies_of_fragments_that_meet_later_are_no_peaks() -> None:
+    frames, whole = stretched(50), curve(50)
+    late = whole.step == 480
+    collided = replace(
+        whole,
+        force=np.where(late, 99.0, whole.force),
+        potential_energy=np.where(late, 0.0, whole.potential_energy),
+    )
+    assert observe(collided, frames, plus_steps=10).peak_force == 4.0
+    assert observe(collided, frames, plus_steps=10).peak_energy == pytest.approx(3.0)
+
+
+def test_a_pull_without_an_event_has_no_activation_energy() -> None:
+    seen = observe(curve(50), stretched(50)[:5], plus_steps=200)
+    assert (seen.event, seen.event_step, seen.work_at_event) == (None, None, None)
+    assert seen.activation_energy is None and seen.peak_step == 200
+
+
+def test_a_pull_at_nan_is_refused() -> None:
+    nan = replace(curve(5), work=np.full(50, np.nan))
+    with pytest.raises(SimulationError, match="only NaN; the pull blew up"):
+        observe(nan, stretched(5), plus_steps=200)
 
 
 def test_a_dump_gives_its_frames_and_leaves_out_one_that_was_cut(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from alrare.cli.parser import main
 from alrare.errors import AlrareError
+from alrare.exploration.event import Event
 from alrare.exploration.observables import Observables
 from alrare.exploration.smd import observe_pulls, pulls_table, summarize, write_pulls
 from ase.build import molecule
@@ -19,11 +20,11 @@ HEADER = (
 
 def seen(energy: float, bond: tuple[int, int] | None = (3, 4)) -> Observables:
     return Observables(
-        activation_energy=energy,
+        activation_energy=None if bond is None else energy,
         peak_step=90,
-        work_at_break=None if bond is None else energy - 0.5,
-        break_step=None if bond is None else 100,
-        broken_bond=bond,
+        work_at_event=None if bond is None else energy - 0.5,
+        event_step=None if bond is None else 100,
+        event=None if bond is None else Event(10, "broken", bond, bond),
         peak_force=4.0,
         peak_energy=5.0,
     )
@@ -49,17 +50,17 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert difference["mean"] == pytest.approx(0.02)
     assert difference["sem"] == pytest.approx(0.0, abs=1e-9)
     assert difference["n"] == 2  # no bond broke in pull 3
-    assert summary["difference"]["work_at_break"]["n"] == 2
-    assert summary["same_bond"] == 1
+    assert summary["difference"]["work_at_event"]["n"] == 2
+    assert summary["same_event"] == 1
     assert summary["mean"]["activation_energy"]["sem"] > 0.05
 
 
 def test_the_table_shows_each_pull_their_mean_and_the_difference() -> None:
     lines = pulls_table(summarize({1: seen(6.3), 2: seen(6.5, None)}, {1: seen(6.2)})).splitlines()
-    assert "broken bond" in lines[0]
+    assert "event" in lines[0]
     rows = {line.split()[0]: line for line in lines if line.strip()}
     assert "6.300" in rows["1"] and "3-4" in rows["1"]
-    assert rows["2"].split()[1:4] == ["no", "break", "-"] and rows["2"].split()[-1] == "none"
+    assert rows["2"].split()[1:4] == ["no", "event", "-"] and rows["2"].split()[-1] == "none"
     assert "6.300" in rows["mean"] and "6.5" not in rows["2"]
     assert "+0.100" in rows["difference"] and "1 the same" in rows["difference"]
 

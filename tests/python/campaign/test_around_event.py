@@ -1,10 +1,10 @@
-"""The guard before a stop: frames of the model's own trajectory around the break."""
+"""The guard before a stop: frames of the model's own trajectory around the event."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from alrare.campaign.around_break import BreakErrors, errors_around_break, frames_around_break
+from alrare.campaign.around_event import EventErrors, errors_around_event, frames_around_event
 from alrare.frames import labelled
 from alrare.model.ensemble import load_ensemble
 from ani_reference import evaluate, random_ensemble
@@ -29,12 +29,12 @@ def _steps(frames: list[Atoms]) -> list[int]:
     return [frame.info["step"] for frame in frames]
 
 
-def test_frames_are_taken_around_the_break_of_each_pull() -> None:
-    broke, held = _pull(100, 0.53), _pull(100, 0.1)  # the first breaks at about step 640
-    frames = frames_around_break([broke, held], [900, 500], n_frames=21, window=(200, 100))
+def test_frames_are_taken_around_the_event_of_each_pull() -> None:
+    broke, held = _pull(100, 0.53), _pull(100, 0.1)
+    frames = frames_around_event([broke, held], [640, 500], n_frames=21, window=(200, 100))
     first, second = _steps(frames[:10]), _steps(frames[10:])
     assert 430 < first[0] < 480 and 700 < first[-1] < 750
-    assert 300 <= second[0] < 330 and 570 < second[-1] <= 600  # nothing broke: the largest work
+    assert 300 <= second[0] < 330 and 570 < second[-1] <= 600
     assert first == sorted(set(first)) and second == sorted(set(second)) and len(second) == 11
 
 
@@ -42,7 +42,7 @@ def test_frames_are_taken_around_the_break_of_each_pull() -> None:
 def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
     pulls = [_pull(100, 0.1)] * n_pulls
     steps = sorted(
-        _steps(frames_around_break(pulls, [500] * n_pulls, n_frames=48, window=(480, 479)))
+        _steps(frames_around_event(pulls, [500] * n_pulls, n_frames=48, window=(480, 479)))
     )
     assert len(steps) == 48
     assert steps[0] < 60 and steps[-1] > 920
@@ -50,9 +50,9 @@ def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
 
 
 def test_a_pull_without_configurations_is_passed_over() -> None:
-    frames = frames_around_break([[], _pull(20, 0.1)], [0, 100], n_frames=8, window=(50, 50))
+    frames = frames_around_event([[], _pull(20, 0.1)], [0, 100], n_frames=8, window=(50, 50))
     assert len(frames) == 8
-    assert frames_around_break([[]], [0], n_frames=8, window=(50, 50)) == []
+    assert frames_around_event([[]], [0], n_frames=8, window=(50, 50)) == []
 
 
 @pytest.fixture
@@ -65,21 +65,21 @@ def model(tmp_path: Path) -> Path:
 def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path) -> None:
     start, frames = (
         _pull(2, 0.0)[0],
-        frames_around_break([_pull(30, 0.5)], [150], n_frames=10, window=WINDOW),
+        frames_around_event([_pull(30, 0.5)], [150], n_frames=10, window=WINDOW),
     )
     said = evaluate(load_ensemble(model), [start, *frames])
     labels = [
         labelled(frame, said.energies[1, row] + 7.0 - 0.25 * (row > 0), said.forces[row][1] - 0.125)
         for row, frame in enumerate([start, *frames])
     ]
-    errors = errors_around_break(model, labels[0], labels[1:], forces="best")
+    errors = errors_around_event(model, labels[0], labels[1:], forces="best")
     assert errors.n_frames == len(frames) == 10
     assert errors.energy_mae == pytest.approx(0.25)
     assert errors.force_mae == pytest.approx(0.125)
 
 
 def test_a_small_energy_error_does_not_excuse_wrong_forces() -> None:
-    false_stability = BreakErrors(n_frames=48, energy_mae=0.03, force_mae=0.6)
+    false_stability = EventErrors(n_frames=48, energy_mae=0.03, force_mae=0.6)
     assert not false_stability.is_below(energy=0.0434, force=0.1)
-    assert BreakErrors(48, 0.03, 0.05).is_below(energy=0.0434, force=0.1)
-    assert not BreakErrors(48, float("nan"), 0.05).is_below(energy=0.0434, force=0.1)
+    assert EventErrors(48, 0.03, 0.05).is_below(energy=0.0434, force=0.1)
+    assert not EventErrors(48, float("nan"), 0.05).is_below(energy=0.0434, force=0.1)

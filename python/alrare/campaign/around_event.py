@@ -1,9 +1,9 @@
-"""Labels around the break of the model's own pulls: a test of the model, then training data.
+"""Labels around the event of the model's own pulls: a test of the model, then training data.
 
 All members can agree on a wrong trajectory: a bond that stays at 2.2 Å for a thousand steps, with a
 small spread, nearly the right energy, wrong forces, and an activation energy that is an eV too high
 (docs/results.md). The uncertainty does not show this, but labels do. So configurations of the
-model's pulls around the break are labelled and compared with the model before the campaign may
+model's pulls around the event are labelled and compared with the model before the campaign may
 stop. Then they are trained on, since the activation energy is decided there: an error of 5 meV in
 the barrier changes it by 0.1 eV.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import Observables, find_break
+from ..exploration.observables import Observables
 from ..files import read_json, write_json
 from ..labelling.store import LabelStore
 from ..model.accuracy import Forces, compare
@@ -25,8 +25,8 @@ from .run_folder import timed
 
 
 @dataclass(frozen=True)
-class BreakErrors:
-    """Errors of the driving potential on its own trajectories around the break."""
+class EventErrors:
+    """Errors of the driving potential on its own trajectories around the event."""
 
     n_frames: int
     """Number of frames compared."""
@@ -44,7 +44,7 @@ class BreakErrors:
         return self.energy_mae < energy and self.force_mae < force
 
 
-def label_around_break(
+def label_around_event(
     campaign: Campaign,
     iteration: int,
     folder: Path,
@@ -52,15 +52,15 @@ def label_around_break(
     start: Atoms,
     trajectories: Mapping[int, Sequence[Atoms]],
     observables: Mapping[int, Observables],
-) -> tuple[list[str], BreakErrors | None]:
-    """Label configurations of the model's own trajectories around the break.
+) -> tuple[list[str], EventErrors | None]:
+    """Label configurations of the model's own trajectories around the event.
 
     Parameters
     ----------
     campaign : Campaign
     iteration : int
     folder : Path
-        Folder of the iteration. If it holds `around_break.json`, the result is read from there.
+        Folder of the iteration. If it holds `around_event.json`, the result is read from there.
     model : Path
         ensemble.safetensors.
     start : Atoms
@@ -74,57 +74,60 @@ def label_around_break(
     -------
     list of str
         Keys of the labels.
-    BreakErrors or None
-        Errors of the driving potential on these labels; None if `[select] around_break` is 0 or no
+    EventErrors or None
+        Errors of the driving potential on these labels; None if `[select] around_event` is 0 or no
         configuration could be labelled.
     """
-    select, record = campaign.config.select, folder / "around_break.json"
-    if not select.around_break:
+    select, record = campaign.config.select, folder / "around_event.json"
+    if not select.around_event:
         return [], None
     if not record.is_file():
-        with timed(folder, "label around the break"):
-            frames = frames_around_break(
+        with timed(folder, "label around the event"):
+            frames = frames_around_event(
                 [trajectories[seed] for seed in sorted(trajectories)],
-                [observables[seed].peak_step for seed in sorted(trajectories)],
-                n_frames=select.around_break,
-                window=select.break_window,
+                [_center(observables[seed]) for seed in sorted(trajectories)],
+                n_frames=select.around_event,
+                window=select.event_window,
             )
-            keys = campaign.label(frames, f"around the break {iteration}")
+            keys = campaign.label(frames, f"around the event {iteration}")
             with LabelStore(campaign.store_path) as store:
                 labels = store.frames(keys)
             forces = campaign.config.forces
-            errors = errors_around_break(model, start, labels, forces=forces) if labels else None
+            errors = errors_around_event(model, start, labels, forces=forces) if labels else None
             write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
     content = read_json(record)
-    return content.pop("keys"), BreakErrors(**content) if content else None
+    return content.pop("keys"), EventErrors(**content) if content else None
 
 
-def frames_around_break(
+def _center(pull: Observables) -> int:
+    """Return the MD step of the event, or that of the largest work if there was none."""
+    return pull.peak_step if pull.event_step is None else pull.event_step
+
+
+def frames_around_event(
     pulls: Sequence[Sequence[Atoms]],
-    highest: Sequence[int],
+    centers: Sequence[int],
     *,
     n_frames: int,
     window: tuple[int, int],
 ) -> list[Atoms]:
-    """Choose frames around the break of each pull.
+    """Choose frames around the event of each pull.
 
     Parameters
     ----------
     pulls : sequence of sequences of Atoms
         The configurations of each pull; `info["step"]` is the MD step.
-    highest : sequence of int
-        For each pull the step of the largest work, used as the break if no bond broke.
+    centers : sequence of int
+        For each pull the MD step of its event.
     n_frames : int
         Number of frames, the same from every pull (±1) and evenly spaced in the window. The frames
         of different pulls are shifted against each other, so that a few of each cover the window.
     window : (int, int)
-        MD steps before and after the break from which frames are taken.
+        MD steps before and after the event from which frames are taken.
     """
-    known = [(path, peak) for path, peak in zip(pulls, highest, strict=True) if path]
+    known = [(path, center) for path, center in zip(pulls, centers, strict=True) if path]
     frames = []
-    for number, (path, peak) in enumerate(known):
-        first = find_break(path)
-        center = peak if first is None else int(path[first.index].info["step"])
+    for number, (path, center) in enumerate(known):
         first_step, last_step = center - window[0], center + window[1]
         inside = [f for f in path if first_step <= int(f.info["step"]) <= last_step]
         share = n_frames * (number + 1) // len(known) - n_frames * number // len(known)
@@ -134,9 +137,9 @@ def frames_around_break(
     return frames
 
 
-def errors_around_break(
+def errors_around_event(
     model: Path, start: Atoms, frames: Sequence[Atoms], *, forces: Forces
-) -> BreakErrors:
+) -> EventErrors:
     """Compare the driving potential with labels on its own trajectories.
 
     Parameters
@@ -146,7 +149,7 @@ def errors_around_break(
     start : Atoms
         The relaxed structure, labelled; energies are compared relative to its energy.
     frames : sequence of Atoms
-        Labelled frames of `frames_around_break`; at least one.
+        Labelled frames of `frames_around_event`; at least one.
     forces : {"best", "mean"}
         Whose energy and forces are compared.
 
@@ -157,7 +160,7 @@ def errors_around_break(
     """
     compared = compare(model, [start, *frames], forces=forces)
     components = np.concatenate([force.ravel() for force in compared.forces[1:]])
-    return BreakErrors(
+    return EventErrors(
         n_frames=len(frames),
         energy_mae=float(np.abs(compared.energy[1:] - compared.energy[0]).mean()),
         force_mae=float(np.abs(components).mean()),
