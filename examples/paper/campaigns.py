@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alrare.campaign import RELAXED_FILE, read_results, run_campaign, run_reference_alone
+from alrare.campaign import (
+    RELAXED_FILE,
+    of_system,
+    read_results,
+    run_campaign,
+    run_reference_alone,
+)
 from alrare.config import Config, Pull, parse_config, read_numbers
 from alrare.errors import AlrareError, UnstableModelError
 from alrare.exploration import (
@@ -166,7 +172,7 @@ class Study:
 
 def iterations_of(run: Path) -> list[dict[str, Any]]:
     """Return the iterations in the results.json of a run folder."""
-    rows: list[dict[str, Any]] = read_results(run)["iterations"]
+    rows: list[dict[str, Any]] = of_system(read_results(run))["iterations"]
     return rows
 
 

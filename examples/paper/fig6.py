@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alrare.campaign import read_results
+from alrare.campaign import of_system, read_results
 from alrare.exploration import TRAJECTORY_FILE
 from alrare.frames import label_of, read_frames
 from alrare.model import compare
@@ -69,7 +69,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _draw_energies(axes: Axes, run: Path, rows: Sequence[dict[str, Any]], title: str) -> None:
-    reference = read_results(run)["reference"]
+    reference = of_system(read_results(run))["reference"]
     level, spread = reference["activation_energy"], reference["activation_energy_sem"] or 0.0
     axes.axhline(level, color="black", linewidth=1.2, label="labeller")
     axes.axhspan(level - spread, level + spread, color="black", alpha=0.12, linewidth=0)

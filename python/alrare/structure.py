@@ -7,35 +7,40 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.io import read
 
-from .config import Config
+from .config import Config, System
 from .electronic_state import check_whole, state_of, with_state
 from .errors import AlrareError, ConfigError
 
 
-def load_structure(config: Config) -> Atoms:
-    """Read the structure of a campaign and check that it can be pulled; see `read_structure`.
+def load_structure(config: Config, system: System | None = None) -> Atoms:
+    """Read the structure of a system and check that it can be pulled; see `read_structure`.
 
-    The keys `structure`, `charge`, `multiplicity`, `[pull] atoms` and `[labeller] min_distance` are
-    used.
+    Parameters
+    ----------
+    config : Config
+        `timestep` and `[labeller] min_distance` are used.
+    system : System, optional
+        By default the first one of the campaign.
 
     Raises
     ------
     ConfigError
         As `read_structure`, or if al.toml and the file state different charges or multiplicities.
     """
+    system = system or config.systems[0]
     atoms = read_structure(
-        config.structure,
-        pulled=config.pull.atoms,
+        system.structure,
+        pulled=system.atoms,
         min_distance=config.labeller.min_distance,
-        charge=config.charge,
-        multiplicity=config.multiplicity,
+        charge=system.charge,
+        multiplicity=system.multiplicity,
     )
     check_timestep(config.timestep, atoms)
     state = state_of(atoms)
-    for key, wanted in (("charge", config.charge), ("multiplicity", config.multiplicity)):
+    for key, wanted in (("charge", system.charge), ("multiplicity", system.multiplicity)):
         if wanted is not None and wanted != getattr(state, key):
             raise ConfigError(
-                f"{key} = {wanted}: but structure = '{config.structure}' states"
+                f"{key} = {wanted}: but structure = '{system.structure}' states"
                 f" {getattr(state, key)}; correct one of them"
             )
     return atoms
@@ -121,15 +126,16 @@ def check_timestep(timestep: float, atoms: Atoms) -> None:
         )
 
 
-def elements_of(atoms: Atoms) -> list[str]:
-    """Return the elements of a structure, sorted by atomic number, as a model lists them.
+def elements_of(*structures: Atoms) -> list[str]:
+    """Return the elements of structures, sorted by atomic number, as a model lists them.
 
     Examples
     --------
-    >>> elements_of(Atoms("CH4"))
-    ['H', 'C']
+    >>> elements_of(Atoms("CH4"), Atoms("OH"))
+    ['H', 'C', 'O']
     """
-    return [chemical_symbols[number] for number in sorted(set(atoms.numbers.tolist()))]
+    numbers = {number for atoms in structures for number in atoms.numbers.tolist()}
+    return [chemical_symbols[number] for number in sorted(numbers)]
 
 
 def closest_pair(atoms: Atoms) -> tuple[float, int, int]:

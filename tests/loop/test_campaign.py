@@ -12,6 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alrare.campaign import of_system, read_results
+from alrare.model.ensemble import load_ensemble
+from ase.build import molecule
+from ase.io import write
 
 STAGES = ("relax", "reference", "train", "pulls by the model", "label", "evaluate")
 """First words of the stages in log.txt; each is killed once."""
@@ -68,8 +72,13 @@ def wait_for_stage(campaign, process: subprocess.Popen[str], stage: str) -> bool
     raise AssertionError(f"stage {stage!r} never started: {lines}")
 
 
+def results_of(run):
+    """The results of the only system."""
+    return of_system(read_results(run))
+
+
 def check_results(campaign) -> None:
-    results = json.loads((campaign.run / "results.json").read_text())
+    results = results_of(campaign.run)
     assert [row["iteration"] for row in results["iterations"]] == [0, 1]
     first, second = results["iterations"]
     assert second["n_labels"] > first["n_labels"] >= 40
@@ -83,7 +92,7 @@ def check_results(campaign) -> None:
         assert (campaign.run / name).stat().st_size > 0
     # six are asked for in each; a network this small makes some that have no label
     for row in (first, second):
-        asked, good = labels_of(campaign, f"around the break {row['iteration']}")
+        asked, good = labels_of(campaign, f"around the event {row['iteration']}")
         assert asked == 6
         assert row["convergence"]["around_event"]["n_frames"] == good > 0
     for iteration in ("iter_000", "iter_001"):
@@ -191,8 +200,7 @@ def test_initial_data_can_be_thinned_and_training_can_start_warm(campaign) -> No
     text = campaign.config.read_text().replace("stride = 5", 'stride = 2\nthin = "decorrelated"')
     campaign.config.write_text(text.replace("epochs = 8", 'epochs = 8\nstart = "previous"'))
     finish(campaign)
-    results = json.loads((campaign.run / "results.json").read_text())
-    assert results["iterations"][0]["n_labels"] < 100
+    assert results_of(campaign.run)["iterations"][0]["n_labels"] < 100
     starts = [
         json.loads((campaign.run / name / "training.json").read_text())["training"]["start"]
         for name in ("iter_000", "iter_001")
@@ -211,7 +219,7 @@ def test_a_settled_energy_ends_the_campaign_only_when_labels_confirm_it(campaign
     with_stop(campaign, force_error=1e-6)
     campaign.config.write_text(campaign.config.read_text().replace("= 3", "= 2", 1))
     output = finish(campaign)
-    rows = json.loads((campaign.run / "results.json").read_text())["iterations"]
+    rows = results_of(campaign.run)["iterations"]
     assert [row["convergence"]["settled"] for row in rows] == [False, True, True]
     assert not any(row["convergence"]["converged"] for row in rows)
     assert "NOT converged in 2 iterations" in output
@@ -230,8 +238,7 @@ def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
     campaign.config.write_text(other.replace("seeds = [1, 2]", "seeds = [1, 2, 3]"))
     finish(campaign)
     run = campaign.run.parent / "second"
-    results = json.loads((run / "results.json").read_text())
-    assert results["reference"]["n_pulls"] == 3
+    assert results_of(run)["reference"]["n_pulls"] == 3
     for part in ("data/trajectory.extxyz", "pull_1/work.dat", "pull_2/work.dat"):
         mine, theirs = run / "reference" / part, campaign.run / "reference" / part
         assert mine.read_bytes() == theirs.read_bytes()
@@ -240,12 +247,40 @@ def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
     assert again.total() - before.total() < pull_steps + new_labels  # one pull, not three and MD
 
 
+@pytest.mark.timeout(900)
+def test_two_molecules_are_learned_by_one_model(campaign) -> None:
+    write(campaign.path / "methanol.xyz", molecule("CH3OH"))
+    text = campaign.config.read_text()
+    text = text.replace('structure = "ethane.xyz"\n', "").replace("atoms = [1, 2]\n", "")
+    names = {"ethane": (1, 2), "methanol": (1, 2)}
+    for name, atoms in names.items():
+        text += f'\n[[system]]\nname = "{name}"\nstructure = "{name}.xyz"\natoms = {list(atoms)}\n'
+    campaign.config.write_text(text)
+    output = finish(campaign)
+    results = read_results(campaign.run)
+    assert list(results["reference"]) == list(results["iterations"][0]["systems"]) == list(names)
+    for name in names:
+        rows = of_system(results, name)["iterations"]
+        assert [row["n_pulls"] for row in rows] == [2, 2]
+        assert (campaign.run / "reference" / name / "pull_2" / "work.dat").is_file()
+        assert (campaign.run / "iter_001" / name / "pull_2" / "work.dat").is_file()
+        assert (campaign.run / f"work_curves_{name}.png").is_file()
+        assert name in output
+    model = load_ensemble(campaign.run / "iter_001" / "ensemble.safetensors")
+    assert model.metadata.elements == ("H", "C", "O")
+    asked = sum(labels_of(campaign, f"around the event 0, {name}")[0] for name in names)
+    assert asked == 6  # the budget is that of the iteration, not of each system
+    before = calls(campaign.record)
+    finish(campaign)
+    assert calls(campaign.record) == before
+
+
 @pytest.mark.timeout(600)
 def test_labels_of_an_explosion_are_kept_but_not_trained_on(campaign) -> None:
     text = campaign.config.read_text().replace("max_force = 1e3", "max_force = 1e-9")
     campaign.config.write_text(text)
     output = finish(campaign)
-    first, second = json.loads((campaign.run / "results.json").read_text())["iterations"]
+    first, second = results_of(campaign.run)["iterations"]
     new = json.loads((campaign.run / "iter_000" / "labels.json").read_text())
     around = json.loads((campaign.run / "iter_000" / "around_event.json").read_text())
     count = len(new["chosen"]) + len(new["copies"]) + len(around["keys"])

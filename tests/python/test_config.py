@@ -79,6 +79,46 @@ def test_all_and_none_can_be_said() -> None:
     assert parsed({"augment": {"first_iterations": "all"}}).augment.first_iterations == "all"
 
 
+def test_several_systems_replace_structure_and_atoms() -> None:
+    tables = [
+        {"name": "C4", "structure": "butane.xyz", "atoms": [1, 4]},
+        {"name": "C6", "structure": "hexane.xyz", "atoms": [1, 6], "charge": 1},
+    ]
+    content = {"name": "alkanes", "system": tables, "pull": {"rate": 2.0}}
+    config = parse_config(content, folder=Path("/x"), source="al.toml")
+    assert [system.name for system in config.systems] == ["C4", "C6"]
+    assert config.systems[1].structure == Path("/x/hexane.xyz")
+    assert (config.systems[0].charge, config.systems[1].charge) == (None, 1)
+    assert config.pull.rate == 2.0
+
+
+def test_one_structure_is_a_system_with_the_name_of_the_campaign() -> None:
+    (system,) = parsed({"charge": 1, "multiplicity": 2}).systems
+    assert (system.name, system.structure) == ("hexane", Path("/x/hexane.xyz"))
+    assert (system.atoms, system.charge, system.multiplicity) == ((1, 6), 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (
+            [{"name": "a", "structure": "a.xyz", "atoms": [1, 2]}] * 2,
+            'system: every name must be different, got "a" twice (al.toml)',
+        ),
+        ([{"name": "a", "atoms": [1, 2]}], "structure: required, but not given (al.toml)"),
+        (
+            [{"name": "a b", "structure": "a.xyz", "atoms": [1, 2]}],
+            "system, value 1.name = 'a b': expected letters, digits, dots, hyphens and"
+            " underscores, a letter or digit first (al.toml)",
+        ),
+    ],
+)
+def test_a_wrong_system_is_told(system: Any, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"name": "x", "system": system}, folder=Path("/x"), source="al.toml")
+    assert expected in str(caught.value).splitlines()
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"iteration": 3},

@@ -11,5 +11,6 @@ from .report import iteration_table as iteration_table
 from .report import status as status
 from .report import write_plots as write_plots
 from .report import write_report as write_report
+from .results import of_system as of_system
 from .results import read_results as read_results
 from .summary import campaign_summary as campaign_summary

@@ -8,7 +8,7 @@ stop. Then they are trained on, since the activation energy is decided there: an
 the barrier changes it by 0.1 eV.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from ..exploration.observables import Observables
 from ..files import read_json, write_json
 from ..labelling.store import LabelStore
 from ..model.accuracy import Forces, compare
-from .context import Campaign
-from .run_folder import timed
+from .context import Campaign, System
+from .explored import Explored
 
 
 @dataclass(frozen=True)
@@ -46,55 +46,56 @@ class EventErrors:
 
 def label_around_event(
     campaign: Campaign,
+    system: System,
     iteration: int,
     folder: Path,
+    n_frames: int,
     model: Path,
     start: Atoms,
-    trajectories: Mapping[int, Sequence[Atoms]],
-    observables: Mapping[int, Observables],
+    explored: Explored,
 ) -> tuple[list[str], EventErrors | None]:
     """Label configurations of the model's own trajectories around the event.
 
     Parameters
     ----------
     campaign : Campaign
+    system : System
     iteration : int
     folder : Path
-        Folder of the iteration. If it holds `around_event.json`, the result is read from there.
+        Folder of the system in the iteration. If it holds `around_event.json`, the result is read
+        from there.
+    n_frames : int
+        Number of configurations to label, from all pulls together.
     model : Path
         ensemble.safetensors.
     start : Atoms
         The relaxed structure, labelled.
-    trajectories : mapping from seed to sequence of Atoms
-        Configurations of the model's pulls.
-    observables : mapping from seed to Observables
-        Observables of the same pulls.
+    explored : Explored
+        The model's pulls.
 
     Returns
     -------
     list of str
         Keys of the labels.
     EventErrors or None
-        Errors of the driving potential on these labels; None if `[select] around_event` is 0 or no
-        configuration could be labelled.
+        Errors of the driving potential on these labels; None if there are none.
     """
-    select, record = campaign.config.select, folder / "around_event.json"
-    if not select.around_event:
+    if not n_frames:
         return [], None
+    record = folder / "around_event.json"
     if not record.is_file():
-        with timed(folder, "label around the event"):
-            frames = frames_around_event(
-                [trajectories[seed] for seed in sorted(trajectories)],
-                [_center(observables[seed]) for seed in sorted(trajectories)],
-                n_frames=select.around_event,
-                window=select.event_window,
-            )
-            keys = campaign.label(frames, f"around the event {iteration}")
-            with LabelStore(campaign.store_path) as store:
-                labels = store.frames(keys)
-            forces = campaign.config.forces
-            errors = errors_around_event(model, start, labels, forces=forces) if labels else None
-            write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
+        frames = frames_around_event(
+            [explored.trajectories[seed] for seed in sorted(explored.trajectories)],
+            [_center(explored.observables[seed]) for seed in sorted(explored.trajectories)],
+            n_frames=n_frames,
+            window=campaign.config.select.event_window,
+        )
+        keys = campaign.label(system, frames, f"around the event {iteration}")
+        with LabelStore(campaign.store_path) as store:
+            labels = store.frames(keys)
+        forces = campaign.config.forces
+        errors = errors_around_event(model, start, labels, forces=forces) if labels else None
+        write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
     content = read_json(record)
     return content.pop("keys"), EventErrors(**content) if content else None
 

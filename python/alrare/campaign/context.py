@@ -8,13 +8,33 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ..config import Config
+from ..config import Config, Pull
 from ..electronic_state import state_of, with_state
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
 from ..processes import worker_count
 from ..progress import Progress
+from ..structure import elements_of, load_structure
+
+
+@dataclass(frozen=True)
+class System:
+    """A molecule of a campaign, and how it is pulled."""
+
+    name: str
+    """Name in results.json and in the tables."""
+    structure: Atoms
+    """The molecule as given, before the labeller relaxes it."""
+    pull: Pull
+    """The `[pull]` table with its own atoms."""
+    subfolder: str = ""
+    """Its folder in those of the reference and the iterations; empty for the only system."""
+
+    def of_molecule(self, frames: Sequence[Atoms]) -> list[Atoms]:
+        """Return copies of frames from LAMMPS that state the molecule's charge and multiplicity."""
+        state = state_of(self.structure)
+        return [with_state(frame, state) for frame in frames]
 
 
 @dataclass(frozen=True)
@@ -25,10 +45,8 @@ class Campaign:
     """al.toml."""
     folder: Path
     """The run folder."""
-    structure: Atoms
-    """The molecule as given, before the labeller relaxes it."""
-    elements: tuple[str, ...]
-    """Elements of the molecule by atomic number: the species of the model."""
+    systems: tuple[System, ...]
+    """Its molecules, which one model learns."""
     progress: Progress
     """Progress display of all stages."""
     retry: bool = False
@@ -44,6 +62,11 @@ class Campaign:
         """Hash of the labels' method."""
         return method_of(self.config.labeller, self.elements).hash
 
+    @cached_property
+    def elements(self) -> tuple[str, ...]:
+        """Elements of all molecules by atomic number: the species of the model."""
+        return tuple(elements_of(*(system.structure for system in self.systems)))
+
     @property
     def workers(self) -> int:
         """Number of tasks that run at a time."""
@@ -53,15 +76,10 @@ class Campaign:
         """Return a stage's random generator, which depends on seed, iteration and purpose only."""
         return np.random.default_rng([self.config.seed, iteration, *purpose.encode()])
 
-    def of_molecule(self, frames: Sequence[Atoms]) -> list[Atoms]:
-        """Return copies of frames from LAMMPS that state the molecule's charge and multiplicity."""
-        state = state_of(self.structure)
-        return [with_state(frame, state) for frame in frames]
+    def label(self, system: System, frames: Sequence[Atoms], origin: str) -> list[str]:
+        """Label configurations of a system; return the keys of the good labels.
 
-    def label(self, frames: Sequence[Atoms], origin: str) -> list[str]:
-        """Label configurations; return the keys of the good labels.
-
-        They are of the molecule, so they have its charge and multiplicity; LAMMPS keeps neither.
+        They get the molecule's charge and multiplicity; LAMMPS keeps neither.
 
         Raises
         ------
@@ -71,8 +89,9 @@ class Campaign:
         if not frames:
             return []
         folder = self.store_path.parent
+        origin = f"{origin}, {system.name}" if system.subfolder else origin
         done = label(
-            self.of_molecule(frames),
+            system.of_molecule(frames),
             labeller=self.config.labeller,
             folder=folder,
             workers=self.workers,
@@ -87,3 +106,16 @@ class Campaign:
                 f" {done.failed[0].reason}"
             )
         return list(done.keys)
+
+
+def systems_of(config: Config) -> tuple[System, ...]:
+    """Read the molecules of a campaign."""
+    return tuple(
+        System(
+            table.name,
+            load_structure(config, table),
+            config.pull.model_copy(update={"atoms": table.atoms}),
+            table.name if config.system else "",
+        )
+        for table in config.systems
+    )

@@ -9,34 +9,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ase import Atoms
-
 from ..config import Config, load_config
-from ..exploration.labeller_md import TRAJECTORY_FILE
-from ..exploration.lammps_input import WORK_FILE
-from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
-from ..exploration.observables import (
-    Observables,
-    activation_energies,
-    observe,
-    read_trajectory,
-)
-from ..exploration.work import read_work
+from ..exploration.observables import activation_energies
 from ..files import PathLike, locked, read_json, write_json
-from ..frames import label_of, read_frames
+from ..frames import label_of
 from ..labelling.store import LabelStore
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
-from ..structure import elements_of, load_structure
 from ..training.ensemble import is_trained, train_ensemble
-from .around_event import label_around_event
-from .context import Campaign
+from .budgets import label_all_candidates, label_around_events
+from .context import Campaign, System, systems_of
 from .convergence import Convergence, judge
 from .evaluate import evaluate
-from .new_labels import label_candidates
+from .explored import Explored, explore, observe_reference, test_pulls
 from .reference import Reference, run_reference
 from .report import convergence_line, iteration_table, reference_line, write_plots
-from .results import iteration_record, read_results, reference_record, write_results
+from .results import (
+    iteration_record,
+    read_results,
+    reference_record,
+    system_record,
+    write_results,
+)
 from .run_folder import timed, write_config
 from .training_data import TrainingData, first_data, grown_data
 
@@ -74,12 +68,11 @@ def run_campaign(
     """
     with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
         config = campaign.config
-        reference = _reference(campaign)
-        data = first_data(campaign, reference)
-        history: list[dict[int, float]] = []
+        references = _references(campaign)
+        before = _Step(first_data(campaign, references), {}, {}, {})
         for iteration in range(config.iterations + 1):
-            step = _iterate(campaign, iteration, data, reference, history)
-            data, history = step.data, [*history, step.activation_energies]
+            step = _iterate(campaign, iteration, references, before)
+            before = step
             if step.converged:
                 break
         campaign.progress.message(
@@ -110,101 +103,123 @@ def run_reference_alone(
 ) -> Path:
     """Make only the reference of a campaign; arguments as in `run_campaign`."""
     with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
-        _reference(campaign)
+        _references(campaign)
         return campaign.folder
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Result of one iteration that the next one needs."""
+    """What the next iteration needs of the iterations so far; mappings are by system."""
 
     data: TrainingData
-    activation_energies: dict[int, float]
-    """Activation energy of each of the model's pulls by seed, eV."""
-    converged: bool
+    """The labels to train on."""
+    history: Mapping[str, Sequence[Mapping[int, float]]]
+    """Activation energies of the model's pulls by seed, eV, of each iteration."""
+    convergence: Mapping[str, Convergence]
+    """Judgement on the last iteration."""
+    reached: Mapping[str, float]
+    """Largest energy that the pulls of an iteration reached until their events, eV above their
+    start: the median over the seeds, which a pull that blew up does not change."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether every system has converged in the last iteration."""
+        return all(one.converged for one in self.convergence.values())
 
 
-def _reference(campaign: Campaign) -> Reference:
+def _references(campaign: Campaign) -> dict[str, Reference]:
+    """Make the reference of every system, or find it; return it by the system's name."""
+    references = {system.name: _reference(campaign, system) for system in campaign.systems}
+    if not read_results(campaign.folder)["reference"]:
+        records = {
+            system.name: reference_record(observe_reference(system, references[system.name]))
+            for system in campaign.systems
+        }
+        write_results(campaign.folder, reference=records, iterations=[])
+        for name, record in records.items():
+            of_system = f"{name}: " if len(records) > 1 else ""
+            campaign.progress.message(f"{of_system}{reference_line(record)}")
+    return references
+
+
+def _reference(campaign: Campaign, system: System) -> Reference:
     config = campaign.config
-    reference = run_reference(
-        structure=campaign.structure,
+    known = None if config.reference is None else config.reference / "reference"
+    return run_reference(
+        structure=system.structure,
         elements=campaign.elements,
         labeller=config.labeller,
         initial=config.initial,
-        pull=config.pull,
+        pull=system.pull,
         timestep=config.timestep,
-        folder=campaign.folder / "reference",
+        folder=campaign.folder / "reference" / system.subfolder,
         store_path=campaign.store_path,
         workers=campaign.workers,
         progress=campaign.progress,
         retry=campaign.retry,
-        known=None if config.reference is None else config.reference / "reference",
+        known=None if known is None else known / system.subfolder,
     )
-    if not read_results(campaign.folder)["reference"]:
-        pulls = _observe_reference(campaign, reference, _test_pulls(reference))
-        content = reference_record(pulls)
-        write_results(campaign.folder, reference=content, iterations=[])
-        campaign.progress.message(reference_line({"reference": content}))
-    return reference
-
-
-def _test_pulls(reference: Reference) -> dict[int, list[Atoms]]:
-    return {seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()}
-
-
-def _observe_reference(
-    campaign: Campaign, reference: Reference, test_pulls: Mapping[int, Sequence[Atoms]]
-) -> dict[int, Observables]:
-    curves = {seed: folder / WORK_FILE for seed, folder in reference.pulls.items()}
-    return _observe(campaign, curves, test_pulls)
 
 
 def _iterate(
-    campaign: Campaign,
-    iteration: int,
-    data: TrainingData,
-    reference: Reference,
-    history: Sequence[Mapping[int, float]],
+    campaign: Campaign, iteration: int, references: Mapping[str, Reference], before: _Step
 ) -> _Step:
-    """Do one iteration, and return the data of the next."""
-    folder = campaign.folder / f"iter_{iteration:03d}"
+    """Do one iteration, and return what the next one needs."""
+    folder, data, systems = campaign.folder / f"iter_{iteration:03d}", before.data, campaign.systems
     if not (folder / "dataset.json").is_file():
         write_json(folder / "dataset.json", data.to_json())
     with timed(folder, "train"):
         model = _train(campaign, iteration, data, folder)
     with timed(folder, "simulate"):
-        pulls = _simulate(campaign, folder, reference)
-    with timed(folder, "observe"):
-        curves = {pull.seed: pull.work for pull in pulls if pull.work is not None}
-        trajectories = {p.seed: read_trajectory(p.trajectory) for p in pulls if p.seed in curves}
-        observables = _observe(campaign, curves, trajectories)
-    energies = activation_energies(observables)
-    candidates = {pull.seed: pull.candidates for pull in pulls}
-    around, errors = label_around_event(
-        campaign, iteration, folder, model, reference.structure, trajectories, observables
-    )
-    judged = judge(
-        [*history, energies],
-        finished=all(pull.finished for pull in pulls),
-        around_event=errors,
-        stop=campaign.config.stop,
-    )
-    ends = judged.converged or iteration == campaign.config.iterations
-    chosen, copies = list[str](), list[str]()
+        explored = {
+            system.name: explore(campaign, system, folder, references[system.name])
+            for system in systems
+        }
+    with timed(folder, "label around the event"):
+        around, errors = label_around_events(
+            campaign, iteration, folder, model, references, explored, before.convergence
+        )
+    history = {
+        system.name: [
+            *before.history.get(system.name, ()),
+            activation_energies(explored[system.name].observables),
+        ]
+        for system in systems
+    }
+    convergence = {
+        name: judge(
+            history[name],
+            finished=all(pull.finished for pull in explored[name].pulls),
+            around_event=errors[name],
+            stop=campaign.config.stop,
+        )
+        for name in history
+    }
+    reached = {
+        name: max(before.reached.get(name, 0.0), explored[name].energy_reached())
+        for name in history
+    }
+    step = _Step(data, history, convergence, reached)
+    ends = step.converged or iteration == campaign.config.iterations
+    chosen, copies_of = ({name: list[str]() for name in history} for _ in range(2))
     if not ends:
         with timed(folder, "label"):
-            chosen, copies = label_candidates(campaign, iteration, folder, candidates, observables)
-    if not (folder / "metrics.json").is_file():
-        with timed(folder, "evaluate"):
-            _evaluate(campaign, folder, model, reference, observables, [*chosen, *around])
-    _report(campaign, iteration, folder, data, pulls, len(chosen), judged)
+            chosen, copies_of = label_all_candidates(
+                campaign, iteration, folder, explored, convergence
+            )
+    with timed(folder, "evaluate"):
+        for system in systems:
+            name = system.name
+            new = [*chosen[name], *around[name]]
+            _evaluate(campaign, system, folder, model, references[name], explored[name], new)
+    _report(campaign, iteration, folder, data, explored, chosen, convergence)
     if ends:
-        return _Step(data, energies, judged.converged)
+        return step
+    new_keys = {name: [*chosen[name], *copies_of[name], *around[name]] for name in history}
     best_member = load_ensemble(model).metadata.best_member
-    new = [*chosen, *copies, *around]
-    lowest, _ = label_of(reference.structure)
-    grown = grown_data(campaign, data, new, best_member, iteration + 1, lowest)
-    return _Step(grown, energies, judged.converged)
+    lowest = {name: label_of(references[name].structure)[0] for name in history}
+    grown = grown_data(campaign, data, new_keys, best_member, iteration + 1, lowest, reached)
+    return _Step(grown, history, convergence, reached)
 
 
 def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path) -> Path:
@@ -229,43 +244,32 @@ def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path)
     )
 
 
-def _simulate(campaign: Campaign, folder: Path, reference: Reference) -> list[PullResult]:
-    config = campaign.config
-    return simulate_pulls(
-        model=model_file(folder, campaign.config.run.device),
-        structure=reference.structure,
-        elements=campaign.elements,
-        pull=config.pull,
-        select=config.select,
-        timestep=config.timestep,
-        forces=config.forces,
-        folder=folder,
-        run=config.run,
-        progress=campaign.progress,
-    )
-
-
 def _evaluate(
     campaign: Campaign,
+    system: System,
     folder: Path,
     model: Path,
     reference: Reference,
-    observables: Mapping[int, Observables],
+    explored: Explored,
     labels: Sequence[str],
 ) -> None:
+    """Write metrics.json of a system, unless it is there."""
+    target = folder / system.subfolder / "metrics.json"
+    if target.is_file():
+        return
     with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
-        test_pulls = _test_pulls(reference)
+        frames = test_pulls(reference)
         with LabelStore(campaign.store_path) as store:
             new = store.frames(labels)
         evaluation = evaluate(
             model=model,
             forces=campaign.config.forces,
-            test_pulls=list(test_pulls.values()),
+            test_pulls=list(frames.values()),
             new=new,
-            pulls=observables,
-            reference=_observe_reference(campaign, reference, test_pulls),
+            pulls=explored.observables,
+            reference=observe_reference(system, reference),
         )
-    write_json(folder / "metrics.json", evaluation.to_json())
+    write_json(target, evaluation.to_json())
 
 
 def _report(
@@ -273,22 +277,28 @@ def _report(
     iteration: int,
     folder: Path,
     data: TrainingData,
-    pulls: Sequence[PullResult],
-    n_chosen: int,
-    convergence: Convergence,
+    explored: Mapping[str, Explored],
+    chosen: Mapping[str, Sequence[str]],
+    convergence: Mapping[str, Convergence],
 ) -> None:
     """Add the iteration to results.json, the plots and the table, unless it is there already."""
     results = read_results(campaign.folder)
     if len(results["iterations"]) > iteration:
         return
+    systems = {
+        system.name: system_record(
+            evaluation=read_json(folder / system.subfolder / "metrics.json"),
+            selection=[pull.selection.to_json() for pull in explored[system.name].pulls],
+            n_chosen=len(chosen[system.name]),
+            convergence=convergence[system.name].to_json(),
+        )
+        for system in campaign.systems
+    }
     record = iteration_record(
         iteration=iteration,
         n_labels=len(data.keys),
         n_left_out=data.left_out,
-        evaluation=read_json(folder / "metrics.json"),
-        selection=[pull.selection.to_json() for pull in pulls],
-        n_chosen=n_chosen,
-        convergence=convergence.to_json(),
+        systems=systems,
         seconds=read_json(folder / "seconds.json"),
     )
     results["iterations"].append(record)
@@ -297,26 +307,13 @@ def _report(
     campaign.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
 
 
-def _observe(
-    campaign: Campaign, curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
-) -> dict[int, Observables]:
-    pull = campaign.config.pull
-    return {
-        seed: observe(
-            read_work(path), trajectories[seed], plus_steps=pull.plus_steps, pulled=pull.atoms
-        )
-        for seed, path in sorted(curves.items())
-    }
-
-
 @contextmanager
 def _open_campaign(
     config_path: Path, runs: Path, progress: Progress | None, retry: bool
 ) -> Iterator[Campaign]:
     config = load_config(config_path)
-    structure = load_structure(config)
-    elements = tuple(elements_of(structure))
+    systems = systems_of(config)
     folder = (runs / config.name).resolve()
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
-        write_config(config, structure, config_path, folder)
-        yield Campaign(config, folder, structure, elements, logged, retry)
+        write_config(config, systems, config_path, folder)
+        yield Campaign(config, folder, systems, logged, retry)

@@ -1,6 +1,5 @@
 """Labels of an iteration's candidates, and of noisy copies of them."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,28 +10,32 @@ from ..files import read_json, write_json
 from ..frames import frame_key, read_frames, write_frames
 from ..selection.augment import noisy_copies
 from ..selection.budget import choose
-from .context import Campaign
+from .context import Campaign, System
+from .explored import Explored
 
 
 def label_candidates(
     campaign: Campaign,
+    system: System,
     iteration: int,
     folder: Path,
-    candidates: Mapping[int, Path],
-    observables: Mapping[int, Observables],
+    maximum: int,
+    explored: Explored,
 ) -> tuple[list[str], list[str]]:
     """Label the candidates that the budget allows, and noisy copies of them.
 
     Parameters
     ----------
     campaign : Campaign
+    system : System
     iteration : int
     folder : Path
-        Folder of the iteration. If it holds `labels.json`, the result is read from there.
-    observables : mapping from seed to Observables
-        Observables of the model's pulls.
-    candidates : mapping from seed to Path
-        The file that fix al_select wrote in each pull.
+        Folder of the system in the iteration. If it holds `labels.json`, the result is read from
+        there.
+    maximum : int
+        Largest number of candidates to label, without their copies.
+    explored : Explored
+        The model's pulls.
 
     Returns
     -------
@@ -41,11 +44,12 @@ def label_candidates(
     """
     record = folder / "labels.json"
     if not record.is_file():
-        frames = _select(campaign, iteration, folder, candidates, observables)
-        keys = campaign.label(frames, f"iteration {iteration}")
-        if not frames:
+        frames = _select(campaign, system, iteration, folder, maximum, explored)
+        keys = campaign.label(system, frames, f"iteration {iteration}")
+        if not frames and maximum:
+            of_system = f", {system.name}" if system.subfolder else ""
             campaign.progress.message(
-                f"iteration {iteration}: no configuration was above the threshold"
+                f"iteration {iteration}{of_system}: no configuration was above the threshold"
             )
         of_copies = {frame_key(f, campaign.method) for f in frames if "copy_of" in f.info}
         content = {
@@ -59,31 +63,39 @@ def label_candidates(
 
 def _select(
     campaign: Campaign,
+    system: System,
     iteration: int,
     folder: Path,
-    candidates: Mapping[int, Path],
-    observables: Mapping[int, Observables],
+    maximum: int,
+    explored: Explored,
 ) -> list[Atoms]:
     """Return the configurations to label; read from `selected.extxyz` if it exists."""
     chosen_path = folder / "selected.extxyz"
     if chosen_path.is_file():
         return read_frames(chosen_path)
     select, augment = campaign.config.select, campaign.config.augment
-    chosen = choose(
-        list(candidates.values()),
-        last_steps=[_last_step(observables.get(seed), select.after_event) for seed in candidates],
-        maximum=select.max_per_iteration,
-        strategy=select.strategy,
+    chosen = (
+        choose(
+            [pull.candidates for pull in explored.pulls],
+            last_steps=[
+                _last_step(explored.observables.get(pull.seed), select.after_event)
+                for pull in explored.pulls
+            ],
+            maximum=maximum,
+            strategy=select.strategy,
+        )
+        if maximum
+        else []
     )
     wanted = augment.first_iterations == "all" or iteration < augment.first_iterations
     copies = noisy_copies(
         chosen,
         copies=augment.copies if wanted else 0,
         amplitude=augment.amplitude,
-        rng=campaign.rng(iteration, "noise"),
+        rng=campaign.rng(iteration, f"noise{system.subfolder}"),
     )
     if chosen:
-        write_frames(chosen_path, campaign.of_molecule([*chosen, *copies]))
+        write_frames(chosen_path, system.of_molecule([*chosen, *copies]))
         return read_frames(chosen_path)
     return []
 

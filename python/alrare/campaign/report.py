@@ -11,32 +11,40 @@ from ..exploration.work import WorkCurve, read_work
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
 from ..tables import NO_EVENT, number, table_text, with_sem
-from .results import read_results
+from .results import of_system, read_results, system_names
 
 
 def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
-    """Lay out one line per iteration, as text for a terminal or a log."""
+    """Lay out one line per iteration and system, as text for a terminal or a log."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(
         box=SIMPLE_HEAD,
-        title=reference_line(results),
+        title="\n".join(_reference_lines(results)),
         title_justify="left",
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for heading in _HEADINGS:
+    for heading in _headings(results):
         table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    for row in results["iterations"]:
-        table.add_row(*_cells(row))
+    for row in _rows(results):
+        table.add_row(*row)
     return table_text(table, width=width)
 
 
 def convergence_line(results: Mapping[str, Any]) -> str:
-    """Return a sentence that says whether the last iteration ended the campaign, and why."""
-    rows = results["iterations"]
-    state = (rows[-1].get("convergence") or {}) if rows else {}
+    """Return for each system a sentence that says whether and why it has converged."""
+    names = system_names(results)
+    lines = []
+    for name in names:
+        rows = of_system(results, name)["iterations"]
+        of_name = f"{name}: " if len(names) > 1 else ""
+        lines.append(of_name + _convergence((rows[-1].get("convergence") or {}) if rows else {}))
+    return "\n".join(lines)
+
+
+def _convergence(state: Mapping[str, Any]) -> str:
     change, check = state.get("change"), state.get("around_event")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
@@ -83,21 +91,27 @@ def status(run: Path) -> str:
 def write_plots(run: Path) -> list[Path]:
     """Draw work_curves and errors (.png and .svg) into the run folder; return the PNG files.
 
-    The curves are those of ``reference/pull_SEED/work.dat`` and ``iter_KKK/pull_SEED/work.dat``.
+    The curves are those of the pulls in ``reference`` and ``iter_KKK``. With several systems, each
+    has its own figures: ``work_curves_NAME``, ``errors_NAME``.
     """
     from ..exploration.plots import plot_errors, plot_work  # matplotlib takes a second to import
 
     results = read_results(run)
-    iterations = {
-        int(folder.name.removeprefix("iter_")): curves
-        for folder in sorted(run.glob("iter_[0-9]*"))
-        if (curves := _curves(folder))
-    }
-    plot_work(run / "work_curves", reference=_curves(run / "reference"), iterations=iterations)
-    figures = [run / "work_curves.png"]
-    if results["iterations"]:
-        plot_errors(run / "errors", results=results)
-        figures.append(run / "errors.png")
+    names = system_names(results) or [""]
+    figures = []
+    for name in names:
+        subfolder, suffix = (name, f"_{name}") if len(names) > 1 else ("", "")
+        iterations = {
+            int(folder.name.removeprefix("iter_")): curves
+            for folder in sorted(run.glob("iter_[0-9]*"))
+            if (curves := _curves(folder / subfolder))
+        }
+        reference = _curves(run / "reference" / subfolder)
+        plot_work(run / f"work_curves{suffix}", reference=reference, iterations=iterations)
+        figures.append(run / f"work_curves{suffix}.png")
+        if results["iterations"]:
+            plot_errors(run / f"errors{suffix}", results=of_system(results, name))
+            figures.append(run / f"errors{suffix}.png")
     return figures
 
 
@@ -111,10 +125,10 @@ def write_report(run: Path) -> Path:
     """
     results = read_results(run)
     figures = "\n".join(_embedded(path) for path in write_plots(run))
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in _HEADINGS)
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in _headings(results))
     body = "\n".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
-        for row in results["iterations"]
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in _rows(results)
     )
     configuration = run / "config.toml"
     given = (
@@ -122,7 +136,7 @@ def write_report(run: Path) -> Path:
     )
     page = _PAGE.format(
         name=html.escape(run.resolve().name),
-        reference=html.escape(reference_line(results)),
+        reference=html.escape(". ".join(_reference_lines(results))),
         head=head,
         body=body,
         figures=figures,
@@ -147,6 +161,23 @@ _HEADINGS = (
     "test MAE (meV)",
     "time (s)",
 )
+
+
+def _headings(results: Mapping[str, Any]) -> list[str]:
+    first, *others = _HEADINGS
+    return [first, *(["system"] if len(system_names(results)) > 1 else []), *others]
+
+
+def _rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """Return the cells of the table, the systems of an iteration below each other."""
+    names = system_names(results)
+    by_system = [of_system(results, name)["iterations"] for name in names]
+    rows = []
+    for of_iteration in zip(*by_system, strict=True):
+        for name, row in zip(names, of_iteration, strict=True):
+            first, *others = _cells(row)
+            rows.append([first, *([name] if len(names) > 1 else []), *others])
+    return rows
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -181,9 +212,17 @@ def _millis(value: float | None, digits: int) -> str:
     return number(value, factor=1000.0, digits=digits)
 
 
-def reference_line(results: Mapping[str, Any]) -> str:
-    """Return the labeller's activation energy as a phrase."""
-    reference = results.get("reference") or {}
+def _reference_lines(results: Mapping[str, Any]) -> list[str]:
+    names = system_names(results)
+    records = [of_system(results, name)["reference"] for name in names] or [{}]
+    return [
+        (f"{name}: " if len(names) > 1 else "") + reference_line(record)
+        for name, record in zip(names or [""], records, strict=True)
+    ]
+
+
+def reference_line(reference: Mapping[str, Any]) -> str:
+    """Return the labeller's activation energy of a system as a phrase."""
     energy = reference.get("activation_energy")
     unbroken = (reference.get("values") or []).count(None)
     without = f", {NO_EVENT} in {unbroken}" if unbroken else ""

@@ -17,10 +17,7 @@ def iteration_record(
     iteration: int,
     n_labels: int,
     n_left_out: int,
-    evaluation: Mapping[str, Any],
-    selection: Sequence[Mapping[str, Any]],
-    n_chosen: int,
-    convergence: Mapping[str, Any],
+    systems: Mapping[str, Mapping[str, Any]],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return one entry of the "iterations" in results.json.
@@ -33,6 +30,31 @@ def iteration_record(
         Number of labels that this iteration's ensemble was trained on or validated with.
     n_left_out : int
         Number of further labels that are not trained on (`[select] max_energy`, `max_force`).
+    systems : mapping from str to mapping
+        `system_record` by the name of the system.
+    seconds : mapping from stage to float, s
+        Wall time of each stage.
+    """
+    return {
+        "iteration": iteration,
+        "n_labels": n_labels,
+        "n_left_out": n_left_out,
+        "systems": {name: dict(record) for name, record in systems.items()},
+        "seconds": dict(seconds),
+    }
+
+
+def system_record(
+    *,
+    evaluation: Mapping[str, Any],
+    selection: Sequence[Mapping[str, Any]],
+    n_chosen: int,
+    convergence: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what an iteration's entry holds of one system.
+
+    Parameters
+    ----------
     evaluation : mapping
         `evaluate.Evaluation.to_json()`.
     selection : sequence of mappings
@@ -42,8 +64,6 @@ def iteration_record(
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
         `Convergence.to_json()`: change, settled, around_event, converged.
-    seconds : mapping from stage to float, s
-        Wall time of each stage.
     """
     counts = {
         key: sum(int(pull[key] or 0) for pull in selection)
@@ -51,18 +71,14 @@ def iteration_record(
     }
     thresholds = [pull["threshold"] for pull in selection if pull["threshold"] is not None]
     return {
-        "iteration": iteration,
-        "n_labels": n_labels,
-        "n_left_out": n_left_out,
         **evaluation,
         "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
         "convergence": dict(convergence),
-        "seconds": dict(seconds),
     }
 
 
 def reference_record(pulls: Mapping[int, Observables]) -> dict[str, Any]:
-    """Return the "reference" in results.json from the labeller's pulls by seed."""
+    """Return a system's entry of the "reference" in results.json, from the labeller's pulls."""
     values = activation_energies(pulls)
     energy = mean_of(list(values.values())) if values else None
     return {
@@ -83,8 +99,8 @@ def write_results(
     ----------
     run : Path
         The run folder.
-    reference : mapping
-        activation_energy (eV), activation_energy_sem (eV or None), n_pulls, ...
+    reference : mapping from str to mapping
+        `reference_record` by the name of the system.
     iterations : sequence of mappings
         Results of `iteration_record`, in order.
     """
@@ -104,11 +120,55 @@ def read_results(run: PathLike) -> dict[str, Any]:
     if not (run / RESULTS).is_file():
         return {"reference": {}, "iterations": []}
     content = read_json(run / RESULTS)
-    if not isinstance(content, dict) or not isinstance(content.get("iterations"), list):
+    rows = content.get("iterations") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
         raise AlrareError(
             f"{run / RESULTS}: expected results written by alrare, got something else"
         )
-    return content
+    if any("systems" not in row for row in rows):
+        raise AlrareError(
+            f"{run / RESULTS}: written by an earlier version of alrare; show it with that version,"
+            " or run the campaign under another name (`reference` takes over its reference)"
+        )
+    return dict(content)
+
+
+def of_system(results: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
+    """Return the results of one system.
+
+    Parameters
+    ----------
+    results : mapping
+        Content of results.json.
+    name : str, optional
+        By default the first system, in a campaign of one molecule the only one.
+
+    Returns
+    -------
+    dict
+        ``reference``, the entry of the system, empty if there is none yet; ``iterations``, in whose
+        entries those of the system stand beside ``iteration``, ``n_labels`` and the others.
+
+    Raises
+    ------
+    AlrareError
+        If there is no such system.
+    """
+    names = system_names(results)
+    if name is not None and name not in names:
+        raise AlrareError(f"{name}: no such system; the campaign has {', '.join(names) or 'none'}")
+    name = name or next(iter(names), "")
+    rows = [
+        {key: value for key, value in row.items() if key != "systems"} | row["systems"][name]
+        for row in results["iterations"]
+    ]
+    return {"reference": dict((results.get("reference") or {}).get(name, {})), "iterations": rows}
+
+
+def system_names(results: Mapping[str, Any]) -> list[str]:
+    """Return the names of the systems in results.json, in the order of al.toml."""
+    rows = results["iterations"]
+    return list(rows[-1]["systems"] if rows else results.get("reference") or {})
 
 
 def _check_run(run: Path) -> None:

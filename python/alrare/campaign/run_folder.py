@@ -2,21 +2,20 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from ase import Atoms
 
 from ..config import RECIPES, Config, tables
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
 from ..frames import frame_key, read_frames, write_frames
+from .context import System
 
 STRUCTURE_FILE = "structure.extxyz"
-"""Copy of the structure that the campaign was begun with."""
+"""Copy of the structures that the campaign was begun with."""
 _PLACES = ("structure", "labeller.slater_koster", "charge", "multiplicity")
 """Keys whose text does not matter. Files may move with the campaign; what is in them must stay,
 which `write_config` tests for the structure and the hash of the labeller's method for parameters.
@@ -35,14 +34,16 @@ MAY_CHANGE = (
 result depends on them."""
 
 
-def write_config(config: Config, structure: Atoms, config_path: Path, folder: Path) -> None:
+def write_config(
+    config: Config, systems: Sequence[System], config_path: Path, folder: Path
+) -> None:
     """Write the configuration into the run folder; refuse one that the results do not belong to.
 
     Parameters
     ----------
     config : Config
-    structure : Atoms
-        The molecule that `config.structure` names.
+    systems : sequence of System
+        The molecules that `config` names.
     config_path : Path
         The al.toml.
     folder : Path
@@ -51,11 +52,16 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
     resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
-    begun = read_frames(start)[0] if start.is_file() else structure
-    if state_of(begun) != state_of(structure):
-        changed.append("charge or multiplicity")
-    elif frame_key(begun, "") != frame_key(structure, ""):
-        changed.append("the structure")
+    structures = [system.structure for system in systems]
+    begun = read_frames(start) if start.is_file() else structures
+    if len(begun) != len(structures):
+        changed.append("the number of systems")
+    for system, before in zip(systems, begun, strict=False):
+        of_system = f" of {system.name}" if system.subfolder else ""
+        if state_of(before) != state_of(system.structure):
+            changed.append(f"charge or multiplicity{of_system}")
+        elif frame_key(before, "") != frame_key(system.structure, ""):
+            changed.append(f"the structure{of_system}")
     if changed:
         raise ConfigError(
             f"{config_path}: {', '.join(changed)} changed since {folder} was begun, and its"
@@ -64,7 +70,7 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
             f" {resolved})"
         )
     write_text(folder / "config.toml", config_path.read_text(encoding="utf-8-sig"))
-    write_frames(start, [structure])
+    write_frames(start, structures)
     write_json(resolved, content)
 
 
@@ -81,6 +87,9 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _may_change(key: str) -> bool:
+    if key.startswith("system."):  # system.C4.structure
+        key = key.rpartition(".")[2]
+        return key in _PLACES
     return any(key == free or key.startswith(f"{free}.") for free in (*MAY_CHANGE, *_PLACES))
 
 
@@ -101,6 +110,8 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
+        elif key == "system":  # the tables of a list, by name
+            flat |= _flat({entry["name"]: entry for entry in value}, f"{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..config import Config, Run
+from ase import Atoms
+
+from ..config import Config, Run, System
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..exploration.lammps_run import find_program
@@ -24,8 +26,8 @@ def campaign_summary(config: Config) -> str:
         If the structure cannot be pulled, `lmp` is set and missing, the labeller's program,
         calculator or parameters are missing, or `reference` names no campaign with a reference.
     """
-    atoms = load_structure(config)
-    elements = elements_of(atoms)
+    structures = [load_structure(config, system) for system in config.systems]
+    elements = elements_of(*structures)
     method = method_of(config.labeller, elements)
     with tempfile.TemporaryDirectory() as scratch:
         calculator = make_calculator(config.labeller, Path(scratch))
@@ -35,13 +37,13 @@ def campaign_summary(config: Config) -> str:
             f"lmp = '{config.run.lmp}': no such program ([run]); give the path of a LAMMPS"
             " that knows nnp_ensemble and al_select (`alrare check` tells)"
         )
-    if config.reference is not None:
-        require_reference(config.reference / "reference")
-    first, second = (index - 1 for index in config.pull.atoms)
-    start = math.dist(atoms.positions[first], atoms.positions[second])
-    end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
+    for system in config.systems:
+        if config.reference is not None:
+            subfolder = system.name if config.system else ""
+            require_reference(config.reference / "reference" / subfolder)
     initial = config.initial.steps // config.initial.stride
     initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
+    initial *= len(structures)
     select = config.select
     new = select.max_per_iteration * (1 + config.augment.copies) + select.around_event
     named = ", ".join(
@@ -49,13 +51,10 @@ def campaign_summary(config: Config) -> str:
         for key, value in method.description.items()
         if not isinstance(value, list | dict)
     )
+    systems = zip(config.systems, structures, strict=True)
     return (
-        f"  structure   {atoms.get_chemical_formula()}, {len(atoms)} atoms,"
-        f" elements {' '.join(elements)}, {state_of(atoms)}\n"
-        f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
-        f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
-        f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"
-        f"  labeller    {named}\n"
+        "".join(_of_system(config, system, atoms) for system, atoms in systems)
+        + f"  labeller    {named}\n"
         f"  ensemble    {config.model.members} members, {config.train.epochs} epochs,"
         f" recipe {config.train.recipe}\n"
         f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
@@ -66,4 +65,19 @@ def campaign_summary(config: Config) -> str:
             if unlisted
             else ""
         )
+    )
+
+
+def _of_system(config: Config, system: System, atoms: Atoms) -> str:
+    """Return the two lines of a molecule and its pull."""
+    first, second = (index - 1 for index in system.atoms)
+    start = math.dist(atoms.positions[first], atoms.positions[second])
+    end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
+    name = f"{system.name}, " if config.system else ""
+    return (
+        f"  structure   {name}{atoms.get_chemical_formula()}, {len(atoms)} atoms,"
+        f" elements {' '.join(elements_of(atoms))}, {state_of(atoms)}\n"
+        f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
+        f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
+        f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"
     )

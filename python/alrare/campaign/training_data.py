@@ -1,6 +1,6 @@
 """The training data of each iteration: the initial data, and the new labels added to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from ..labelling.store import LabelStore
 from ..selection.augment import noisy_copies
 from ..training.dataset import Split, inherited_split, random_split
 from ..training.thin import thinned_rows
-from .context import Campaign
+from .context import Campaign, System
 from .reference import Reference
 
 REST_NOISE = 0.03
 """Å; the copies of `[initial] at_rest` have uniform noise of ± this on every coordinate."""
+STRONGEST_BOND = 11.1
+"""eV: the dissociation energy of CO. `max_energy = "auto"` is never below it."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +36,63 @@ class TrainingData:
         return {"keys": self.keys, "splits": [split.to_dict() for split in self.splits]}
 
 
-def first_data(campaign: Campaign, reference: Reference) -> TrainingData:
-    """Return the initial data: MD frames (thinned) and labels at rest, split for each member."""
-    initial, keys = campaign.config.initial, reference.data_keys
-    if initial.thin != "none":
-        with LabelStore(campaign.store_path) as store:
-            frames = store.frames(keys)
-        rows = thinned_rows(frames, rule=initial.thin)
-        keys = tuple(keys[row] for row in rows)
-        campaign.progress.message(f"initial data: {len(rows)} of {len(frames)} frames are kept")
-    if initial.at_rest:
-        copies = noisy_copies(
-            [reference.structure],
-            copies=initial.at_rest,
-            amplitude=REST_NOISE,
-            rng=campaign.rng(0, "at rest"),
-        )
-        keys = (reference.structure_key, *campaign.label(copies, "at rest"), *keys)
+def first_data(campaign: Campaign, references: Mapping[str, Reference]) -> TrainingData:
+    """Return the initial data: MD frames (thinned) and labels at rest, split for each member.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    references : mapping from str to Reference
+        By the name of the system.
+    """
+    at_rest: list[str] = []
+    others: list[str] = []
+    for system in campaign.systems:
+        reference = references[system.name]
+        if campaign.config.initial.at_rest:
+            at_rest.append(reference.structure_key)
+            others += _copies_at_rest(campaign, system, reference)
+        others += _of_md(campaign, system, reference)
+    keys = tuple(dict.fromkeys([*at_rest, *others]))
     rng = campaign.rng(0, "split")
     members = range(campaign.config.model.members)
     return TrainingData(keys, tuple(_random_split(campaign, len(keys), rng) for _ in members))
 
 
+def _of_md(campaign: Campaign, system: System, reference: Reference) -> list[str]:
+    """Return the keys of the MD frames that are kept."""
+    keys, rule = list(reference.data_keys), campaign.config.initial.thin
+    if rule == "none":
+        return keys
+    with LabelStore(campaign.store_path) as store:
+        frames = store.frames(keys)
+    rows = thinned_rows(frames, rule=rule)
+    of_system = f" of {system.name}" if system.subfolder else ""
+    campaign.progress.message(
+        f"initial data{of_system}: {len(rows)} of {len(frames)} frames are kept"
+    )
+    return [keys[row] for row in rows]
+
+
+def _copies_at_rest(campaign: Campaign, system: System, reference: Reference) -> list[str]:
+    """Label noisy copies of the relaxed structure; return the keys."""
+    copies = noisy_copies(
+        [reference.structure],
+        copies=campaign.config.initial.at_rest,
+        amplitude=REST_NOISE,
+        rng=campaign.rng(0, f"at rest{system.subfolder}"),
+    )
+    return campaign.label(system, copies, "at rest")
+
+
 def grown_data(
     campaign: Campaign,
     data: TrainingData,
-    new: Sequence[str],
+    new: Mapping[str, Sequence[str]],
     best_member: int,
     iteration: int,
-    lowest: float,
+    lowest: Mapping[str, float],
+    reached: Mapping[str, float],
 ) -> TrainingData:
     """Return the data of the next iteration: those of this one and its new labels (paper, §2.3.6).
 
@@ -71,17 +101,41 @@ def grown_data(
     campaign : Campaign
     data : TrainingData
         Data of this iteration.
-    new : sequence of str
-        Keys of the labels made in this iteration.
+    new : mapping from str to sequence of str
+        Keys of the labels made in this iteration, by the name of the system.
     best_member : int
         Best member of this iteration's ensemble; all members inherit its split.
     iteration : int
         Number of the next iteration.
-    lowest : float
-        Energy of the relaxed structure, eV; `[select] max_energy` is relative to it.
+    lowest : mapping from str to float
+        Energy of each relaxed structure, eV; `[select] max_energy` is relative to it.
+    reached : mapping from str to float
+        Energy that the model's pulls of each system have reached so far until their events, eV
+        above their start.
     """
-    fit, left_out = _fit_to_train(campaign, new, iteration, lowest)
-    keys = (*data.keys, *(key for key in fit if key not in set(data.keys)))
+    fit: list[str] = []
+    left_out = 0
+    max_force = _max_force(campaign, [*data.keys, *(key for keys in new.values() for key in keys)])
+    for system in campaign.systems:
+        limit = campaign.config.select.max_energy
+        max_energy = max(STRONGEST_BOND, 2.0 * reached[system.name]) if limit == "auto" else limit
+        labels = _labels(campaign, new[system.name])
+        fitting = [
+            key
+            for key, (energy, force) in labels.items()
+            if energy - lowest[system.name] <= max_energy and force <= max_force
+        ]
+        fit += fitting
+        left_out += len(labels) - len(fitting)
+        if len(fitting) < len(labels):
+            of_system = f", {system.name}" if system.subfolder else ""
+            campaign.progress.message(
+                f"iteration {iteration}{of_system}: {len(labels) - len(fitting)} of {len(labels)}"
+                f" new labels are not trained on: above max_energy = {max_energy:.3g} eV or"
+                f" max_force = {max_force:.3g} eV/Å ([select]), as in a pull that blew up"
+            )
+    known = set(data.keys)
+    keys = (*data.keys, *(key for key in dict.fromkeys(fit) if key not in known))
     train, rng = campaign.config.train, campaign.rng(iteration, "split")
     splits = []
     for _ in data.splits:
@@ -95,29 +149,27 @@ def grown_data(
 
 
 def _random_split(campaign: Campaign, n: int, rng: np.random.Generator) -> Split:
-    fixed = min(campaign.config.initial.at_rest, 1)  # the relaxed structure trains every member
+    # the relaxed structures, which come first, train every member
+    fixed = len(campaign.systems) if campaign.config.initial.at_rest else 0
     return random_split(
         n, train_fraction=campaign.config.train.train_fraction, rng=rng, fixed=fixed
     )
 
 
-def _fit_to_train(
-    campaign: Campaign, new: Sequence[str], iteration: int, lowest: float
-) -> tuple[list[str], int]:
-    """Return the keys of labels within `max_energy` and `max_force`, and the number of others."""
-    select = campaign.config.select
+def _max_force(campaign: Campaign, keys: Sequence[str]) -> float:
+    """Return the largest force, eV/Å, of labels that are trained on."""
+    limit = campaign.config.select.max_force
+    if limit != "auto":
+        return limit
+    forces = [force for _, force in _labels(campaign, keys).values()]
+    return 3.0 * float(np.quantile(forces, 0.75))
+
+
+def _labels(campaign: Campaign, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the energy, eV, and the largest force on an atom, eV/Å, of labels."""
     with LabelStore(campaign.store_path) as store:
-        labels = {key: label_of(frame) for key, frame in zip(new, store.frames(new), strict=True)}
-    fit = [
-        key
-        for key, (energy, forces) in labels.items()
-        if energy - lowest <= select.max_energy
-        and np.linalg.norm(forces, axis=1).max(initial=0.0) <= select.max_force
-    ]
-    if len(fit) < len(labels):
-        campaign.progress.message(
-            f"iteration {iteration}: {len(labels) - len(fit)} of {len(labels)} new labels are"
-            f" not trained on: above max_energy = {select.max_energy:g} eV or max_force ="
-            f" {select.max_force:g} eV/Å ([select]), as in a pull that blew up"
-        )
-    return fit, len(labels) - len(fit)
+        labels = [label_of(frame) for frame in store.frames(keys)]
+    return {
+        key: (energy, float(np.linalg.norm(forces, axis=1).max(initial=0.0)))
+        for key, (energy, forces) in zip(keys, labels, strict=True)
+    }

@@ -18,6 +18,7 @@ from .tables import (
     Run,
     Select,
     Stop,
+    System,
     Train,
     tables,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Select",
     "SetBy",
     "Stop",
+    "System",
     "Train",
     "explain",
     "load_config",

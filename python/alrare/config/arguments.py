@@ -1,4 +1,4 @@
-"""Charge and multiplicity among the arguments of an ASE calculator."""
+"""Values at the top of al.toml that stand elsewhere in it."""
 
 from typing import Any
 
@@ -35,3 +35,33 @@ def with_state_of_arguments(values: Any) -> Any:
                 f"{key} = {values[key]}: but arguments give {value} ([labeller]); correct one"
             )
     return {**values, **stated}
+
+
+def with_first_system(values: Any) -> Any:
+    """Return the content of al.toml with the structure and the atoms of its first `[[system]]`.
+
+    Parameters
+    ----------
+    values
+        Content of al.toml, not checked yet.
+
+    Raises
+    ------
+    ValueError
+        If they are given beside `system`.
+    """
+    systems = values.get("system") if isinstance(values, dict) else None
+    if not isinstance(systems, list | tuple) or not systems or not isinstance(systems[0], dict):
+        return values
+    pull = values.get("pull", {})
+    given = [key for key in ("structure", "charge", "multiplicity") if key in values]
+    given += ["[pull] atoms"] if isinstance(pull, dict) and "atoms" in pull else []
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: given beside [[system]], which has its own; remove one of them"
+        )
+    first = systems[0]
+    filled = {key: first[key] for key in ("structure",) if key in first}
+    if isinstance(pull, dict) and "atoms" in first:
+        filled["pull"] = {**pull, "atoms": first["atoms"]}
+    return {**values, **filled}

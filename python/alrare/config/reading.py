@@ -55,7 +55,11 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
     if labeller.slater_koster is not None:
         folder_of_files = (folder / labeller.slater_koster.expanduser()).resolve()
         labeller = labeller.model_copy(update={"slater_koster": folder_of_files})
-    paths = {"structure": (folder / config.structure.expanduser()).resolve()}
+    paths: dict[str, Any] = {"structure": (folder / config.structure.expanduser()).resolve()}
+    paths["system"] = tuple(
+        system.model_copy(update={"structure": (folder / system.structure.expanduser()).resolve()})
+        for system in config.system
+    )
     if config.reference is not None:
         paths["reference"] = (folder / config.reference.expanduser()).resolve()
     return config.model_copy(update={**paths, "labeller": labeller})

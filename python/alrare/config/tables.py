@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..units import KCAL_PER_MOL
-from .arguments import with_state_of_arguments
+from .arguments import with_first_system, with_state_of_arguments
 from .labeller import Labeller
 from .messages import tables_of
 from .types import (
@@ -18,6 +18,7 @@ from .types import (
     NotNegative,
     Positive,
     PositiveOrAdaptive,
+    PositiveOrAuto,
     PositiveOrNone,
     Section,
     SetBy,
@@ -80,8 +81,9 @@ class Pull(Section):
     damping_time: Positive = 0.1
     """Damping time of the thermostat in ps."""
     plus_steps: CountOrAll = 200
-    """The activation energy is the largest work until this many MD steps after the event, the first
-    bond that breaks or forms; all: of the whole pull (paper)."""
+    """The activation energy is the largest work until the spring goes slack after the event, the
+    first bond that breaks or forms, but no later than this many MD steps after it; all: of the
+    whole pull (paper)."""
     seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
         *range(1, 7),
     )
@@ -220,12 +222,14 @@ class Select(Section):
     decided (`[stop]`) and are then added to the training data."""
     event_window: tuple[Count, Count] = (400, 200)
     """MD steps before and after the event between which these configurations lie."""
-    max_force: Positive = 10.0
+    max_force: PositiveOrAuto = "auto"
     """New labels with a larger force on an atom (eV/Å) are stored but not trained on: they come
-    from pulls that blew up, and a few of them spoil the fit of all others."""
-    max_energy: Positive = 10.0
+    from pulls that blew up, and a few of them spoil the fit of all others. auto: three times the
+    largest force on an atom that three quarters of all labels stay below."""
+    max_energy: PositiveOrAuto = "auto"
     """New labels with an energy more than this (eV) above the relaxed structure are stored but not
-    trained on. For comparison: noise of 0.05 Å costs about 0.1 eV per atom, a bond up to 7 eV."""
+    trained on. auto: twice the energy that the model's pulls have reached until their events, but
+    at least 11.1 eV, that of the strongest chemical bond."""
 
     @model_validator(mode="after")
     def _one_threshold(self) -> "Select":
@@ -288,17 +292,31 @@ class Run(Section):
     """Where LAMMPS evaluates the ensemble: cpu, cuda or cuda:N; auto means cpu."""
 
 
+_NAME = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "expected letters, digits, dots, hyphens and underscores, a letter or digit first",
+)
+
+
+class System(Section):
+    """One of several molecules of a campaign, which one model learns together."""
+
+    name: Annotated[str, *_NAME]
+    """Its name: that of its folders and in the tables. Required."""
+    structure: Path
+    """As `structure`. Required."""
+    atoms: tuple[Count, Count]
+    """The two pulled atoms, as in `[pull]`. Required."""
+    charge: WholeNumber | None = None
+    """As `charge`."""
+    multiplicity: Count | None = None
+    """As `multiplicity`."""
+
+
 class Config(Section):
     """A whole campaign."""
 
-    name: Annotated[
-        str,
-        *matching(
-            r"[A-Za-z0-9][A-Za-z0-9._-]*",
-            "expected letters, digits, dots, hyphens and underscores, a letter or digit first",
-        ),
-        Field(examples=["hexane"]),
-    ]
+    name: Annotated[str, *_NAME, Field(examples=["hexane"])]
     """Name of the campaign; its run folder is runs/NAME. Required."""
     structure: Annotated[Path, Field(examples=["hexane.xyz"])]
     """File of the molecule to pull, any format that ASE reads; relative to al.toml. Required."""
@@ -308,6 +326,14 @@ class Config(Section):
     multiplicity: Annotated[Count | None, Field(examples=[3])] = None
     """Spin multiplicity 2S + 1 of the same: the number of unpaired electrons plus 1. By default
     what the file states, else the lowest that the number of electrons allows."""
+    system: Annotated[
+        tuple[System, ...],
+        SetBy("structure"),
+        Field(examples=[[{"name": "C4", "structure": "butane.xyz", "atoms": [1, 4]}]]),
+    ] = ()
+    """Several molecules, each as a table `[[system]]` with `name`, `structure`, `atoms` and, if
+    they are charged, `charge` and `multiplicity`; instead of `structure` and `[pull] atoms`. One
+    model learns them all."""
     iterations: CountOrZero = 8
     """Largest number of iterations after the initial model, which is iteration 0 (see `[stop]`)."""
     seed: CountOrZero = 1
@@ -335,6 +361,32 @@ class Config(Section):
     def _state_of_arguments(cls, values: Any) -> Any:
         return with_state_of_arguments(values)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_systems(cls, values: Any) -> Any:
+        return with_first_system(values)
+
+    @model_validator(mode="after")
+    def _different_systems(self) -> "Config":
+        names = [system.name for system in self.system]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f'system: every name must be different, got "{twice}" twice')
+        return self
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """The molecules of the campaign; one, with the name of the campaign, without `system`."""
+        return self.system or (
+            System(
+                name=self.name,
+                structure=self.structure,
+                atoms=self.pull.atoms,
+                charge=self.charge,
+                multiplicity=self.multiplicity,
+            ),
+        )
+
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":
         if self.stop.small_changes and not self.select.around_event:
@@ -348,8 +400,8 @@ class Config(Section):
         ):
             raise ValueError(
                 f"[pull] plus_steps = {self.pull.plus_steps}: expected at most {after}, the"
-                " second of [select] event_window, if [stop] small_changes > 0: the labels around the event"
-                " must test the model where the activation energy is decided"
+                " second of [select] event_window, if [stop] small_changes > 0: the labels around"
+                " the event must test the model where the activation energy is decided"
             )
         return self
 

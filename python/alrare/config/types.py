@@ -85,6 +85,7 @@ def _or_word(word: str, *, least: float, kind: type[int] | type[float]) -> Any:
 
 CountOrAll = Annotated[int | Literal["all"], *_or_word("all", least=0, kind=int)]
 PositiveOrNone = Annotated[float | Literal["none"], *_or_word("none", least=0, kind=float)]
+PositiveOrAuto = Annotated[float | Literal["auto"], *_or_word("auto", least=0, kind=float)]
 PositiveOrAdaptive = Annotated[
     float | Literal["adaptive"], *_or_word("adaptive", least=0, kind=float)
 ]

@@ -1,8 +1,8 @@
 """Observables of a pull: the activation energy, and where and how a bond broke or formed.
 
-The activation energy is the largest work until shortly after the event. Later the spring drags the
-fragments through the thermostat, and a work that grows with the length of the run is no property of
-the bond. The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md).
+The activation energy is the largest work until the spring goes slack after the event. Later the
+spring drags the fragments through the thermostat, and a work that grows with the length of the run
+is no property of the bond. The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md).
 The work at the event, the peak of the spring force and the highest potential energy scatter less;
 and pulls in which different bonds broke should not be compared.
 """
@@ -27,8 +27,9 @@ _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 class Observables:
     """Observables of one pull by a model or by the labeller.
 
-    The largest values are those until `[pull] plus_steps` after the event; without an event, those
-    of the whole pull, which then say only how far it went.
+    The largest values are those until the spring first pulls no more after the event, but no later
+    than `[pull] plus_steps` after it; without an event, those of the whole pull, which then say
+    only how far it went.
     """
 
     activation_energy: float | None
@@ -67,7 +68,8 @@ def observe(
     frames : sequence of Atoms
         Trajectory of the pull in order of step, with `info["step"]`; may be empty.
     plus_steps : int or "all"
-        MD steps after the event that still count for the largest values; "all": the whole pull.
+        MD steps after the event that count at most for the largest values; "all": the whole pull,
+        whether or not the spring goes slack.
     pulled : collection of int
         The pulled atoms, from 1.
 
@@ -80,7 +82,8 @@ def observe(
     step = None if event is None else int(frames[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
     if step is not None and plus_steps != "all":
-        counts = curve.step <= step + plus_steps
+        slack = curve.step[(curve.step >= step) & (curve.force <= 0.0)]
+        counts = curve.step <= min(step + plus_steps, slack.min(initial=np.inf))
     work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
     if np.isnan(work).all():
         raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")

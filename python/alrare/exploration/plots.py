@@ -94,7 +94,7 @@ def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
     target : Path
         Without its suffix.
     results : mapping
-        The content of results.json.
+        Results of one system: `campaign.of_system`.
     """
     rows = results["iterations"]
     reference = results.get("reference") or {}

@@ -12,6 +12,36 @@ from ..errors import AlrareError
 from ..frames import read_frames
 
 
+def shares(total: int, weights: Sequence[float]) -> list[int]:
+    """Divide a label budget in proportion to weights.
+
+    Parameters
+    ----------
+    total : int
+        Number of labels.
+    weights : sequence of float
+        Not negative; a weight of 0 gets nothing. If all are 0, nobody gets anything.
+
+    Returns
+    -------
+    list of int
+        Their sum is the total: what is left after rounding down goes to the largest remainders.
+
+    Examples
+    --------
+    >>> shares(10, [1.0, 1.0, 0.0, 1.0])
+    [4, 3, 0, 3]
+    """
+    parts = np.array(weights, dtype=np.float64)
+    if not parts.sum() > 0.0:
+        return [0] * len(parts)
+    exact = total * parts / parts.sum()
+    whole = np.floor(exact + 1e-9).astype(int)
+    order = np.argsort(whole - exact, kind="stable")
+    whole[order[: total - whole.sum()]] += 1
+    return [int(number) for number in whole]
+
+
 def choose(
     files: Sequence[Path],
     *,

@@ -13,7 +13,13 @@ from alrare.campaign.report import (
     status,
     write_report,
 )
-from alrare.campaign.results import iteration_record, read_results, write_results
+from alrare.campaign.results import (
+    iteration_record,
+    of_system,
+    read_results,
+    system_record,
+    write_results,
+)
 from alrare.errors import AlrareError
 
 HEADER = (
@@ -47,16 +53,28 @@ def _record(number: int, error: float) -> dict[str, Any]:
         "calibration": {"energy_std": 0.02, "energy_error": 0.05},
     }
     pull = {"threshold": 0.012, "selected": 25, "above": 700, "too_similar": 675, "unphysical": 3}
-    return iteration_record(
-        iteration=number,
-        n_labels=300 + 150 * number,
-        n_left_out=0,
+    record = system_record(
         evaluation=evaluation,
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
         convergence={"change": None, "settled": False, "around_event": None, "converged": False},
+    )
+    return iteration_record(
+        iteration=number,
+        n_labels=300 + 150 * number,
+        n_left_out=0,
+        systems={"hexane": record},
         seconds={"train": 120.0, "simulate": 60.5},
     )
+
+
+def _changed(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change an entry's values of its system."""
+    return row | {"systems": {name: one | changes for name, one in row["systems"].items()}}
+
+
+def _results(reference: dict[str, Any], *rows: dict[str, Any]) -> dict[str, Any]:
+    return {"reference": {"hexane": reference}, "iterations": list(rows)}
 
 
 @pytest.fixture
@@ -72,14 +90,17 @@ def run(tmp_path: Path) -> Path:
     (folder / "config.toml").write_text('name = "hexane"  # <script>\n')
     write_results(
         folder,
-        reference={"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2},
+        reference={
+            "hexane": {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2}
+        },
         iterations=[_record(number, error) for number, error in enumerate(errors)],
     )
     return folder
 
 
 def test_a_record_holds_the_keys_of_the_results_file(run: Path) -> None:
-    row = read_results(run)["iterations"][2]
+    row = of_system(read_results(run))["iterations"][2]
+    assert row == of_system(read_results(run), "hexane")["iterations"][2]
     assert row["iteration"] == 2 and row["n_labels"] == 600 and row["n_pulls"] == 2
     for key in ("activation_energy", "activation_energy_sem", "error", "error_sem"):
         assert isinstance(row[key], float)
@@ -105,40 +126,77 @@ def test_the_table_shows_each_iteration_on_one_line(run: Path) -> None:
 
 
 def test_unknown_values_are_shown_as_a_dash() -> None:
-    row = _record(0, 0.0) | {"error": None, "energy_mae_test": None, "calibration": None}
-    row["selection"]["thresholds"] = []
+    row = _changed(_record(0, 0.0), error=None, energy_mae_test=None, calibration=None)
+    row["systems"]["hexane"]["selection"]["thresholds"] = []
     last = iteration_table({"reference": {}, "iterations": [row]}).splitlines()[-1]
     assert last.split().count("-") == 5
 
 
 def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> None:
     broken, whole = ({"model": {"event": bond}} for bond in ([1, 2], None))
-    rows = [_record(0, 0.0) | {"pulls": [broken, whole]}]
-    rows += [_record(1, 0.0) | {"pulls": [whole, whole], "activation_energy": None}]
+    rows = [_changed(_record(0, 0.0), pulls=[broken, whole])]
+    rows += [_changed(_record(1, 0.0), pulls=[whole, whole], activation_energy=None)]
     reference = {"activation_energy": None, "n_pulls": 2, "values": [None, None]}
-    text = iteration_table({"reference": reference, "iterations": rows})
+    text = iteration_table(_results(reference, *rows))
     lines = text.splitlines()
     assert lines[0].strip() == "Activation energy of the labeller: no event in 2 pulls"
     assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no event in 1"
     assert "no event" in lines[-1] and "6.340" not in lines[-1]
     some = {"activation_energy": 6.3, "n_pulls": 2, "values": [None, 6.3]}
-    assert "6.300 eV (2 pulls, no event in 1)" in reference_line({"reference": some})
+    assert "6.300 eV (2 pulls, no event in 1)" in reference_line(some)
 
 
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
-    row = _record(3, 0.0)
-    row["convergence"] = {
+    convergence = {
         "change": {"mean": -0.01, "sem": 0.004},
         "settled": True,
         "around_event": {"n_frames": 48, "energy_mae": 0.012, "force_mae": 0.25},
         "converged": False,
     }
-    text = convergence_line({"iterations": [row]})
+    row = _changed(_record(3, 0.0), convergence=convergence)
+    text = convergence_line(_results({}, row))
     assert text == (
         "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the event:"
         " energy 12 meV, forces 250 meV/Å."
     )
-    assert convergence_line({"iterations": []}) == "Not converged."
+    assert convergence_line(_results({})) == "Not converged."
+
+
+def _two_systems() -> dict[str, Any]:
+    rows = []
+    for number in range(2):
+        row = _record(number, 0.1)
+        row["systems"] = {"C4": row["systems"]["hexane"], "C6": row["systems"]["hexane"]}
+        rows.append(row)
+    level = {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2}
+    return {"reference": {"C4": level, "C6": level}, "iterations": rows}
+
+
+def test_several_systems_have_a_line_each() -> None:
+    lines = iteration_table(_two_systems()).splitlines()
+    assert lines[0].startswith("C4: Activation energy of the labeller: 6.340 ± 0.050 eV")
+    assert lines[1].startswith("C6: Activation")
+    assert [line.split()[:3] for line in lines[-4:]] == [
+        ["0", "C4", "300"],
+        ["0", "C6", "300"],
+        ["1", "C4", "450"],
+        ["1", "C6", "450"],
+    ]
+    assert max(map(len, lines)) <= 126
+    said = convergence_line(_two_systems()).splitlines()
+    assert [line[:18] for line in said] == ["C4: Not converged.", "C6: Not converged."]
+
+
+def test_a_system_is_asked_for_by_its_name() -> None:
+    assert of_system(_two_systems(), "C6")["reference"]["n_pulls"] == 2
+    with pytest.raises(AlrareError, match="C7: no such system; the campaign has C4, C6"):
+        of_system(_two_systems(), "C7")
+
+
+def test_results_of_an_earlier_version_are_told(run: Path) -> None:
+    (run / "results.json").write_text('{"reference": {}, "iterations": [{"iteration": 0}]}')
+    with pytest.raises(AlrareError, match="written by an earlier version of alrare"):
+        read_results(run)
 
 
 @pytest.mark.slow

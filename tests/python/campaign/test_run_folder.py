@@ -4,17 +4,19 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alrare.campaign.context import System
 from alrare.campaign.run_folder import write_config
-from alrare.config import Config, parse_config
+from alrare.config import Config, Pull, parse_config
 from alrare.errors import AlrareError, ConfigError
 from alrare.files import locked
 from ase.build import molecule
 
-MOLECULE = molecule("C2H6")
+MOLECULE = (System("x", molecule("C2H6"), Pull(atoms=(1, 2))),)
 
 
 def _config(**changes: Any) -> Config:
@@ -72,10 +74,11 @@ def test_a_charge_that_the_molecule_has_anyway_is_no_change(tmp_path: Path, toml
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     write_config(_config(charge=0, multiplicity=1), MOLECULE, toml, tmp_path / "run")
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
-    ion = MOLECULE.copy()
+    ion = MOLECULE[0].structure.copy()
     ion.info["charge"] = 1
+    charged = (replace(MOLECULE[0], structure=ion),)
     with pytest.raises(ConfigError, match="charge or multiplicity changed since"):
-        write_config(_config(charge=1), ion, toml, tmp_path / "run")
+        write_config(_config(charge=1), charged, toml, tmp_path / "run")
 
 
 def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path) -> None:
@@ -88,10 +91,36 @@ def test_an_element_taken_out_of_a_table_is_a_change(tmp_path: Path, toml: Path)
 def test_files_may_move_but_the_molecule_must_stay(tmp_path: Path, toml: Path) -> None:
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     write_config(_config(structure="elsewhere/y.xyz"), MOLECULE, toml, tmp_path / "run")
-    other = MOLECULE.copy()
-    other.positions[0, 0] += 1e-3
+    moved = MOLECULE[0].structure.copy()
+    moved.positions[0, 0] += 1e-3
+    other = (replace(MOLECULE[0], structure=moved),)
     with pytest.raises(ConfigError, match="the structure changed since"):
         write_config(_config(), other, toml, tmp_path / "run")
+
+
+def test_systems_keep_their_names_atoms_and_structures(tmp_path: Path, toml: Path) -> None:
+    def config(*names: str, folder: str = "", atoms: tuple[int, int] = (1, 2)) -> Config:
+        tables = [{"name": n, "structure": f"{folder}{n}.xyz", "atoms": atoms} for n in names]
+        content = {"name": "x", "system": tables}
+        return parse_config(content, folder=Path("/"), source="al.toml")
+
+    def systems(*names: str) -> tuple[System, ...]:
+        return tuple(
+            System(name, molecule(name), Pull(atoms=(1, 2)), subfolder=name) for name in names
+        )
+
+    both, run = systems("CH4", "C2H6"), tmp_path / "run"
+    write_config(config("CH4", "C2H6"), both, toml, run)
+    write_config(config("CH4", "C2H6", folder="moved/"), both, toml, run)
+    with pytest.raises(ConfigError, match=r"system\.C2H6\.atoms"):
+        write_config(config("CH4", "C2H6", atoms=(1, 3)), both, toml, run)
+    with pytest.raises(ConfigError, match="the number of systems changed"):
+        write_config(config("CH4"), both[:1], toml, run)
+    strained = both[1].structure.copy()
+    strained.positions[0, 0] += 1e-3
+    other = (both[0], replace(both[1], structure=strained))
+    with pytest.raises(ConfigError, match="the structure of C2H6 changed since"):
+        write_config(config("CH4", "C2H6"), other, toml, run)
 
 
 HOLDER = """

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from alrare.cli.template import protocol_content, template, toml_value
 from alrare.config import Config, Train, load_config, parse_config, set_by, tables
+from alrare.errors import ConfigError
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -118,7 +119,7 @@ DFTB = {"labeller.program": "dftb+", "labeller.slater_koster": "/skf"}
 
 def keys() -> list[str]:
     """Return every key of al.toml with its table: `train.epochs`."""
-    plain = [key for key in Config.model_fields if key not in tables()]
+    plain = [key for key in Config.model_fields if key not in (*tables(), "system")]
     return plain + [f"{name}.{key}" for name, t in tables().items() for key in t.model_fields]
 
 
@@ -198,6 +199,21 @@ def test_one_changed_key_of_the_template_means_what_it_says(key: str) -> None:
         follows = {"train.min_steps"}
     unchanged = set(keys()) - set(changes) - follows
     assert {k: after[k] for k in unchanged} == {k: before[k] for k in unchanged}
+
+
+def test_systems_take_the_place_of_the_structure_and_the_pulled_atoms() -> None:
+    text = template()
+    example = next(line for line in text.splitlines() if line.startswith("# system = "))
+    several = text.replace(example, example.removeprefix("# "))
+    with pytest.raises(
+        ConfigError, match=r"structure, \[pull\] atoms: given beside \[\[system\]\]"
+    ):
+        read(several)
+    own = ("structure = ", "atoms = ")
+    lines = [line for line in several.splitlines() if not line.startswith(own)]
+    config = parse_config(tomllib.loads("\n".join(lines)), folder=Path("/x"), source="al.toml")
+    (system,) = config.systems
+    assert (system.name, system.structure, system.atoms) == ("C4", Path("/x/butane.xyz"), (1, 4))
 
 
 @pytest.mark.parametrize("recipe", ["paper", "fast"])

@@ -85,6 +85,22 @@ def test_the_activation_energy_ends_shortly_after_the_event() -> None:
     assert everything.peak_step == dragged.step[-1]
 
 
+def test_the_work_counts_until_the_spring_goes_slack() -> None:
+    frames, whole = stretched(50), curve(50)
+    event_step = observe(whole, frames, plus_steps=0).event_step
+    assert event_step is not None
+    dragged = replace(
+        whole,
+        work=0.01 * whole.step,
+        force=np.where(whole.step == event_step + 30, -0.1, whole.force),
+    )
+    seen = observe(dragged, frames, plus_steps=60)
+    assert seen.peak_step == event_step + 30
+    assert seen.activation_energy == pytest.approx(0.01 * (event_step + 30))
+    assert observe(dragged, frames, plus_steps=20).peak_step == event_step + 20
+    assert observe(dragged, frames, plus_steps="all").peak_step == 499
+
+
 def test_forces_and_energies_of_fragments_that_meet_later_are_no_peaks() -> None:
     frames, whole = stretched(50), curve(50)
     late = whole.step == 480
