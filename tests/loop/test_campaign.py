@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from alrare.campaign import of_system, read_results
+from alrare.frames import write_frames
+from alrare.labelling.store import LabelStore
 from alrare.model.ensemble import load_ensemble
 from ase.build import molecule
 from ase.io import write
@@ -245,6 +247,31 @@ def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
     again = calls(campaign.record)
     pull_steps, new_labels = 222, 50
     assert again.total() - before.total() < pull_steps + new_labels  # one pull, not three and MD
+
+
+@pytest.mark.timeout(900)
+def test_a_campaign_can_begin_with_labels_and_without_pulls_by_the_labeller(campaign) -> None:
+    finish(campaign)
+    with LabelStore(campaign.run / "labels" / "labels.sqlite") as store:
+        write_frames(campaign.path / "mine.extxyz", store.frames(store.keys("initial")))
+    before = calls(campaign.record)
+    text = campaign.config.read_text().replace(
+        'name = "ethane"', 'name = "free"\nreference = "none"'
+    )
+    given = 'steps = 0\ndata = ["mine.extxyz"]\nrelabel = "runs/ethane"\nrelabel_count = 5'
+    campaign.config.write_text(text.replace("steps = 200", given, 1))
+    output = finish(campaign)
+    run = campaign.run.parent / "free"
+    assert (
+        not list((run / "reference").glob("pull_*")) and not (run / "reference" / "data").exists()
+    )
+    results = of_system(read_results(run))
+    assert results["reference"]["n_pulls"] == 0
+    assert [row["error"] for row in results["iterations"]] == [None, None]
+    assert results["iterations"][0]["n_labels"] > 40
+    assert 'reference = "none"' in output
+    # the relaxation, labels at rest, around the event, candidates: no MD and no pull
+    assert calls(campaign.record).total() - before.total() < 150
 
 
 @pytest.mark.timeout(900)

@@ -119,6 +119,15 @@ def test_a_wrong_system_is_told(system: Any, expected: str) -> None:
     assert expected in str(caught.value).splitlines()
 
 
+def test_a_campaign_may_begin_with_labels_and_without_a_reference() -> None:
+    initial = {"steps": 0, "data": ["a.extxyz"], "relabel": "runs/gfn2"}
+    config = parsed({"reference": "none", "initial": initial})
+    assert config.reference == "none"
+    assert config.initial.data == (Path("/x/a.extxyz"),)
+    assert config.initial.relabel == Path("/x/runs/gfn2")
+    assert "without MD the first training data must come" in refused({"initial": {"steps": 0}})
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"iteration": 3},

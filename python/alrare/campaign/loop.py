@@ -144,7 +144,7 @@ def _references(campaign: Campaign) -> dict[str, Reference]:
 
 def _reference(campaign: Campaign, system: System) -> Reference:
     config = campaign.config
-    known = None if config.reference is None else config.reference / "reference"
+    known = config.reference / "reference" if isinstance(config.reference, Path) else None
     return run_reference(
         structure=system.structure,
         elements=campaign.elements,
@@ -158,6 +158,7 @@ def _reference(campaign: Campaign, system: System) -> Reference:
         progress=campaign.progress,
         retry=campaign.retry,
         known=None if known is None else known / system.subfolder,
+        pulls=config.reference != "none",
     )
 
 

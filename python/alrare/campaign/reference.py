@@ -46,7 +46,8 @@ class Reference:
     data_keys: tuple[str, ...]
     """Keys of the initial data in the store, in order of time, each once."""
     pulls: dict[int, Path]
-    """Folder of each seed's pull: `work.dat` and `trajectory.extxyz`."""
+    """Folder of each seed's pull: `work.dat` and `trajectory.extxyz`; none if the labeller does not
+    pull."""
 
 
 def run_reference(
@@ -63,6 +64,7 @@ def run_reference(
     progress: Progress,
     retry: bool = False,
     known: Path | None = None,
+    pulls: bool = True,
 ) -> Reference:
     """Relax the structure, then make the initial data and the pulls in parallel.
 
@@ -91,6 +93,8 @@ def run_reference(
     known : Path, optional
         The reference folder of another campaign; its results that were made with the same settings
         are copied instead of computed.
+    pulls : bool
+        Whether the labeller pulls; without its pulls nothing tells the error of a model.
 
     Raises
     ------
@@ -118,16 +122,18 @@ def run_reference(
         progress=progress,
     )
     system = System(start, tuple(elements), labeller, timestep, method.hash)
-    pulls = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
-    data = data_run(folder, system, initial)
+    seeds = pull.seeds if pulls else ()
+    of_seed = {seed: pull_run(folder, system, pull, seed) for seed in seeds}
+    data = [data_run(folder, system, initial)] if initial.steps else []
+    runs = [*of_seed.values(), *data]
     if known is not None:
-        for run in (*pulls.values(), data):
+        for run in runs:
             run.adopt(known / run.folder.name)
-    run_all([*pulls.values(), data], workers=workers, progress=progress)
-    frames = read_frames(data.folder / TRAJECTORY_FILE)
+    run_all(runs, workers=workers, progress=progress)
+    frames = [frame for run in data for frame in read_frames(run.folder / TRAJECTORY_FILE)]
     structure_key, *keys = _store([start, *frames], store_path, method)
     data_keys = tuple(dict.fromkeys(keys))
-    folders = {seed: run.folder for seed, run in pulls.items()}
+    folders = {seed: run.folder for seed, run in of_seed.items()}
     return Reference(start, structure_key, data_keys, folders)
 
 

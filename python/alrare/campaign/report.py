@@ -228,6 +228,8 @@ def reference_line(reference: Mapping[str, Any]) -> str:
     without = f", {NO_EVENT} in {unbroken}" if unbroken else ""
     if energy is None and unbroken:
         return f"Activation energy of the labeller: {NO_EVENT} in {unbroken} pulls"
+    if energy is None and reference.get("n_pulls") == 0:
+        return 'The labeller does not pull (reference = "none"): errors are not known'
     if energy is None:
         return "Activation energy of the labeller: not known yet"
     text = with_sem(energy, reference.get("activation_energy_sem"))

@@ -16,9 +16,17 @@ from .context import System
 
 STRUCTURE_FILE = "structure.extxyz"
 """Copy of the structures that the campaign was begun with."""
-_PLACES = ("structure", "labeller.slater_koster", "charge", "multiplicity")
+_PLACES = (
+    "structure",
+    "labeller.slater_koster",
+    "charge",
+    "multiplicity",
+    "initial.data",
+    "initial.relabel",
+)
 """Keys whose text does not matter. Files may move with the campaign; what is in them must stay,
-which `write_config` tests for the structure and the hash of the labeller's method for parameters.
+which `write_config` tests for the structure, the hash of the labeller's method for parameters, and
+`initial.json` for given labels.
 Charge and multiplicity are those of the structure, whether al.toml, its file or nobody states
 them."""
 MAY_CHANGE = (

@@ -38,7 +38,7 @@ def campaign_summary(config: Config) -> str:
             " that knows nnp_ensemble and al_select (`alrare check` tells)"
         )
     for system in config.systems:
-        if config.reference is not None:
+        if isinstance(config.reference, Path):
             subfolder = system.name if config.system else ""
             require_reference(config.reference / "reference" / subfolder)
     initial = config.initial.steps // config.initial.stride

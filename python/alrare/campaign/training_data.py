@@ -12,6 +12,7 @@ from ..selection.augment import noisy_copies
 from ..training.dataset import Split, inherited_split, random_split
 from ..training.thin import thinned_rows
 from .context import Campaign, System
+from .given_labels import given_labels
 from .reference import Reference
 
 REST_NOISE = 0.03
@@ -37,7 +38,7 @@ class TrainingData:
 
 
 def first_data(campaign: Campaign, references: Mapping[str, Reference]) -> TrainingData:
-    """Return the initial data: MD frames (thinned) and labels at rest, split for each member.
+    """Return the initial data, split for each member: labels at rest, MD frames, given labels.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ def first_data(campaign: Campaign, references: Mapping[str, Reference]) -> Train
             at_rest.append(reference.structure_key)
             others += _copies_at_rest(campaign, system, reference)
         others += _of_md(campaign, system, reference)
+    others += given_labels(campaign)
     keys = tuple(dict.fromkeys([*at_rest, *others]))
     rng = campaign.rng(0, "split")
     members = range(campaign.config.model.members)
@@ -62,7 +64,7 @@ def first_data(campaign: Campaign, references: Mapping[str, Reference]) -> Train
 def _of_md(campaign: Campaign, system: System, reference: Reference) -> list[str]:
     """Return the keys of the MD frames that are kept."""
     keys, rule = list(reference.data_keys), campaign.config.initial.thin
-    if rule == "none":
+    if rule == "none" or not keys:
         return keys
     with LabelStore(campaign.store_path) as store:
         frames = store.frames(keys)

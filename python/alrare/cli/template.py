@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from ..config import Config, Section, SetBy, Train, set_by, tables
+from ..config import Config, Section, SetBy, Train, set_by, tables, train_in_campaign
 
 Protocol = Literal["alrare", "paper"]
 WIDTH = 96
@@ -61,7 +61,7 @@ def schema() -> str:
 def _entries(table: type[Section], given: Mapping[str, Any]) -> list[str]:
     values = {key: field.default for key, field in table.model_fields.items()}
     if table is Train:
-        values |= Train.model_validate(given).model_dump()
+        values |= Train.model_validate(train_in_campaign(dict(given))).model_dump()
     lines = []
     for key, field in table.model_fields.items():
         lines += _entry(key, field, given.get(key, values[key]), given)

@@ -10,6 +10,7 @@ from .messages import explain
 from .reading import load_config, parse_config
 from .tables import (
     RECIPES,
+    STEPS_IN_CAMPAIGN,
     Augment,
     Config,
     InitialData,
@@ -21,12 +22,14 @@ from .tables import (
     System,
     Train,
     tables,
+    train_in_campaign,
 )
 from .types import Section, SetBy, read_numbers, set_by
 
 __all__ = [
     "RECIPES",
     "STATE_ARGUMENTS",
+    "STEPS_IN_CAMPAIGN",
     "Augment",
     "Config",
     "InitialData",
@@ -46,4 +49,5 @@ __all__ = [
     "read_numbers",
     "set_by",
     "tables",
+    "train_in_campaign",
 ]

@@ -60,6 +60,13 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
         system.model_copy(update={"structure": (folder / system.structure.expanduser()).resolve()})
         for system in config.system
     )
-    if config.reference is not None:
+    if isinstance(config.reference, Path):
         paths["reference"] = (folder / config.reference.expanduser()).resolve()
+    initial = config.initial
+    given: dict[str, Any] = {
+        "data": tuple((folder / path.expanduser()).resolve() for path in initial.data)
+    }
+    if initial.relabel is not None:
+        given["relabel"] = (folder / initial.relabel.expanduser()).resolve()
+    paths["initial"] = initial.model_copy(update=given)
     return config.model_copy(update={**paths, "labeller": labeller})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..units import KCAL_PER_MOL
 from .arguments import with_first_system, with_state_of_arguments
@@ -35,8 +35,9 @@ class InitialData(Section):
     """Temperature in K."""
     equilibration_steps: CountOrZero = 1000
     """MD steps before the first frame is kept."""
-    steps: Count = 3000
-    """MD steps during which frames are kept."""
+    steps: CountOrZero = 3000
+    """MD steps during which frames are kept; 0: no MD (then `data` or `relabel` give the first
+    data)."""
     stride: Count = 10
     """Keep every stride-th step: 3000 steps at stride 10 give 300 frames."""
     thin: Literal["none", "decorrelated"] = "none"
@@ -49,10 +50,25 @@ class InitialData(Section):
     """Damping time of the thermostat in ps."""
     seed: Count = 1
     """Seed of the initial velocities and the thermostat's noise."""
+    data: tuple[Path, ...] = ()
+    """Files of labelled frames (extended XYZ, or any that ASE reads) that join the first training
+    data, for instance those of another campaign. Relative to al.toml."""
+    data_is_by_labeller: bool = False
+    """Whether frames of `data` that do not say by which method they were labelled are by that of
+    `[labeller]`."""
+    relabel: Annotated[Path | None, Field(examples=["runs/cheaper"])] = None
+    """Run folder of a campaign with a cheaper labeller: configurations that it trained on are
+    labelled anew and join the first training data. Relative to al.toml."""
+    relabel_count: Count = 100
+    """Number of these configurations, chosen to differ most from each other."""
 
     @model_validator(mode="after")
     def _some_frame(self) -> "InitialData":
-        if self.stride > self.steps:
+        if self.steps == 0 and not self.data and self.relabel is None:
+            raise ValueError(
+                "steps = 0: without MD the first training data must come from data or relabel"
+            )
+        if 0 < self.steps < self.stride:
             raise ValueError(
                 f"stride = {self.stride}: expected at most steps = {self.steps}; no step would be"
                 " kept"
@@ -131,7 +147,10 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "train_fraction": 0.95,
     },
 }
-"""The values that each `[train] recipe` gives to keys that al.toml does not set."""
+"""The values that each `[train] recipe` gives to keys that are not set."""
+STEPS_IN_CAMPAIGN = 1200
+"""`min_steps` of the recipe fast in a campaign: most of its models only find configurations, and
+its stop rule says whether they are good enough (docs/decisions/0023-training-on-any-data.md)."""
 
 
 class Train(Section):
@@ -142,8 +161,8 @@ class Train(Section):
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
     min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
-    """Epochs are added until at least this many steps are done (fast: 4000, or 0 if `epochs` is
-    given; paper: 0)."""
+    """Epochs are added until at least this many steps are done (fast: 1200 in a campaign, 4000 for
+    `alrare train`, 0 if `epochs` is given; paper: 0)."""
     batch_size: Annotated[Count, SetBy("recipe")] = 32
     """Configurations per step (fast: 32, paper: 64)."""
     learning_rate: Annotated[Positive, SetBy("recipe")] = 5e-3
@@ -172,6 +191,13 @@ class Train(Section):
             return given
         exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
         return {**RECIPES[given.get("recipe", "fast")], **exact, **given}
+
+
+def train_in_campaign(given: Any) -> Any:
+    """Return the content of `[train]` with what a campaign gives where al.toml says nothing."""
+    if not isinstance(given, dict) or given.get("recipe", "fast") != "fast" or "epochs" in given:
+        return given
+    return {"min_steps": STEPS_IN_CAMPAIGN, **given}
 
 
 class Select(Section):
@@ -342,15 +368,16 @@ class Config(Section):
     """MD time step in fs."""
     forces: Literal["best", "mean"] = "mean"
     """Whose forces move the atoms: the mean of all members, or the best member (paper)."""
-    reference: Annotated[Path | None, Field(examples=["runs/other"])] = None
+    reference: Annotated[Path | Literal["none"] | None, Field(examples=["runs/other"])] = None
     """Run folder of another campaign; the parts of its reference that were made with the same
-    settings are copied. Relative to al.toml."""
+    settings are copied. Relative to al.toml. none: the labeller does not pull, which costs the most
+    labels of all; nothing then tells the error, and the campaign ends by its own labels."""
 
     labeller: Labeller = Labeller()
     initial: InitialData = InitialData()
     pull: Pull
     model: Model = Model()
-    train: Train = Train()
+    train: Train = Train(min_steps=STEPS_IN_CAMPAIGN)
     select: Select = Select()
     augment: Augment = Augment()
     stop: Stop = Stop()
@@ -360,6 +387,11 @@ class Config(Section):
     @classmethod
     def _state_of_arguments(cls, values: Any) -> Any:
         return with_state_of_arguments(values)
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _steps_in_campaign(cls, given: Any) -> Any:
+        return train_in_campaign(given)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,9 +2,9 @@
 
 The activation energy is the largest work until the spring goes slack after the event. Later the
 spring drags the fragments through the thermostat, and a work that grows with the length of the run
-is no property of the bond. The maximum of the work scatters by a tenth of an eV from seed to seed (docs/results.md).
-The work at the event, the peak of the spring force and the highest potential energy scatter less;
-and pulls in which different bonds broke should not be compared.
+is no property of the bond. It scatters by a tenth of an eV from seed to seed (docs/results.md). The
+work at the event, the peak of the spring force and the highest potential energy scatter less; and
+pulls in which different bonds broke should not be compared.
 """
 
 from collections.abc import Collection, Mapping, Sequence

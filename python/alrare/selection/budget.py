@@ -102,6 +102,29 @@ def choose(
     return [frames[index] for index in sorted(_spread(frames, maximum))]
 
 
+def most_unlike(frames: Sequence[Atoms], number: int) -> list[int]:
+    """Choose frames that differ most in their interatomic distances, by farthest-point sampling.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        Of the same atoms in the same order; at least `number`.
+    number : int
+        How many to choose.
+
+    Returns
+    -------
+    list of int
+        Their places, the first frame first, then always the one that is farthest from all others.
+    """
+    shapes = np.array([_distances(frame) for frame in frames], dtype=np.float32)
+    nearest = np.full(len(frames), np.inf)
+    chosen: list[int] = []
+    for _ in range(number):
+        _take_most_unlike(np.arange(len(frames)), shapes, nearest, chosen)
+    return chosen
+
+
 def _spread(frames: list[Atoms], maximum: int) -> list[int]:
     """Take one frame per interval of the cv, then the most different ones; return indices."""
     cv = np.array([frame.info["cv"] for frame in frames])

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 from alrare.cli.template import protocol_content, template, toml_value
-from alrare.config import Config, Train, load_config, parse_config, set_by, tables
+from alrare.config import (
+    STEPS_IN_CAMPAIGN,
+    Config,
+    Train,
+    load_config,
+    parse_config,
+    set_by,
+    tables,
+)
 from alrare.errors import ConfigError
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -47,6 +55,10 @@ OTHER: dict[str, Any] = {
     "initial.at_rest": 3,
     "initial.damping_time": 0.2,
     "initial.seed": 4,
+    "initial.data": ["labels.extxyz"],
+    "initial.data_is_by_labeller": True,
+    "initial.relabel": "runs/gfn2",
+    "initial.relabel_count": 20,
     "pull.atoms": [2, 3],
     "pull.spring": 5.0,
     "pull.rate": 2.0,
@@ -221,7 +233,8 @@ def test_systems_take_the_place_of_the_structure_and_the_pulled_atoms() -> None:
 def test_a_recipe_set_in_the_template_trains_by_that_recipe(protocol: Any, recipe: Any) -> None:
     content = tomllib.loads(edited(template(protocol), "train.recipe", recipe))
     config = parse_config(content, folder=Path("/x"), source="al.toml")
-    assert config.train == Train(recipe=recipe)
+    in_campaign = {"min_steps": STEPS_IN_CAMPAIGN} if recipe == "fast" else {}
+    assert config.train == Train(recipe=recipe, **in_campaign)
 
 
 def test_a_program_set_in_the_template_labels_by_its_own_method() -> None:
