@@ -20,6 +20,8 @@ from ..exploration.work import read_work
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of, read_frames
 from ..labelling.store import LabelStore
+from ..model.accuracy import Calibration
+from ..model.calibration import factors_of, write_calibration
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..structure import elements_of, load_structure
@@ -189,7 +191,8 @@ def _iterate(
             chosen, copies = label_candidates(campaign, iteration, folder, candidates, observables)
     if not (folder / "metrics.json").is_file():
         with timed(folder, "evaluate"):
-            _evaluate(campaign, folder, model, reference, observables, [*chosen, *around])
+            _evaluate(campaign, folder, model, reference, observables, (chosen, around))
+    _calibrate(folder, model)
     _report(campaign, iteration, folder, data, pulls, len(chosen), judged)
     if ends:
         return _Step(data, energies, judged.converged)
@@ -244,12 +247,12 @@ def _evaluate(
     model: Path,
     reference: Reference,
     observables: Mapping[int, Observables],
-    labels: Sequence[str],
+    labels: Sequence[Sequence[str]],
 ) -> None:
     with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
         test_pulls = _test_pulls(reference)
         with LabelStore(campaign.store_path) as store:
-            new = store.frames(labels)
+            new = [store.frames(keys) for keys in labels]
         evaluation = evaluate(
             model=model,
             forces=campaign.config.forces,
@@ -259,6 +262,16 @@ def _evaluate(
             reference=_observe_reference(reference, test_pulls),
         )
     write_json(folder / "metrics.json", evaluation.to_json())
+
+
+def _calibrate(folder: Path, model: Path) -> None:
+    """Write into the model what its new labels say of its spread, unless it is there already.
+
+    The pulls are known by the model as it was trained (`model_hash`), so they stay valid.
+    """
+    factors = factors_of(Calibration(**read_json(folder / "metrics.json")["calibration"]))
+    if factors is not None:
+        write_calibration(model, factors)
 
 
 def _report(
