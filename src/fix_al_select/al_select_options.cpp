@@ -64,6 +64,8 @@ ALSelectOptions read_al_select_options(LAMMPS *lmp, int narg, char **arg, int fi
       read_threshold(in, settings);
     else if (in.keyword() == "uncertainty")
       options.judges_forces = in.one_of({"energy", "force"}) == "force";
+    else if (in.keyword() == "calibrated")
+      options.calibrated = in.one_of({"yes", "no"}) == "yes";
     else if (in.keyword() == "cv")
       read_cv(in, options);
     else if (in.keyword() == "energy")
@@ -79,8 +81,8 @@ ALSelectOptions read_al_select_options(LAMMPS *lmp, int narg, char **arg, int fi
     else if (in.keyword() == "halt")
       read_halt(in, options);
     else
-      in.refuse_keyword({"threshold", "uncertainty", "cv", "energy", "gap_steps", "max", "upper",
-                         "min_distance", "halt"});
+      in.refuse_keyword({"threshold", "uncertainty", "calibrated", "cv", "energy", "gap_steps",
+                         "max", "upper", "min_distance", "halt"});
   }
   if (!(options.min_distance >= 0.0))
     lmp->error->all(FLERR, "fix al_select: min_distance must be >= 0, got {}",

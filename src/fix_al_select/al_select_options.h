@@ -12,6 +12,7 @@ namespace LAMMPS_NS {
 struct ALSelectOptions {
   alrare::SelectionSettings settings;
   bool judges_forces = false;      ///< by force_std instead of energy_std
+  bool calibrated = false;         ///< by its error, as the model's calibration expects it
   double min_distance = 0.5;       ///< Å; nearer atoms are unphysical
   std::string cv_name;             ///< variable without its v_; empty: none
   bool halt_at_max = false;        ///< end the run when all candidates are selected

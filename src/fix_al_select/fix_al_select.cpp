@@ -5,13 +5,13 @@
 #include "fix_al_select/fingerprint.h"
 #include "fix_al_select/gather_frame.h"
 #include "fix_al_select/geometry.h"
+#include "fix_al_select/pair_values.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
-#include "force.h"
 #include "input.h"
 #include "modify.h"
 #include "neigh_list.h"
@@ -40,6 +40,7 @@ constexpr double restart_layout = 2.0;  // of what a restart file holds
 /// units of the run.
 struct FixALSelect::Look {
   std::vector<double> member_energies;
+  double uncertainty;                          // what is judged
   double energy_std, force_std, force_max, cv; // force_*: 0 if the pair style does not give them
 };
 
@@ -52,14 +53,7 @@ struct FixALSelect::Impl {
   double to_ev; // times an energy of the run: in eV
   int cv_index = -1;
 
-  Pair *pair = nullptr;
-  int n_members = 0;
-  const double *energy_std = nullptr, *member_energies = nullptr; // owned by the pair
-  const double *force_std = nullptr,
-               *force_max = nullptr; // likewise; null if the pair style does not give them
-  const int *n_excluded = nullptr;
-  char **element_of_type = nullptr;
-  const bigint *ensemble_step = nullptr; // timestep of these values
+  PairValues of_pair;
 
   bigint last_step = -1;         // of the last configuration judged
   double last_uncertainty = 0.0; // its uncertainty
@@ -74,23 +68,22 @@ struct FixALSelect::Impl {
 
 /// Rank 0 decides for all: sums over ranks need not be the same on each to the last bit.
 FixALSelect::Look FixALSelect::Impl::look(MPI_Comm world, double cv) const {
-  std::vector<double> values(member_energies, member_energies + n_members);
-  values.insert(values.end(),
-                {*energy_std, force_std ? *force_std : 0.0, force_max ? *force_max : 0.0, cv});
+  const PairValues &of = of_pair;
+  std::vector<double> values(of.member_energies, of.member_energies + of.n_members);
+  values.insert(values.end(), {*of.uncertainty, *of.energy_std, of.force_std ? *of.force_std : 0.0,
+                               of.force_max ? *of.force_max : 0.0, cv});
   MPI_Bcast(values.data(), static_cast<int>(values.size()), MPI_DOUBLE, 0, world);
-  const double *const rest = &values[n_members];
-  return {{values.cbegin(), values.cend() - 4}, rest[0], rest[1], rest[2], rest[3]};
+  const auto rest = values.cbegin() + of.n_members;
+  return {{values.cbegin(), rest}, rest[0], rest[1], rest[2], rest[3], rest[4]};
 }
 
 alrare::Sample FixALSelect::Impl::sample(const Look &look, bigint step) const {
   const auto &energies = look.member_energies;
-  alrare::Sample sample{look.energy_std,
-                        std::accumulate(energies.begin(), energies.end(), 0.0) / n_members, look.cv,
-                        step};
-  if (options.judges_forces) {
-    sample.uncertainty = look.force_std;
+  alrare::Sample sample{look.uncertainty,
+                        std::accumulate(energies.begin(), energies.end(), 0.0) / of_pair.n_members,
+                        look.cv, step};
+  if (options.judges_forces)
     sample.size = look.force_max;
-  }
   return sample;
 }
 
@@ -139,7 +132,7 @@ void FixALSelect::init() {
                "fix al_select: the restart file is of step {}, and reset_timestep made it {}; give "
                "the fix another ID to start anew",
                impl_->last_step, update->ntimestep);
-  find_pair();
+  impl_->of_pair = find_pair_values(lmp, impl_->options);
   find_variable();
   warn_of_late_box_changes();
   prepare_file();
@@ -148,49 +141,6 @@ void FixALSelect::init() {
   // evaluate() then requests those it used for each next one
   const bigint step = update->ntimestep;
   modify->addstep_compute_all((step + nevery - 1) / nevery * nevery);
-}
-
-void FixALSelect::find_pair() {
-  impl_->pair = force->pair_match("nnp_ensemble", 1);
-  if (!impl_->pair)
-    error->all(FLERR,
-               "fix al_select: needs exactly one pair style nnp_ensemble (alone or within a hybrid "
-               "style), and the pair style is {}",
-               force->pair_style ? force->pair_style : "none");
-  int dim = -1;
-  const auto *members = static_cast<int *>(impl_->pair->extract("n_members", dim));
-  impl_->energy_std = static_cast<double *>(impl_->pair->extract("energy_std", dim));
-  impl_->member_energies = static_cast<double *>(impl_->pair->extract("member_energies", dim));
-  impl_->n_excluded = static_cast<int *>(impl_->pair->extract("n_excluded", dim));
-  impl_->element_of_type = static_cast<char **>(impl_->pair->extract("element_of_type", dim));
-  impl_->ensemble_step = static_cast<bigint *>(impl_->pair->extract("ensemble_step", dim));
-  impl_->force_std = static_cast<double *>(impl_->pair->extract("force_std", dim));
-  impl_->force_max = static_cast<double *>(impl_->pair->extract("force_max", dim));
-  if (impl_->options.judges_forces && (!impl_->force_std || !impl_->force_max))
-    error->all(FLERR, "fix al_select: uncertainty force: the pair style does not compute it; give "
-                      "it 'force_std yes' (pair_style nnp_ensemble force_std yes)");
-  if (!members || !impl_->energy_std || !impl_->member_energies || !impl_->n_excluded ||
-      !impl_->element_of_type || !impl_->ensemble_step)
-    error->all(FLERR, "fix al_select: pair style nnp_ensemble and this fix are of different "
-                      "versions of alrare; install both from one");
-  impl_->n_members = *members;
-  for (int type = 1; type <= atom->ntypes; ++type)
-    if (!impl_->element_of_type[type])
-      error->all(
-          FLERR,
-          "fix al_select: atom type {} is NULL in the pair_coeff of nnp_ensemble; a candidate "
-          "needs the element of every type",
-          type);
-  if (impl_->n_members < 2)
-    error->all(FLERR,
-               "fix al_select: the model of pair style nnp_ensemble has {} member; the uncertainty "
-               "needs at least 2",
-               impl_->n_members);
-  const double cutoff = impl_->pair->init_one(1, 1); // cutforce is not set within a hybrid style
-  if (impl_->options.min_distance > cutoff)
-    error->all(FLERR,
-               "fix al_select: min_distance must not exceed the cutoff of the model, {}, got {}",
-               cutoff, impl_->options.min_distance);
 }
 
 void FixALSelect::find_variable() {
@@ -269,25 +219,26 @@ void FixALSelect::evaluate(bool unseen) {
     cv = input->variable->compute_equal(impl_->cv_index);
     modify->addstep_compute(step / nevery * nevery + nevery);
   }
-  if (step != *impl_->ensemble_step)
+  if (step != *impl_->of_pair.ensemble_step)
     return; // the pair style left members out: there is nothing new to judge
   impl_->last_step = step;
   if (!unseen)
     return;
-  if (*impl_->n_excluded > 0)
+  if (*impl_->of_pair.n_excluded > 0)
     error->all(
         FLERR,
         "fix al_select: neigh_modify exclude leaves {} of {} atoms out of the system on step "
         "{}, and a candidate is a whole one; delete these atoms (delete_atoms)",
-        *impl_->n_excluded, atom->natoms, step);
+        *impl_->of_pair.n_excluded, atom->natoms, step);
 
   const Look look = impl_->look(world, cv);
   const alrare::Sample sample = impl_->sample(look, step);
   impl_->last_uncertainty = sample.uncertainty;
-  const auto verdict = impl_->selection->judge(
-      sample, [this] { return is_sound(lmp, *impl_->pair->list, impl_->options.min_distance); });
+  const auto verdict = impl_->selection->judge(sample, [this] {
+    return is_sound(lmp, *impl_->of_pair.pair->list, impl_->options.min_distance);
+  });
   if (verdict == alrare::Verdict::selected) {
-    alrare::Frame frame = gather_frame(lmp, impl_->element_of_type);
+    alrare::Frame frame = gather_frame(lmp, impl_->of_pair.element_of_type);
     if (comm->me == 0)
       write_candidate(std::move(frame), look);
   }
@@ -301,7 +252,7 @@ void FixALSelect::write_candidate(alrare::Frame frame, const Look &look) const {
   for (const double energy : look.member_energies)
     frame.member_energies.push_back(energy * impl_->to_ev);
   frame.energy_std = look.energy_std * impl_->to_ev;
-  if (impl_->force_std)
+  if (impl_->of_pair.force_std)
     frame.force_std = look.force_std * impl_->to_ev;
   frame.threshold = *impl_->selection->threshold() * impl_->to_ev;
   try {
@@ -342,9 +293,11 @@ void FixALSelect::write_restart(FILE *fp) {
   fwrite(values.data(), sizeof(double), values.size(), fp);
 }
 
-/// The kind of selection a saved state belongs to, in bits: 1 with a cv, 2 judged by the forces.
+/// The kind of selection a saved state belongs to, in bits: 1 with a cv, 2 judged by the forces, 4
+/// calibrated.
 int FixALSelect::kind() const {
-  return (impl_->options.cv_name.empty() ? 0 : 1) + (impl_->options.judges_forces ? 2 : 0);
+  return (impl_->options.cv_name.empty() ? 0 : 1) + (impl_->options.judges_forces ? 2 : 0) +
+         (impl_->options.calibrated ? 4 : 0);
 }
 
 void FixALSelect::restart(char *buffer) {
@@ -367,11 +320,12 @@ void FixALSelect::restart(char *buffer) {
   if ((before & 1) != (now & 1))
     error->all(FLERR, "fix al_select: the run in the restart file was {} cv and this one is {}; {}",
                before & 1 ? "with a" : "without a", now & 1 ? "with" : "without", advice);
-  if ((before & 2) != (now & 2))
+  if ((before & 6) != (now & 6))
     error->all(FLERR,
-               "fix al_select: the run in the restart file was judged by the uncertainty of {} and "
-               "this one is by that of {}; {}",
-               before & 2 ? "force" : "energy", now & 2 ? "force" : "energy", advice);
+               "fix al_select: the run in the restart file was judged by the uncertainty of {}{} "
+               "and this one is by that of {}{}; {}",
+               before & 2 ? "force" : "energy", before & 4 ? ", calibrated" : "",
+               now & 2 ? "force" : "energy", now & 4 ? ", calibrated" : "", advice);
   try {
     impl_->selection->restore(state);
   } catch (const std::runtime_error &problem) {

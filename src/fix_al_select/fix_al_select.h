@@ -41,7 +41,6 @@ private:
   struct Look;
   std::unique_ptr<Impl> impl_;
 
-  void find_pair();
   void find_variable();
   void warn_of_late_box_changes();
   void prepare_file();

@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -156,15 +157,16 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
   impl_->ensemble_step = -1;
   make_pvector();
   if (comm->me == 0)
-    utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}\n", members,
+    utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}, {}\n", members,
                    members == 1 ? "" : "s", impl_->model->path, evaluator->description(),
-                   options.forces);
+                   options.forces,
+                   impl_->model->metadata().is_calibrated() ? "calibrated" : "not calibrated");
 }
 
 /// compute pair reads as many values as there were when it was defined; those that this model does
 /// not have are not numbers.
 void PairNNPEnsemble::make_pvector() {
-  nextra = 2 + impl_->n_members;
+  nextra = 4 + impl_->n_members;
   int length = nextra;
   for (const Compute *compute : modify->get_compute_by_style("^pair$"))
     length = std::max(length, compute->size_vector);
@@ -241,12 +243,15 @@ void PairNNPEnsemble::judge_ensemble() {
     spread.judge_atom_energies(*impl_->hood, *energies, impl_->to_lammps);
   if (impl_->options.force_std)
     judge_forces();
+  spread.calibrate(impl_->model->metadata());
   impl_->ensemble_step = update->ntimestep;
   std::fill_n(pvector, nextra, 0.0);
   if (comm->me == 0) { // compute pair sums over ranks
     pvector[0] = spread.energy_std;
     pvector[1] = spread.force_std;
     std::copy(spread.member_energies.begin(), spread.member_energies.end(), pvector + 2);
+    pvector[nextra - 2] = spread.calibrated_energy_std;
+    pvector[nextra - 1] = spread.calibrated_force_std;
   }
 }
 
@@ -342,25 +347,24 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
   if (!impl_->model)
     return nullptr;
   alrare::Spread &spread = impl_->spread;
+  const bool forces = impl_->options.force_std; // null: not known
+  const bool calibrated = impl_->model->metadata().is_calibrated();
   const std::string wanted = name;
   dim = wanted == "member_energies" || wanted == "element_of_type" ? 1 : 0;
-  if (wanted == "energy_std")
-    return &spread.energy_std;
-  if (wanted == "force_std") // null: not known
-    return impl_->options.force_std ? &spread.force_std : nullptr;
-  if (wanted == "force_max")
-    return impl_->options.force_std ? &spread.force_max : nullptr;
-  if (wanted == "member_energies")
-    return spread.member_energies.data();
-  if (wanted == "n_members")
-    return &impl_->n_members;
-  if (wanted == "n_excluded")
-    return &impl_->n_excluded;
-  if (wanted == "ensemble_step")
-    return &impl_->ensemble_step;
-  if (wanted == "element_of_type")
-    return static_cast<void *>(impl_->model->types.elements.data());
-  return nullptr;
+  const std::map<std::string, void *> values = {
+      {"energy_std", &spread.energy_std},
+      {"force_std", forces ? &spread.force_std : nullptr},
+      {"force_max", forces ? &spread.force_max : nullptr},
+      {"calibrated_energy_std", calibrated ? &spread.calibrated_energy_std : nullptr},
+      {"calibrated_force_std", calibrated && forces ? &spread.calibrated_force_std : nullptr},
+      {"member_energies", spread.member_energies.data()},
+      {"n_members", &impl_->n_members},
+      {"n_excluded", &impl_->n_excluded},
+      {"ensemble_step", &impl_->ensemble_step},
+      {"element_of_type", static_cast<void *>(impl_->model->types.elements.data())},
+  };
+  const auto found = values.find(wanted);
+  return found == values.end() ? nullptr : found->second;
 }
 
 /// For fix pair, which refuses a quantity for which this is null.

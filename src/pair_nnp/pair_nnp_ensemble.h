@@ -32,6 +32,8 @@ struct PairNNPOptions;
 /// |-----------------|-----|----------|---------------------------------------------------|
 /// | energy_std      | 0   | double * | standard deviation of the members' energies       |
 /// | force_std       | 0   | double * | largest deviation of the force on an atom         |
+/// | calibrated_energy_std | 0 | double * | energy_std as an error: times the model's factor  |
+/// | calibrated_force_std  | 0 | double * | the same for force_std                            |
 /// | force_max       | 0   | double * | largest norm of the members' mean force on one    |
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
 /// | n_members       | 0   | int *    | M                                                 |
@@ -39,10 +41,12 @@ struct PairNNPOptions;
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
 /// | ensemble_step   | 0   | bigint * | timestep these values are of; -1 = none yet       |
 ///
-/// All are null before pair_coeff, force_std and force_max also without the keyword force_std.
+/// All are null before pair_coeff; those of forces also without the keyword force_std, and the
+/// calibrated ones for a model that is not calibrated.
 /// `extract_peratom` gives energy_std (native engine) and force_std
 /// (keyword force_std) of the owned atoms, zero on steps between. `pvector` holds [energy_std,
-/// force_std, member energies...] on rank 0 and zeros elsewhere: compute pair adds the ranks up.
+/// force_std, member energies..., the two calibrated ones] on rank 0 and zeros elsewhere: compute
+/// pair adds the ranks up.
 class PairNNPEnsemble : public Pair {
 public:
   PairNNPEnsemble(class LAMMPS *);

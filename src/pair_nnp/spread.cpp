@@ -29,7 +29,7 @@ double standard_deviation(const double *values, int members, std::size_t step) {
 }
 
 void Spread::reset(int members) {
-  energy_std = force_std = force_max = 0.0;
+  energy_std = force_std = force_max = calibrated_energy_std = calibrated_force_std = 0.0;
   member_energies.assign(static_cast<std::size_t>(members), 0.0);
 }
 
@@ -37,6 +37,11 @@ void Spread::clear_atoms(int n_atoms) {
   const auto n = static_cast<std::size_t>(std::max(1, n_atoms));
   atom_energy_std.assign(n, 0.0);
   atom_force_std.assign(n, 0.0);
+}
+
+void Spread::calibrate(const Metadata &model) {
+  calibrated_energy_std = model.energy_calibration * energy_std;
+  calibrated_force_std = model.force_calibration * force_std;
 }
 
 void Spread::judge_energies(double unit) {

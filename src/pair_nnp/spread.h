@@ -2,6 +2,7 @@
 #ifndef ALRARE_PAIR_NNP_SPREAD_H
 #define ALRARE_PAIR_NNP_SPREAD_H
 
+#include "nnp/file/metadata.h"
 #include "nnp/neighborhood.h"
 
 #include <cstddef>
@@ -20,10 +21,16 @@ struct Spread {
   double force_std = 0.0;  ///< largest of an atom
   double force_max = 0.0;  ///< largest norm of the members' mean force on an atom
 
+  /// Times the factors of the model's calibration; not a number without one.
+  double calibrated_energy_std = 0.0, calibrated_force_std = 0.0;
+
   std::vector<double> member_energies; ///< (M) of the whole system
   std::vector<double>
       atom_energy_std;                ///< (n) by the caller's atoms; never empty: its address lasts
   std::vector<double> atom_force_std; ///< the same
+
+  /// calibrated_energy_std and calibrated_force_std, by the factors of the model.
+  void calibrate(const Metadata &model);
 
   /// Forgets everything; the ensemble has this many members.
   void reset(int members);

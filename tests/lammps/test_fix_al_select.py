@@ -1,13 +1,16 @@
 """fix al_select inside a real lmp: what is chosen, written, restarted, refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alrare.cli.parser import main
 from alrare.exploration.lammps_input import write_data_file
+from alrare.model.calibration import write_calibration
 from alrare.model.ensemble import load_ensemble
+from alrare.model.model_file import SpreadFactors
 from alrare.model.torchscript import export_torchscript
 from ani_reference import evaluate, random_ensemble
 from ase import Atoms
@@ -65,7 +68,8 @@ every_kind = pytest.mark.parametrize("kind", PICKS)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Untrained ensembles: {members: path of ensemble.pt}, the master file beside each."""
+    """Untrained ensembles: {members: path of ensemble.pt}, the master file beside each; and, as
+    `calibrated`, the master of three members with factors for the spread."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
     for members in (1, 3):
@@ -75,6 +79,9 @@ def models(tmp_path_factory):
         ensemble.save(folder / f"random{members}.safetensors")
         export_torchscript(ensemble, folder / f"random{members}.pt")
         paths[members] = folder / f"random{members}.pt"
+    shutil.copy(folder / "random3.safetensors", folder / "calibrated.safetensors")
+    write_calibration(folder / "calibrated.safetensors", SpreadFactors(2.5, 1.5, 30))
+    paths["calibrated"] = folder / "calibrated.safetensors"
     return paths
 
 
@@ -202,6 +209,40 @@ def test_forces_are_judged_by_the_largest_spread_of_an_atom(simulate, tmp_path):
         assert frame.info["force_std"] == pytest.approx(force_std[i], rel=1e-8)
         assert frame.info["energy_std"] == pytest.approx(values[i, 6], rel=1e-8)
         assert frame.info["threshold"] == pytest.approx(threshold, rel=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("energy", 2.5), ("force", 1.5)])
+def test_a_calibrated_uncertainty_is_the_factor_times_the_spread(simulate, tmp_path, kind, factor):
+    index = {"energy": 1, "force": 2}[kind]
+    pick = (
+        f"fix pick all al_select 1 candidates.extxyz uncertainty {kind} calibrated yes"
+        " threshold value {} cv v_d 0.002 energy 0 max 99 min_distance 0.1\n"
+    )
+    shown = ["f_pick[1]", f"c_uq[{index}]", f"c_uq[{5 + index}]"]
+    compute = "compute uq all pair nnp_ensemble\n"
+    run = compute + record(shown) + "run 30\n"
+    simulate(PULL + pick.format(0) + run, members="calibrated", pair=FORCED)
+    _, judged, spread, calibrated = np.loadtxt(tmp_path / "values.txt").T
+    assert judged == pytest.approx(factor * spread, rel=1e-12)
+    assert calibrated == pytest.approx(judged, rel=1e-12)
+    above = np.median(judged)  # where the raw spread is nowhere above
+    assert spread.max() < above < judged.max()
+    simulate(PULL + pick.format(above) + run, members="calibrated", pair=FORCED)
+    frames = chosen(tmp_path)
+    assert 0 < len(frames) <= np.sum(judged > above)
+    assert frames[0].info["threshold"] == pytest.approx(above)
+    assert frames[0].info[f"{kind}_std"] < above
+
+
+def test_a_model_without_calibration_shows_none_and_is_not_judged_by_it(simulate, tmp_path):
+    compute = "compute uq all pair nnp_ensemble\n"
+    printed = simulate(PULL + compute + record(["c_uq[1]", "c_uq[6]", "c_uq[7]"]) + "run 1\n")
+    assert "forces mean, not calibrated" in printed
+    values = np.loadtxt(tmp_path / "values.txt")
+    assert np.isfinite(values[:, 1]).all() and np.isnan(values[:, 2:]).all()
+    calibrated = PICK.replace("cv", "calibrated yes cv")
+    printed = simulate(PULL + calibrated + "run 0\n", fails=True)
+    assert "the model of pair style nnp_ensemble is not calibrated" in printed
 
 
 def test_a_relative_threshold_follows_the_strain_energy(simulate, tmp_path):
@@ -349,6 +390,9 @@ def test_a_restart_refuses_another_kind_of_selection(simulate):
     assert "the run in the restart file was with a cv and this one is without" in printed
     printed = simulate(PICKS["force"][0] + "run 0\n", setup=AGAIN, pair=FORCED, fails=True)
     assert "was judged by the uncertainty of energy and this one is by that of force" in printed
+    calibrated = PICK.replace("cv", "calibrated yes cv")
+    printed = simulate(calibrated + "run 0\n", setup=AGAIN, members="calibrated", fails=True)
+    assert "of energy and this one is by that of energy, calibrated" in printed
 
 
 def test_a_fresh_start_overwrites(simulate, tmp_path):

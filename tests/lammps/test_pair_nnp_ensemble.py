@@ -11,7 +11,8 @@ import pytest
 import torch
 from alrare.exploration.lammps_input import write_data_file
 from alrare.model.ensemble import Ensemble
-from alrare.model.torchscript import METADATA_FILE, EnsembleModule, export_torchscript
+from alrare.model.model_file import METADATA_FILE
+from alrare.model.torchscript import EnsembleModule, export_torchscript
 from ani_reference import random_ensemble, torchani_members
 from ase import Atoms
 from ase.build import molecule

@@ -15,6 +15,7 @@ import pytest
 from alrare.campaign import of_system, read_results
 from alrare.frames import write_frames
 from alrare.labelling.store import LabelStore
+from alrare.model.calibration import MIN_FRAMES
 from alrare.model.ensemble import load_ensemble
 from ase.build import molecule
 from ase.io import write
@@ -88,6 +89,12 @@ def check_results(campaign) -> None:
         data = json.loads((campaign.run / iteration / "dataset.json").read_text())
         assert [split["train"][0] for split in data["splits"]] == [0, 0]
     assert labels_of(campaign, "at rest") == (12, 12)
+    for iteration, row in zip(("iter_000", "iter_001"), (first, second), strict=True):
+        found = row["calibration"]
+        kept = load_ensemble(campaign.run / iteration).metadata.calibration
+        assert (kept is None) == (found["n_frames"] < MIN_FRAMES)
+        if kept is not None:
+            assert (kept.energy, kept.force) == (found["energy_ratio"], found["force_ratio"])
     assert results["reference"]["n_pulls"] == 2
     assert all(row["n_pulls"] == 2 for row in results["iterations"])
     for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):

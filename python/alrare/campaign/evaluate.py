@@ -69,7 +69,7 @@ def evaluate(
     model: Path,
     forces: Forces,
     test_pulls: Sequence[Sequence[Atoms]],
-    new: Sequence[Atoms],
+    new: Sequence[Sequence[Atoms]],
     pulls: Mapping[int, Observables],
     reference: Mapping[int, Observables],
 ) -> Evaluation:
@@ -83,8 +83,9 @@ def evaluate(
         Whose energy and forces are compared; the same as in the pulls.
     test_pulls : sequence of sequences of Atoms
         The labelled frames of each test pull, in order of step.
-    new : sequence of Atoms
-        Labelled configurations of the model's own pulls that it was not trained on.
+    new : sequence of sequences of Atoms
+        Labelled configurations of the model's own pulls that it was not trained on: the candidates
+        and those around the break, each pull by pull.
     pulls, reference : mapping from seed to Observables
         Observables of the model's and of the labeller's pulls.
 
@@ -121,11 +122,21 @@ def evaluate(
         test=compared.errors(),
         test_intact=compared.part(intact).errors(),
         test_broken=compared.part(broken).errors(),
-        calibration=compare(model, new, forces=forces).calibration(),
+        calibration=_calibration(model, new, forces),
         pulls=tuple(
             PullComparison(seed, pulls[seed], reference.get(seed)) for seed in sorted(pulls)
         ),
     )
+
+
+def _calibration(model: Path, new: Sequence[Sequence[Atoms]], forces: Forces) -> Calibration:
+    """Compare spread and error; the labels of half of the pulls check those of the others."""
+    half: list[int] = []
+    frames: list[Atoms] = []
+    for group in new:
+        half += range(len(frames), len(frames) + len(group) // 2)
+        frames += group
+    return compare(model, frames, forces=forces).calibration(half)
 
 
 def _barrier_error(compared: Comparison, frames: Sequence[Atoms], begin: int, end: int) -> float:

@@ -14,6 +14,8 @@ from ..exploration.observables import activation_energies
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
 from ..labelling.store import LabelStore
+from ..model.accuracy import compare
+from ..model.calibration import factors_of, write_calibration
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
 from ..training.ensemble import is_trained, train_ensemble
@@ -211,8 +213,9 @@ def _iterate(
     with timed(folder, "evaluate"):
         for system in systems:
             name = system.name
-            new = [*chosen[name], *around[name]]
+            new = (chosen[name], around[name])
             _evaluate(campaign, system, folder, model, references[name], explored[name], new)
+        _calibrate(campaign, model, [*chosen.values(), *around.values()])
     _report(campaign, iteration, folder, data, explored, chosen, convergence)
     if ends:
         return step
@@ -252,7 +255,7 @@ def _evaluate(
     model: Path,
     reference: Reference,
     explored: Explored,
-    labels: Sequence[str],
+    labels: Sequence[Sequence[str]],
 ) -> None:
     """Write metrics.json of a system, unless it is there."""
     target = folder / system.subfolder / "metrics.json"
@@ -261,7 +264,7 @@ def _evaluate(
     with campaign.progress.stage(f"evaluate ({folder.name})", total=None):
         frames = test_pulls(reference)
         with LabelStore(campaign.store_path) as store:
-            new = store.frames(labels)
+            new = [store.frames(keys) for keys in labels]
         evaluation = evaluate(
             model=model,
             forces=campaign.config.forces,
@@ -271,6 +274,21 @@ def _evaluate(
             reference=observe_reference(system, reference),
         )
     write_json(target, evaluation.to_json())
+
+
+def _calibrate(campaign: Campaign, model: Path, labels: Sequence[Sequence[str]]) -> None:
+    """Write into the model what its new labels say of its spread, unless it is there already.
+
+    The pulls are known by the model as it was trained (`model_hash`), so they stay valid.
+    """
+    keys = [key for group in labels for key in group]
+    if not keys or load_ensemble(model).metadata.calibration is not None:
+        return
+    with LabelStore(campaign.store_path) as store:
+        frames = store.frames(keys)
+    factors = factors_of(compare(model, frames, forces=campaign.config.forces).calibration())
+    if factors is not None:
+        write_calibration(model, factors)
 
 
 def _report(

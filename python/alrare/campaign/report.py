@@ -154,7 +154,7 @@ _HEADINGS = (
     "threshold (meV, meV/Å)",
     "selected",
     "unphysical",
-    "spread / error (meV)",
+    "calibrated / error (meV)",
     "E_a (eV)",
     "error (eV)",
     "barrier error (meV)",
@@ -190,13 +190,19 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         str(row["n_labels"]),
         _millis(mean, 1),
         *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
-        f"{_millis(new.get('energy_std'), 0)} / {_millis(new.get('energy_error'), 0)}",
+        f"{_millis(_calibrated_std(new), 0)} / {_millis(new.get('energy_error'), 0)}",
         _activation_energy(row),
         with_sem(row.get("error"), row.get("error_sem"), sign="+"),
         _millis(row.get("barrier_error"), 1),
         _millis(row.get("energy_mae_test"), 1),
         f"{sum((row.get('seconds') or {}).values()):.0f}",
     ]
+
+
+def _calibrated_std(new: Mapping[str, Any]) -> float | None:
+    """Return the rms energy_std, calibrated by labels of other pulls than those it is for, eV."""
+    error, check = new.get("energy_error"), new.get("energy_check")
+    return error / check if error is not None and check else None
 
 
 def _activation_energy(row: Mapping[str, Any]) -> str:
@@ -265,8 +271,9 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <h1>{name}</h1>
 <p>{reference}. E_a: maximum of the work of a pull, mean ± standard error over the
 seeds in whose pulls a bond broke or formed, until shortly after that event.
-Error: E_a of the model minus that of the labeller, over the same seeds. Spread / error: rms
-standard deviation of the members on the iteration's new labels, and rms error of their mean.
+Error: E_a of the model minus that of the labeller, over the same seeds. Calibrated / error: rms
+standard deviation of the members on the iteration's new labels, calibrated as one half of the pulls
+calibrates the other, and rms error of their mean.
 Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own
 pulls and never trained on. Test MAE: error of the relative energies on the test pulls.
 {convergence}</p>

@@ -15,6 +15,7 @@ def accuracy_table(errors: "FrameErrors", detail: "Assessment | None") -> list[s
         _row("MAE of force components", shown(errors.force_mae, 1000, "meV/Å")),
         *([] if detail is None else _detail(detail)),
         _row("rms error / energy_std", shown(errors.calibration, 1, "(above 1: over-confident)")),
+        _row("rms error / calibrated", _calibrated(errors.calibrated)),
     ]
     for formula, offset in errors.offsets.items():
         text = f"{shown(offset, 1000, 'meV')} of {formula}, subtracted"
@@ -43,6 +44,10 @@ def _detail(detail: "Assessment") -> list[str]:
         lines.append(_row("  energy as it is", _two(energy, "meV")))
         lines.append(_row("  force components", _two(force, "meV/Å")))
     return lines
+
+
+def _calibrated(value: float | None) -> str:
+    return "the model is not calibrated" if value is None else f"{value:.2f}"
 
 
 def _row(name: str, text: str) -> str:

@@ -133,7 +133,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
     from ..model.accuracy import check_frames, compare
     from ..model.assessment import assess, plot_assessment
-    from ..model.ensemble import model_path
+    from ..model.calibration import calibrate
+    from ..model.ensemble import load_ensemble, model_path
     from ..training.plausibility import check_plausible
     from .accuracy_table import accuracy_table
 
@@ -142,8 +143,10 @@ def evaluate(options: argparse.Namespace) -> int:
     checked = check_frames(model, frames)
     if checked.several and not options.any_units:
         check_plausible(checked.several)
+    if options.calibrate:
+        calibrate(model, checked.several)
     comparison = compare(model, checked.several, forces=_forces(options))
-    errors = checked.errors_of(comparison)
+    errors = checked.errors_of(comparison, load_ensemble(model).metadata.calibration)
     detail = assess(comparison, checked.several) if checked.several else None
     if options.plot is not None and checked.several:
         plot_assessment(options.plot, comparison, checked.several)

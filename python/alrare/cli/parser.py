@@ -203,6 +203,7 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     _label_key_options(one)
     _forces_option(one, "whose energies and forces are compared")
     one.add_argument("--plot", type=Path, metavar="PNG", help="draw model, labels and spread")
+    one.add_argument("--calibrate", action="store_true", help="keep error/spread on DATA in MODEL")
     _json_option(one, "print one JSON object")
 
     one = add(

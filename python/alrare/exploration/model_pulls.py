@@ -19,8 +19,9 @@ from ase import Atoms
 
 from ..config import Pull, Run, Select
 from ..errors import AlrareError, BlownUpError, UnstableModelError
-from ..files import file_hash, publish, read_json, write_json, write_text
+from ..files import publish, read_json, write_json, write_text
 from ..frames import frame_key
+from ..model.model_file import model_hash
 from ..processes import worker_count
 from ..progress import Progress, Stage
 from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
@@ -193,7 +194,7 @@ class _Task:
     def settings(self) -> dict[str, Any]:
         """Return everything but the seed that decides the result of a pull."""
         return {
-            "model": file_hash(self.model),
+            "model": model_hash(self.model),
             "start": frame_key(self.structure, ""),
             "pull": self.pull.model_dump(mode="json", exclude={"seeds", "plus_steps"}),
             "select": self.watch(),

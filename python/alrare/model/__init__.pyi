@@ -6,6 +6,7 @@ from .accuracy import compare as compare
 from .accuracy import frame_errors as frame_errors
 from .aev import AEVConstants as AEVConstants
 from .calculator import EnsembleCalculator as EnsembleCalculator
+from .calibration import calibrate as calibrate
 from .ensemble import Ensemble as Ensemble
 from .ensemble import Metadata as Metadata
 from .ensemble import energy_std as energy_std

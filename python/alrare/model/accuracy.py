@@ -11,8 +11,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..frames import check_labels, common_method, is_isolated_atom, label_of, place_of
-from .calculator import EnsembleCalculator
-from .ensemble import energy_std, load_ensemble
+from .calculator import EnsembleCalculator, standard_deviation
+from .ensemble import load_ensemble
+from .model_file import SpreadFactors
 from .trained_states import check_state
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,8 @@ class FrameErrors:
     """Mean energy error by composition, eV."""
     same_method: bool | None = None
     """Whether the labels are by the method that the model was trained on; None if unknown."""
+    calibrated: float | None = None
+    """As `calibration`, of the calibrated energy_std; None if the model is not calibrated."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,14 @@ class Calibration:
     """What the spread of the members says about the error of their mean.
 
     Computed from labels that the ensemble was not trained on. A ratio above 1 means that the
-    ensemble is over-confident; spread times ratio is the calibrated uncertainty.
+    ensemble is over-confident; spread times ratio is the calibrated spread. Energies are relative,
+    as in `FrameErrors`: over the frames whose composition occurs more than once.
     """
 
     n_frames: int
     """Frames compared."""
     energy_error: float | None
-    """Rms error of the mean energy, eV."""
+    """Rms error of the relative mean energy, eV."""
     energy_std: float | None
     """Rms energy_std, eV."""
     energy_ratio: float | None
@@ -69,6 +73,11 @@ class Calibration:
     """`force_error` divided by `force_std`."""
     force_correlation: float | None
     """Spearman rank correlation of both over the frames, each as the rms over a frame."""
+    energy_check: float | None = None
+    """Rms error of the energy divided by the rms calibrated spread on one half of the frames,
+    calibrated by the other half; None without halves."""
+    force_check: float | None = None
+    """The same for the forces."""
 
 
 @dataclass(frozen=True)
@@ -131,25 +140,38 @@ class Comparison:
             offsets={formula: _finite(value) for formula, value in offsets.items()},
         )
 
-    def calibration(self) -> Calibration:
-        """Compare spread and error."""
-        if not self.forces:
+    def calibration(self, half: Sequence[int] = ()) -> Calibration:
+        """Compare spread and error.
+
+        Parameters
+        ----------
+        half : sequence of int, optional
+            The half of the frames that calibrates the other half in a check: frames of pulls of
+            which the other half holds none.
+        """
+        counted = self.relative_energies()[2]
+        if not counted.any():
             return Calibration(0, *(8 * [None]))
-        of_frame = np.array([_rms(force) for force in self.forces_of_mean])
-        spread = np.array([_rms(std) for std in self.force_std])
-        energy, energy_std = _rms(self.energy_of_mean), _rms(self.energy_std)
-        force = _rms(np.concatenate([force.ravel() for force in self.forces_of_mean]))
-        force_std = _rms(np.concatenate([std.ravel() for std in self.force_std]))
+        relative = without_offsets(self.energy_of_mean, self.formulas)[0][counted]
+        rows = np.flatnonzero(counted)
+        of_frame = np.array([_rms(self.forces_of_mean[row]) for row in rows])
+        spread = np.array([_rms(self.force_std[row]) for row in rows])
+        sizes = np.array([self.force_std[row].size for row in rows])
+        energy, energy_std = _rms(relative), _rms(self.energy_std[counted])
+        force, force_std = _rms(of_frame, sizes), _rms(spread, sizes)
+        first = np.isin(rows, list(half))
         return Calibration(
-            n_frames=len(self.energy),
+            n_frames=len(rows),
             energy_error=_finite(energy),
             energy_std=_finite(energy_std),
             energy_ratio=_ratio(energy, energy_std),
-            energy_correlation=_rank_correlation(np.abs(self.energy_of_mean), self.energy_std),
+            energy_correlation=_rank_correlation(np.abs(relative), self.energy_std[counted]),
             force_error=_finite(force),
             force_std=_finite(force_std),
             force_ratio=_ratio(force, force_std),
             force_correlation=_rank_correlation(of_frame, spread),
+            energy_check=_check(relative, self.energy_std[counted], np.ones(len(rows)), first),
+            force_check=_check(of_frame, spread, sizes, first),
         )
 
 
@@ -199,8 +221,8 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
         forces=forces_of_mean if by_mean else [members[best] - force for members, force in pairs],
         energy_of_mean=energy_of_mean,
         forces_of_mean=forces_of_mean,
-        energy_std=energy_std(member_energies),
-        force_std=[members.std(axis=0, ddof=1) for members in member_forces],
+        energy_std=standard_deviation(member_energies),
+        force_std=[standard_deviation(members) for members in member_forces],
         formulas=tuple(frame.get_chemical_formula() for frame in frames),
     )
 
@@ -217,7 +239,8 @@ def frame_errors(model: Path, frames: Sequence[Atoms], *, forces: Forces = "best
         multiplicity that the model was not trained on.
     """
     checked = check_frames(model, frames)
-    return checked.errors_of(compare(model, checked.several, forces=forces))
+    factors = load_ensemble(model).metadata.calibration
+    return checked.errors_of(compare(model, checked.several, forces=forces), factors)
 
 
 @dataclass(frozen=True)
@@ -229,9 +252,15 @@ class CheckedFrames:
     same_method: bool | None
     """Whether the labels are by the method that the model was trained on; None if not known."""
 
-    def errors_of(self, comparison: Comparison) -> FrameErrors:
-        """Summarize a comparison of these frames."""
-        return replace(comparison.errors(), same_method=self.same_method)
+    def errors_of(
+        self, comparison: Comparison, factors: SpreadFactors | None = None
+    ) -> FrameErrors:
+        """Summarize a comparison of these frames with a model of this calibration."""
+        errors = comparison.errors()
+        errors = replace(errors, same_method=self.same_method)
+        if errors.calibration is None or factors is None:
+            return errors
+        return replace(errors, calibrated=errors.calibration / factors.energy)
 
 
 def check_frames(model: Path, frames: Sequence[Atoms]) -> CheckedFrames:
@@ -251,8 +280,21 @@ def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floa
     return calculator.results["member_energies"], calculator.results["member_forces"]
 
 
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+def _rms(values: Floats, weights: Floats | None = None) -> float:
+    return float(np.sqrt(np.average(np.square(values), weights=weights)))
+
+
+def _check(
+    errors: Floats, spreads: Floats, weights: Floats, first: NDArray[np.bool_]
+) -> float | None:
+    """Return the ratio of error to spread of the other frames over that of `first`; (n,) each."""
+    if not 0 < first.sum() < len(first):
+        return None
+    of_first, of_others = (
+        _ratio(_rms(errors[half], weights[half]), _rms(spreads[half], weights[half]))
+        for half in (first, ~first)
+    )
+    return _ratio(of_others, of_first) if of_first and of_others else None
 
 
 def _finite(value: float) -> float | None:

@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from .. import _core
 from ..electronic_state import stated_by
 from ..errors import ModelError
-from .model_file import read_metadata
+from .model_file import read_metadata, spread_factors
 from .species import species_of
 from .trained_states import check_stated
 
@@ -61,6 +61,9 @@ class EnsembleCalculator(Calculator):
     ``force_std``        float, eV/Å         with `force_std`: the largest of them
     ==================== =================== ===================================================
 
+    and, if the model is calibrated (`calibration` is not None), ``calibrated_energy_std`` and
+    ``calibrated_force_std``: the same as errors, times the model's factors.
+
     Examples
     --------
     >>> atoms.calc = EnsembleCalculator("runs/hexane/iter_004")  # doctest: +SKIP
@@ -85,6 +88,7 @@ class EnsembleCalculator(Calculator):
         metadata = read_metadata(path) if path.is_file() else {}
         self._engine = _open(*self._source)
         self._training: dict[str, Any] = metadata.get("training", {})
+        self.calibration = spread_factors(metadata)
         self.elements: tuple[str, ...] = tuple(self._engine.elements)
         self._weights = _weights(forces, self._engine.members, self._engine.best_member)
         self._force_std = force_std
@@ -140,15 +144,23 @@ class EnsembleCalculator(Calculator):
             "free_energy": energy,
             "forces": forces,
             "member_energies": energies,
-            "energy_std": float(_std(energies)),
+            "energy_std": float(standard_deviation(energies)),
         }
         if frame.pbc.all():
             self.results["stress"] = full_3x3_to_voigt_6_stress(-virial / frame.get_volume())
         if self._force_std:
-            forces_std = np.sqrt((_std(member_forces) ** 2).mean(axis=1))
+            forces_std = np.sqrt((standard_deviation(member_forces) ** 2).mean(axis=1))
             self.results["member_forces"] = member_forces
             self.results["forces_std"] = forces_std
             self.results["force_std"] = float(forces_std.max(initial=0.0))
+        if self.calibration is not None:
+            self.results["calibrated_energy_std"] = (
+                self.calibration.energy * self.results["energy_std"]
+            )
+            if self._force_std:
+                self.results["calibrated_force_std"] = (
+                    self.calibration.force * self.results["force_std"]
+                )
 
 
 def _open(path: Path, threads: int) -> _core.Ensemble:
@@ -158,8 +170,8 @@ def _open(path: Path, threads: int) -> _core.Ensemble:
         raise ModelError(str(error)) from error
 
 
-def _std(members: Floats) -> Floats:
-    """Return the standard deviation over the first axis; 0 for a single member."""
+def standard_deviation(members: Floats) -> Floats:
+    """Return the sample standard deviation over the first axis; 0 for a single member."""
     if len(members) == 1:
         return np.zeros(members.shape[1:])
     spread: Floats = members.std(axis=0, ddof=1)

@@ -19,7 +19,15 @@ from .. import __version__
 from ..errors import ModelError
 from ..files import PathLike, atomic_path
 from .aev import AEVConstants
-from .model_file import CHECKSUM, CURE, ENTRY, checksum, read_metadata
+from .model_file import (
+    CHECKSUM,
+    CURE,
+    ENTRY,
+    SpreadFactors,
+    checksum,
+    read_metadata,
+    spread_factors,
+)
 from .network import StackedNetwork, initial_layers
 
 FORMAT = "alrare-ensemble"
@@ -56,6 +64,8 @@ class Metadata:
     training: dict[str, Any] = field(default_factory=dict)
     """Everything else that is needed to train the same model again (docs/training.md); empty if
     unknown."""
+    calibration: SpreadFactors | None = None
+    """Factors that make an error of the spread; None: not calibrated."""
 
     def to_json(self) -> str:
         """Return the JSON text stored in `ensemble.safetensors` and `ensemble.pt`."""
@@ -104,6 +114,7 @@ class Metadata:
             activation=content["activation"],
             celu_alpha=content.get("celu_alpha", 0.1),
             training=content.get("training", {}),
+            calibration=spread_factors(content),
         )
 
     def sizes(self, element: str) -> tuple[int, ...]:

@@ -1,18 +1,84 @@
-"""The bytes of `ensemble.safetensors`: its metadata and its checksum; no torch."""
+"""The bytes of the model files: metadata, checksum, calibration; no torch."""
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..files import file_hash
 
 ENTRY = "alrare"
 """Entry of the file's metadata that holds the JSON text."""
 CHECKSUM = "sha256"
 """Key in that text of the checksum of the rest of it and of the tensors."""
 CURE = "copy the file again, or train again with the same command, which keeps finished members"
+METADATA_FILE = "alrare.json"
+"""Extra file of `ensemble.pt` that holds the JSON text."""
+
+
+@dataclass(frozen=True)
+class SpreadFactors:
+    """The calibration of a model: factors that make an error of its spread (`calibration`)."""
+
+    energy: float
+    """Rms error of the relative energy over rms energy_std."""
+    force: float
+    """Rms error of the force components over their rms standard deviation."""
+    n_frames: int
+    """Number of labelled frames behind both."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Hashes of the model's files as they were trained, by suffix (`model_hash`)."""
+
+
+def spread_factors(metadata: Mapping[str, Any]) -> SpreadFactors | None:
+    """Return the calibration in the object of a model's JSON text; None without one."""
+    content = metadata.get("calibration")
+    return None if content is None else SpreadFactors(**content)
+
+
+def model_hash(path: Path) -> str:
+    """Return the hash of a model file as it was trained, which no calibration changes.
+
+    Whatever is made with a model is kept by this name: a calibration says how far its energies can
+    be trusted, and changes none of them.
+
+    Parameters
+    ----------
+    path : Path
+        `ensemble.safetensors` or `ensemble.pt`.
+
+    Raises
+    ------
+    ModelError
+        If the file is no model of alrare, or a damaged one.
+    """
+    metadata = read_export_metadata(path) if path.suffix == ".pt" else read_metadata(path)
+    factors = spread_factors(metadata)
+    return file_hash(path) if factors is None else factors.files.get(path.suffix, file_hash(path))
+
+
+def read_export_metadata(path: Path) -> dict[str, Any]:
+    """Return the object of the JSON text in an `ensemble.pt` after comparing its checksums.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no model of alrare, or is not as it was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ModelError(f"{path}: damaged: {damaged} in it is not as written; {CURE}")
+            (name,) = (n for n in archive.namelist() if n.endswith(f"/extra/{METADATA_FILE}"))
+            return dict(json.loads(archive.read(name)))
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: expected an ensemble.pt of alrare, got: {error}; {CURE}") from (
+            error
+        )
 
 
 def checksum(metadata: Mapping[str, Any], content: bytes) -> str:

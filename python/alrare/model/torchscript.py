@@ -18,9 +18,9 @@ from ..errors import ModelError
 from ..files import atomic_path
 from .aev import Descriptor
 from .ensemble import Ensemble
+from .model_file import METADATA_FILE
 from .network import summed_gradient
 
-METADATA_FILE = "alrare.json"
 EXPORT_TOLERANCE = 1e-4
 """Largest difference allowed between the export and the Python model, eV and eV/Å."""
 

@@ -16,6 +16,7 @@ from ..errors import AlrareError, ModelError
 from ..files import PathLike, file_hash, locked, read_json, write_json
 from ..frames import check_labels, common_method, require_frames
 from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
+from ..model.model_file import model_hash
 from ..model.torchscript import export_torchscript
 from ..model.trained_states import states_of
 from ..progress import Progress, SilentProgress
@@ -227,7 +228,7 @@ def _provenance(
         "states": states_of(frames),
         "validation_rows": [row_mask(split.validation) for split in splits],
         "isolated": dict(isolated or {}),
-        "start": file_hash(start) if start else "",
+        "start": model_hash(start) if start else "",
         "torch": str(torch.__version__),
         "alrare": __version__,
     }
@@ -353,7 +354,10 @@ def is_trained(folder: Path) -> bool:
     if not (folder / "training.json").is_file():  # written last
         return False
     hashes = read_json(folder / "training.json").get("files", dict.fromkeys(_MODEL_FILES))
-    return all(
-        (folder / name).is_file() and known in (None, file_hash(folder / name))
-        for name, known in hashes.items()
-    )
+    try:
+        return all(
+            (folder / name).is_file() and known in (None, model_hash(folder / name))
+            for name, known in hashes.items()
+        )
+    except ModelError:  # damaged
+        return False

@@ -21,6 +21,17 @@ double length(const Json &json, const std::string &key) {
   return value;
 }
 
+void read_calibration(const Json &calibration, Metadata &out) {
+  if (calibration.kind() == Json::Kind::null)
+    return;
+  out.energy_calibration = calibration.at("energy").as_number();
+  out.force_calibration = calibration.at("force").as_number();
+  if (out.energy_calibration <= 0.0 || out.force_calibration <= 0.0)
+    refuse("calibration", "two factors > 0",
+           std::to_string(out.energy_calibration) + " and " +
+               std::to_string(out.force_calibration));
+}
+
 void check_format(const Json &json) {
   if (!json.is_object() || !json.has("format") ||
       json.at("format").as_string() != "alrare-ensemble")
@@ -76,6 +87,8 @@ Metadata parse_metadata(const std::string &json_text) {
   }
   if (json.has("alrare_version"))
     out.alrare_version = json.at("alrare_version").as_string();
+  if (json.has("calibration"))
+    read_calibration(json.at("calibration"), out);
   return out;
 }
 

@@ -2,6 +2,7 @@
 #ifndef ALRARE_NNP_FILE_METADATA_H
 #define ALRARE_NNP_FILE_METADATA_H
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,11 @@ struct Metadata {
   double receptive_field = 0.0;      ///< how far an atom's energy sees, Å
   bool double_precision = false;     ///< the model takes float64 vectors (default float32)
   std::string alrare_version;        ///< who wrote the file; may be empty
+  /// Factors that make errors of energy_std and of force_std; not numbers: not calibrated.
+  double energy_calibration = std::numeric_limits<double>::quiet_NaN();
+  double force_calibration = std::numeric_limits<double>::quiet_NaN();
+
+  [[nodiscard]] bool is_calibrated() const { return energy_calibration > 0.0; }
 };
 
 /// Reads and checks the metadata. Unknown keys are allowed: later writers may add some.

@@ -67,6 +67,20 @@ TEST_CASE("metadata are read, and unknown keys are left alone") {
       alrare::parse_metadata(with("\"later\": [1, 2]", "\"dtype\": \"float64\"")).double_precision);
 }
 
+TEST_CASE("a calibration is two factors, or none") {
+  CHECK(!alrare::parse_metadata(good).is_calibrated());
+  CHECK(
+      !alrare::parse_metadata(with("\"later\": [1, 2]", "\"calibration\": null")).is_calibrated());
+  const alrare::Metadata model = alrare::parse_metadata(
+      with("\"later\": [1, 2]", "\"calibration\": {\"energy\": 2.5, \"force\": 1.5}"));
+  CHECK(model.is_calibrated());
+  CHECK(model.energy_calibration == 2.5);
+  CHECK(model.force_calibration == 1.5);
+  CHECK_THROWS_WITH(alrare::parse_metadata(with(
+                        "\"later\": [1, 2]", "\"calibration\": {\"energy\": 0, \"force\": 1.5}")),
+                    Contains("calibration must be two factors > 0"));
+}
+
 TEST_CASE("metadata out of range are refused by name") {
   CHECK_THROWS_WITH(alrare::parse_metadata("[]"), Contains("not an alrare ensemble"));
   CHECK_THROWS_WITH(alrare::parse_metadata(with("alrare-ensemble", "mace")),

@@ -72,6 +72,22 @@ TEST_CASE("a force that is not a number is an infinite spread") {
   CHECK(spread.force_max == std::numeric_limits<double>::infinity());
 }
 
+TEST_CASE("a calibration makes errors of the spread, and no calibration none") {
+  Spread spread;
+  spread.reset(3);
+  spread.energy_std = 2.0;
+  spread.force_std = 3.0;
+  alrare::Metadata model;
+  spread.calibrate(model);
+  CHECK(std::isnan(spread.calibrated_energy_std));
+  CHECK(std::isnan(spread.calibrated_force_std));
+  model.energy_calibration = 2.5;
+  model.force_calibration = 1.5;
+  spread.calibrate(model);
+  CHECK(spread.calibrated_energy_std == 5.0);
+  CHECK(spread.calibrated_force_std == 4.5);
+}
+
 TEST_CASE("one member, and a rank without atoms, have no spread") {
   Spread spread;
   spread.reset(1);

@@ -194,7 +194,9 @@ def test_pulls_in_which_no_bond_broke_give_no_activation_energy(model: Path) -> 
 @pytest.mark.slow
 def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
-    result = _evaluate(model, test_pulls=[frames], new=frames, pulls={1: _observed(6.4)})
+    result = _evaluate(
+        model, test_pulls=[frames], new=(frames[:2], frames[2:]), pulls={1: _observed(6.4)}
+    )
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert content["energy_mae_test"] == content["test"]["energy_mae"]
     assert content["activation_energy_sem"] is None

@@ -50,7 +50,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         "energy_mae_test": abs(error) / 3,
         "force_mae_test": 0.1,
         "barrier_error": 0.004,
-        "calibration": {"energy_std": 0.02, "energy_error": 0.05},
+        "calibration": {"energy_std": 0.02, "energy_error": 0.05, "energy_check": 2.5},
     }
     pull = {"threshold": 0.012, "selected": 25, "above": 700, "too_similar": 675, "unphysical": 3}
     record = system_record(

@@ -19,7 +19,7 @@ def _comparison(error: np.ndarray, spread: np.ndarray) -> Comparison:
 
 def test_a_spread_half_as_large_as_the_error_has_a_ratio_of_two() -> None:
     spread = np.array([0.1, 0.2, 0.3, 0.4])
-    found = _comparison(2.0 * spread, spread).calibration()
+    found = _comparison(2.0 * spread * np.array([1, -1, -1, 1]), spread).calibration()
     assert found.n_frames == 4
     assert found.energy_ratio == pytest.approx(2.0)
     assert found.force_ratio == pytest.approx(2.0)
@@ -31,6 +31,15 @@ def test_a_spread_that_says_nothing_has_no_correlation_with_the_error() -> None:
     found = _comparison(np.array([1.0, 2.0, 3.0]), np.full(3, 0.1)).calibration()
     assert found.energy_correlation is None and found.energy_ratio is not None
     assert _comparison(np.zeros(0), np.zeros(0)).calibration().n_frames == 0
+
+
+def test_a_single_member_has_errors_and_no_spread(tmp_path: Path) -> None:
+    path = tmp_path / "ensemble.safetensors"
+    random_ensemble(members=1, hidden={"H": (8,)}, hidden_default=(8,)).save(path)
+    label = labelled(molecule("C2H6"), 0.0, np.zeros((8, 3)))
+    found = compare(path, [label, label], forces="mean")
+    assert (found.energy_std == 0.0).all() and (found.force_std[0] == 0.0).all()
+    assert found.errors().force_mae > 0.0 and found.errors().calibration is None
 
 
 def test_the_calibration_is_that_of_the_mean_and_the_errors_those_of_the_driver(
