@@ -102,16 +102,22 @@ def _relabelled(campaign: Campaign, run: Path, count: int) -> list[str]:
     return keys
 
 
-def _trained_on(run: Path) -> list[Atoms]:
-    """Return the configurations that the last iteration of a campaign trained on."""
+def require_trained(run: Path) -> Path:
+    """Return dataset.json of the last iteration of a campaign; ConfigError if there is none."""
     data = sorted(run.glob("iter_[0-9]*/dataset.json"))
-    if not data or not (store := run / "labels" / STORE_FILE).is_file():
+    if not data or not (run / "labels" / STORE_FILE).is_file():
         raise ConfigError(
             f"relabel = '{run}': expected the run folder of a campaign that has trained a model"
             " ([initial])"
         )
-    with LabelStore(store) as labels:
-        return labels.frames(read_json(data[-1])["keys"])
+    return data[-1]
+
+
+def _trained_on(run: Path) -> list[Atoms]:
+    """Return the configurations that the last iteration of a campaign trained on."""
+    data = require_trained(run)
+    with LabelStore(run / "labels" / STORE_FILE) as labels:
+        return labels.frames(read_json(data)["keys"])
 
 
 def _of_molecule(system: System, frames: Sequence[Atoms]) -> list[Atoms]:

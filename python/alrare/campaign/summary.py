@@ -14,6 +14,7 @@ from ..exploration.lammps_run import find_program
 from ..labelling.calculators import make_calculator, unlisted_arguments
 from ..labelling.method import method_of
 from ..structure import elements_of, load_structure
+from .given_labels import require_trained
 from .reference import require_reference
 
 
@@ -24,7 +25,8 @@ def campaign_summary(config: Config) -> str:
     ------
     AlrareError
         If the structure cannot be pulled, `lmp` is set and missing, the labeller's program,
-        calculator or parameters are missing, or `reference` names no campaign with a reference.
+        calculator or parameters are missing, `reference` names no campaign with a reference, or
+        `[initial] data` or `relabel` name what is not there.
     """
     structures = [load_structure(config, system) for system in config.systems]
     elements = elements_of(*structures)
@@ -41,9 +43,15 @@ def campaign_summary(config: Config) -> str:
         if isinstance(config.reference, Path):
             subfolder = system.name if config.system else ""
             require_reference(config.reference / "reference" / subfolder)
+    for path in config.initial.data:
+        if not path.is_file():
+            raise ConfigError(f"data = '{path}': no such file ([initial])")
+    if config.initial.relabel is not None:
+        require_trained(config.initial.relabel)
     initial = config.initial.steps // config.initial.stride
     initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
     initial *= len(structures)
+    initial += config.initial.relabel_count if config.initial.relabel is not None else 0
     select = config.select
     new = select.max_per_iteration * (1 + config.augment.copies) + select.around_event
     named = ", ".join(
