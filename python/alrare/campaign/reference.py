@@ -23,7 +23,7 @@ from ..exploration.labeller_pulls import (
     pull_run,
     run_all,
 )
-from ..frames import frame_key, label_of, read_frames, write_frames
+from ..frames import frame_key, label_of, read_frames, stress_of, write_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
@@ -176,6 +176,12 @@ def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> list[st
         for key, frame in zip(keys, frames, strict=True):
             energy, forces = label_of(frame)
             store.put_ok(
-                key, frame, energy=energy, forces=forces, origin=ORIGIN, method=method.hash
+                key,
+                frame,
+                energy=energy,
+                forces=forces,
+                stress=stress_of(frame),
+                origin=ORIGIN,
+                method=method.hash,
             )
     return keys
