@@ -31,7 +31,7 @@ from ..errors import AlrareError
 from ..files import write_text
 from ..frames import write_frames
 from ..processes import end_group_with_this_process, start
-from .failures import LabelFailure
+from .failures import ATTEMPTS, LabelFailure
 from .scratch import empty
 
 _START = 120.0  # s, limit for importing and making the calculator
@@ -93,6 +93,17 @@ class LabelWorker:
         energy, forces, stress = answer
         seconds = time.perf_counter() - begin
         return Label(energy=energy, forces=forces, seconds=seconds, stress=stress)
+
+    def evaluate_again(self, atoms: Atoms) -> Label:
+        """Label one frame as `evaluate` does; try again after failures that may pass."""
+        attempt = 1
+        while True:
+            try:
+                return self.evaluate(atoms)
+            except LabelFailure as failure:
+                if attempt >= ATTEMPTS.get(failure.kind, 0):
+                    raise
+                attempt += 1
 
     def end(self) -> None:
         """End the process and everything it started, permanently; may be called from any thread."""
