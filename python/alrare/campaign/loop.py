@@ -134,6 +134,7 @@ def _reference(campaign: Campaign) -> Reference:
         progress=campaign.progress,
         retry=campaign.retry,
         known=None if config.reference is None else config.reference / "reference",
+        lmp=config.run.lmp,
     )
     if not read_results(campaign.folder)["reference"]:
         content = reference_record(_observe_reference(reference, _test_pulls(reference)))

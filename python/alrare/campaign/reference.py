@@ -63,6 +63,7 @@ def run_reference(
     progress: Progress,
     retry: bool = False,
     known: Path | None = None,
+    lmp: str = "lmp",
 ) -> Reference:
     """Relax the structure, then make the initial data and the pulls in parallel.
 
@@ -91,6 +92,8 @@ def run_reference(
     known : Path, optional
         The reference folder of another campaign; its results that were made with the same settings
         are copied instead of computed.
+    lmp : str
+        The LAMMPS program.
 
     Raises
     ------
@@ -117,7 +120,7 @@ def run_reference(
         method=method.hash,
         progress=progress,
     )
-    system = System(start, tuple(elements), labeller, timestep, method.hash)
+    system = System(start, tuple(elements), labeller, timestep, method.hash, lmp)
     pulls = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
     data = data_run(folder, system, initial)
     if known is not None:
