@@ -8,6 +8,7 @@ interrupted run is resumed.
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from ase import Atoms
@@ -75,8 +76,11 @@ def run_md(task: LabellerMD) -> None:
     write_text(task.folder / INPUT_FILE, task.text)
     worker = LabelWorker(task.labeller, task.folder / "labeller")
     periodic = bool(task.structure.pbc.any())
-    with Journal(task.folder / JOURNAL_FILE, len(task.structure), periodic=periodic) as journal:
-        labels = _Labels(task, worker, journal)
+    with (
+        Journal(task.folder / JOURNAL_FILE, len(task.structure), periodic=periodic) as journal,
+        (task.folder / PROGRESS_FILE).open("w") as report,
+    ):
+        labels = _Labels(task, worker, journal, report)
         with LabelServer(task.structure, labels.label, sockets=task.sockets) as server:
             try:
                 _run_lammps(task, server, labels)
@@ -176,11 +180,13 @@ def steps_done(folder: Path) -> int:
 class _Labels:
     """Where the label server of a run has its labels from: the journal, then the labeller."""
 
-    def __init__(self, task: LabellerMD, worker: LabelWorker, journal: Journal) -> None:
+    def __init__(
+        self, task: LabellerMD, worker: LabelWorker, journal: Journal, report: TextIO
+    ) -> None:
         self._task = task
         self._worker = worker
         self._journal = journal
-        self._report = (task.folder / PROGRESS_FILE).open("w")
+        self._report = report
         self._reported = 0.0
         self._last: int | None = None  # timestep of the label before
         self.steps = -1
