@@ -18,7 +18,7 @@ namespace alrare {
 namespace {
 
 RequestHead head_of(const LabelRequest &request, RequestKind kind) {
-  RequestHead head{};
+  RequestHead head;
   std::copy(std::begin(label_magic), std::end(label_magic), head.magic);
   head.kind = kind;
   head.n_atoms = static_cast<std::int32_t>(request.elements.size());

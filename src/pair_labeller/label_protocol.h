@@ -34,11 +34,11 @@ enum class RequestKind : std::int32_t { begin = 1, label = 2 };
 enum class AnswerStatus : std::int32_t { ok = 0, failed = 1 };
 
 struct RequestHead {
-  char magic[8];
-  RequestKind kind;
-  std::int32_t n_atoms;
-  std::int32_t periodic; ///< bits 0, 1, 2: the directions x, y, z
-  std::int32_t zero;
+  char magic[8] = {};
+  RequestKind kind = RequestKind::begin;
+  std::int32_t n_atoms = 0;
+  std::int32_t periodic = 0; ///< bits 0, 1, 2: the directions x, y, z
+  std::int32_t zero = 0;
 };
 
 struct LabelHead {
