@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The two styles of libalrare_lammps.so, which uses the classes of LAMMPS.
+// The styles of libalrare_lammps.so, which uses the classes of LAMMPS.
 #include "fix_al_select/fix_al_select.h"
 #include "loader/plugin_interface.h"
+#include "pair_labeller/pair_labeller.h"
 #include "pair_nnp/pair_nnp_ensemble.h"
 
 #include "alrare_build_info.h" // written by CMake
@@ -10,9 +11,9 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-void *make_pair(void *lmp) {
+template <typename Style> void *make_pair(void *lmp) {
   // LAMMPS casts the result to Pair *, so it must be one before it becomes void *
-  return static_cast<Pair *>(new PairNNPEnsemble(static_cast<LAMMPS *>(lmp)));
+  return static_cast<Pair *>(new Style(static_cast<LAMMPS *>(lmp)));
 }
 
 void *make_fix(void *lmp, int narg, char **arg) {
@@ -32,7 +33,12 @@ alrare_register_styles(void *lmp, void *handle, alrare::RegisterFunction registe
   plugin.style = "pair";
   plugin.name = "nnp_ensemble";
   plugin.info = "ensemble of neural-network potentials, alrare " ALRARE_VERSION;
-  plugin.creator.v1 = &make_pair;
+  plugin.creator.v1 = &make_pair<PairNNPEnsemble>;
+  register_plugin(&plugin, lmp);
+
+  plugin.name = "labeller";
+  plugin.info = "forces of an electronic-structure program, alrare " ALRARE_VERSION;
+  plugin.creator.v1 = &make_pair<PairLabeller>;
   register_plugin(&plugin, lmp);
 
   plugin.style = "fix";

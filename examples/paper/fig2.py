@@ -19,7 +19,14 @@ from pathlib import Path
 
 import numpy as np
 from alrare.config import Pull
-from alrare.exploration import POTENTIAL, TRAJECTORY_FILE, LabellerMD, plot_work, pull_input, run_md
+from alrare.exploration import (
+    TRAJECTORY_FILE,
+    LabellerMD,
+    labeller_potential,
+    plot_work,
+    pull_input,
+    run_md,
+)
 from alrare.frames import read_frames
 from alrare.labelling import method_of
 from alrare.structure import elements_of
@@ -43,17 +50,18 @@ def every_step(study: Study, structure: Atoms, pull: Pull) -> Path:
     """Repeat the labeller's pull of the first seed; return the trajectory with all its steps."""
     folder = study.root / "labeller" / f"every_step_{pull.seeds[0]}"
     partial = folder.with_name(f".{folder.name}.partial")
+    elements = tuple(elements_of(structure))
     if not folder.is_dir():
         partial.mkdir(parents=True, exist_ok=True)
         task = LabellerMD(
             text=pull_input(
-                potential=POTENTIAL,
+                potential=labeller_potential(elements),
                 pull=pull,
                 seed=pull.seeds[0],
                 timestep=study.settings.timestep,
             ),
             structure=structure,
-            elements=tuple(elements_of(structure)),
+            elements=elements,
             labeller=study.settings.labeller,
             stride=1,
             pulled=pull.atoms,

@@ -1,6 +1,7 @@
 """Frames: one configuration of a molecule or cell, labelled or not, as `ase.Atoms`.
 
-A labelled frame carries its energy (eV) and forces (eV/Å) in a `SinglePointCalculator`. On disk a
+A labelled frame carries its energy (eV) and forces (eV/Å) in a `SinglePointCalculator`, and its
+stress (eV/Å³) if it is periodic and the labeller gives one. On disk a
 frame is extended XYZ, which keeps 8 decimals of a position: a frame's identity is therefore its
 positions to 1e-8 Å, so that it survives being written and read.
 
@@ -210,7 +211,12 @@ def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
-def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
+def labelled(
+    atoms: Atoms,
+    energy: float,
+    forces: NDArray[np.float64],
+    stress: NDArray[np.float64] | None = None,
+) -> Atoms:
     """Return a copy of a frame that carries a label.
 
     Parameters
@@ -221,9 +227,14 @@ def labelled(atoms: Atoms, energy: float, forces: NDArray[np.float64]) -> Atoms:
         eV.
     forces : (N, 3) array
         eV/Å.
+    stress : (6,) array, optional
+        eV/Å³, ASE's signs and order: xx, yy, zz, yz, xz, xy; positive where the cell would shrink.
     """
     frame: Atoms = atoms.copy()
-    frame.calc = SinglePointCalculator(frame, energy=float(energy), forces=np.array(forces))
+    results = {"energy": float(energy), "forces": np.array(forces)}
+    if stress is not None:
+        results["stress"] = np.array(stress)
+    frame.calc = SinglePointCalculator(frame, **results)
     return frame
 
 
@@ -255,6 +266,12 @@ def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
     energy = results["free_energy"] if "free_energy" in results else results["energy"]
     forces = results.get("forces", np.zeros((len(atoms), 3)))
     return float(energy), np.asarray(forces, dtype=np.float64)
+
+
+def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Return the (6,) stress (eV/Å³) that a labelled frame carries, as in `labelled`; or None."""
+    stress = getattr(atoms.calc, "results", {}).get("stress")
+    return None if stress is None else np.asarray(stress, dtype=np.float64)
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:

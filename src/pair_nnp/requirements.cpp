@@ -14,12 +14,15 @@
 
 namespace LAMMPS_NS {
 
-void refuse_unfit_run(LAMMPS *lmp) {
-  Error *const error = lmp->error;
+void require_metal_or_real(LAMMPS *lmp, const char *style) {
   const std::string units = lmp->update->unit_style;
   if (units != "metal" && units != "real")
-    error->all(FLERR, "pair_style nnp_ensemble: units must be metal or real, got {}", units);
+    lmp->error->all(FLERR, "pair_style {}: units must be metal or real, got {}", style, units);
+}
 
+void refuse_unfit_run(LAMMPS *lmp) {
+  require_metal_or_real(lmp, "nnp_ensemble");
+  Error *const error = lmp->error;
   const Force *const force = lmp->force;
   if (force->newton_pair == 0)
     error->all(FLERR, "pair_style nnp_ensemble: requires newton pair on, got newton off");
@@ -33,7 +36,7 @@ void refuse_unfit_run(LAMMPS *lmp) {
                    k + 1);
 }
 
-void warn_of_masses(LAMMPS *lmp, const std::vector<std::string> &elements,
+void warn_of_masses(LAMMPS *lmp, const char *style, const std::vector<std::string> &elements,
                     const std::vector<std::string> &names) {
   const Atom *const atom = lmp->atom;
   if (atom->mass == nullptr || lmp->comm->me != 0)
@@ -43,9 +46,9 @@ void warn_of_masses(LAMMPS *lmp, const std::vector<std::string> &elements,
     const std::string other = alrare::element_of_mass(name, atom->mass[type], elements);
     if (name != "NULL" && !other.empty())
       lmp->error->warning(FLERR,
-                          "pair_style nnp_ensemble: atom type {} is {} by its pair_coeff, but its "
-                          "mass, {}, is that of {}: are the elements in the order of the types?",
-                          type, name, atom->mass[type], other);
+                          "pair_style {}: atom type {} is {} by its pair_coeff, but its mass, {}, "
+                          "is that of {}: are the elements in the order of the types?",
+                          style, type, name, atom->mass[type], other);
   }
 }
 

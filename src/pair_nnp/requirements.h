@@ -11,11 +11,15 @@ namespace LAMMPS_NS {
 /// newton, special_bonds.
 void refuse_unfit_run(class LAMMPS *lmp);
 
+/// Ends LAMMPS with one sentence where units are neither metal nor real.
+void require_metal_or_real(class LAMMPS *lmp, const char *style);
+
 /// Warns where an atom type has the mass of another element of the model than pair_coeff names.
 ///
+/// \param style     the pair style, for the warning
 /// \param elements  those of the model
 /// \param names     (n_types) an element or "NULL"
-void warn_of_masses(class LAMMPS *lmp, const std::vector<std::string> &elements,
+void warn_of_masses(class LAMMPS *lmp, const char *style, const std::vector<std::string> &elements,
                     const std::vector<std::string> &names);
 
 } // namespace LAMMPS_NS

@@ -161,6 +161,7 @@ def _reference(campaign: Campaign, system: System) -> Reference:
         retry=campaign.retry,
         known=None if known is None else known / system.subfolder,
         pulls=config.reference != "none",
+        lmp=config.run.lmp,
     )
 
 

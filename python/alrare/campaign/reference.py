@@ -23,7 +23,7 @@ from ..exploration.labeller_pulls import (
     pull_run,
     run_all,
 )
-from ..frames import frame_key, label_of, read_frames, write_frames
+from ..frames import frame_key, label_of, read_frames, stress_of, write_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
@@ -65,6 +65,7 @@ def run_reference(
     retry: bool = False,
     known: Path | None = None,
     pulls: bool = True,
+    lmp: str = "lmp",
 ) -> Reference:
     """Relax the structure, then make the initial data and the pulls in parallel.
 
@@ -95,6 +96,8 @@ def run_reference(
         are copied instead of computed.
     pulls : bool
         Whether the labeller pulls; without its pulls nothing tells the error of a model.
+    lmp : str
+        The LAMMPS program.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def run_reference(
         method=method.hash,
         progress=progress,
     )
-    system = System(start, tuple(elements), labeller, timestep, method.hash)
+    system = System(start, tuple(elements), labeller, timestep, method.hash, lmp)
     seeds = pull.seeds if pulls else ()
     of_seed = {seed: pull_run(folder, system, pull, seed) for seed in seeds}
     data = [data_run(folder, system, initial)] if initial.steps else []
@@ -182,6 +185,12 @@ def _store(frames: Sequence[Atoms], store_path: Path, method: Method) -> list[st
         for key, frame in zip(keys, frames, strict=True):
             energy, forces = label_of(frame)
             store.put_ok(
-                key, frame, energy=energy, forces=forces, origin=ORIGIN, method=method.hash
+                key,
+                frame,
+                energy=energy,
+                forces=forces,
+                stress=stress_of(frame),
+                origin=ORIGIN,
+                method=method.hash,
             )
     return keys

@@ -25,7 +25,11 @@ from ..exploration.lammps_run import find_program
 from ..labelling.dftb.run import PROGRAM, program_version
 
 BACKEND_FILE = "libalrare_torch.so"
-STYLES = ("pair style plugin nnp_ensemble", "fix style plugin al_select")
+STYLES = (
+    "pair style plugin nnp_ensemble",
+    "pair style plugin labeller",
+    "fix style plugin al_select",
+)
 INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
 OTHER_LAMMPS = (
     "run the LAMMPS it was built for, or build the plugin for this one: see docs/install.md,"
@@ -193,7 +197,7 @@ def _lammps(program: str, info: dict[str, str]) -> Finding:
 def _plugin(program: str, file: Path) -> Finding:
     text = _plugin_list(program, {})
     if all(style in text for style in STYLES):
-        return Finding("styles", "nnp_ensemble and al_select are known to LAMMPS")
+        return Finding("styles", "nnp_ensemble, labeller and al_select are known to LAMMPS")
     if "Unknown command" in text:
         return Finding(
             "styles",
@@ -210,7 +214,9 @@ def _plugin(program: str, file: Path) -> Finding:
             "this LAMMPS does not look for the plugin",
             f"tell it where: `export LAMMPS_PLUGIN_PATH={file.parent}`",
         )
-    return Finding("styles", "nnp_ensemble and al_select are not known to LAMMPS", INSTALL)
+    return Finding(
+        "styles", "nnp_ensemble, labeller and al_select are not known to LAMMPS", INSTALL
+    )
 
 
 def _refused(text: str) -> Finding | None:

@@ -277,6 +277,7 @@ def smd(options: argparse.Namespace) -> int:
             timestep=options.timestep,
             folder=folder,
             workers=run.workers,
+            lmp=run.lmp,
             progress=progress,
         )
     else:
@@ -311,11 +312,11 @@ def _refuse_same_file(read: Path, written: Path) -> None:
 
 
 def _refuse_options_of_models(options: argparse.Namespace) -> None:
-    for key in ("lmp", "mpi_ranks", "device", "forces"):
+    for key in ("mpi_ranks", "device", "forces"):
         if getattr(options, key) is not None:
             raise AlrareError(
                 f"{option_name(key)} is for pulls by a model; {options.source} pulls with its"
-                " labeller, in the LAMMPS of this Python, and would ignore it: remove it"
+                " labeller, which would ignore it: remove it"
             )
 
 

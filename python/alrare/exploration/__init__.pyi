@@ -1,6 +1,7 @@
 from .event import Event as Event
 from .event import find_event as find_event
-from .labeller_md import POTENTIAL as POTENTIAL
+from .label_server import labeller_potential as labeller_potential
+from .label_server import serve_labels as serve_labels
 from .labeller_md import TRAJECTORY_FILE as TRAJECTORY_FILE
 from .labeller_md import LabellerMD as LabellerMD
 from .labeller_md import run_md as run_md

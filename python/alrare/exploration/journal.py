@@ -11,6 +11,7 @@ import os
 import zlib
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -18,7 +19,18 @@ from numpy.typing import NDArray
 
 from ..errors import AlrareError
 
-_MAGIC = b"ALRAREJ1"
+_MAGIC_MOLECULE, _MAGIC_CELL = b"ALRAREJ1", b"ALRAREJ2"
+
+
+class Record(NamedTuple):
+    """What the labeller said of one step."""
+
+    energy: float
+    """eV."""
+    forces: NDArray[np.float64]
+    """(N, 3), eV/Å."""
+    stress: NDArray[np.float64] | None
+    """(6,), eV/Å³, as `frames.labelled` takes it; None if there was none."""
 
 
 class Journal:
@@ -30,6 +42,8 @@ class Journal:
         Created if missing. An incomplete or damaged record is dropped, with all records after it.
     n_atoms : int
         Number of atoms of every step.
+    periodic : bool
+        Whether steps have a cell, which then counts like the positions, and may have a stress.
 
     Raises
     ------
@@ -37,12 +51,14 @@ class Journal:
         From every method, if the disk refuses.
     """
 
-    def __init__(self, path: Path, n_atoms: int) -> None:
+    def __init__(self, path: Path, n_atoms: int, *, periodic: bool = False) -> None:
         self._path = path
-        self._record = np.dtype(
-            [("check", "<u4"), ("step", "<u4"), ("energy", "<f8"), ("forces", "<f8", (n_atoms, 3))]
-        )
-        self._head = _MAGIC + n_atoms.to_bytes(8, "little")
+        self._periodic = periodic
+        numbers = [("energy", "<f8"), ("forces", "<f8", (n_atoms, 3))]
+        stress = [("stress", "<f8", (6,))] if periodic else []
+        self._record = np.dtype([("check", "<u4"), ("step", "<u4"), *numbers, *stress])
+        magic = _MAGIC_CELL if periodic else _MAGIC_MOLECULE
+        self._head = magic + n_atoms.to_bytes(8, "little")
         self._old = self._read()
         self._next = 0
         try:
@@ -67,8 +83,8 @@ class Journal:
     ) -> None:
         self._stream.close()
 
-    def replay(self, frame: Atoms) -> tuple[float, NDArray[np.float64]] | None:
-        """Return the energy (eV) and the (N, 3) forces (eV/Å) of the next step.
+    def replay(self, frame: Atoms) -> Record | None:
+        """Return the record of the next step.
 
         None means that the journal has ended. If the frame differs from the journal's next step
         (because another LAMMPS is used, for instance), the rest of the journal is dropped.
@@ -76,19 +92,30 @@ class Journal:
         if self._next >= len(self._old):
             return None
         record = self._old[self._next]
-        if int(record["step"]) != _digest(frame):
+        if int(record["step"]) != self._digest(frame):
             self._old = self._old[: self._next]
             self._cut(self._next)
             return None
         self._next += 1
-        return float(record["energy"]), np.array(record["forces"])
+        stress = np.array(record["stress"]) if self._periodic else None
+        if stress is not None and np.isnan(stress).any():
+            stress = None
+        return Record(float(record["energy"]), np.array(record["forces"]), stress)
 
-    def append(self, frame: Atoms, energy: float, forces: NDArray[np.float64]) -> None:
-        """Add the labeller's energy (eV) and forces (eV/Å) of the next step."""
+    def append(
+        self,
+        frame: Atoms,
+        energy: float,
+        forces: NDArray[np.float64],
+        stress: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Add what the labeller said of the next step; see `Record`."""
         record = np.zeros((), dtype=self._record)
-        record["step"] = _digest(frame)
+        record["step"] = self._digest(frame)
         record["energy"] = energy
         record["forces"] = forces
+        if self._periodic:
+            record["stress"] = np.nan if stress is None else stress
         record["check"] = zlib.crc32(record.tobytes()[4:])
         try:
             self._stream.write(record.tobytes())
@@ -111,6 +138,10 @@ class Journal:
                 return records[:index]
         return records
 
+    def _digest(self, frame: Atoms) -> int:
+        positions = zlib.crc32(np.ascontiguousarray(frame.positions).tobytes())
+        return zlib.crc32(frame.cell.array.tobytes(), positions) if self._periodic else positions
+
     def _cut(self, n_records: int) -> None:
         size = len(self._head) + n_records * self._record.itemsize
         self._stream.truncate(size)
@@ -121,7 +152,3 @@ class Journal:
             f"{self._path}: could not be read or written ({error.strerror or error}); free space or"
             " fix the permissions, then run the same command again: nothing finished is lost"
         )
-
-
-def _digest(frame: Atoms) -> int:
-    return zlib.crc32(np.ascontiguousarray(frame.positions).tobytes())

@@ -25,6 +25,14 @@ _IN_INPUT = {
     "steps": r"^run (\d+)\s*\Z",
 }
 """Where an input written by `pull_input` has the settings of a pull."""
+_BY_LABELLER = re.compile(
+    r"^pair_style labeller .*\npair_coeff \* \* .*\n"
+    # of versions that ran LAMMPS inside Python
+    r"|^# the labeller's forces come in from outside.*\npair_style zero 5\.0\npair_coeff \* \*\n"
+    r"fix labeller all external pf/callback 1 1\nfix_modify labeller energy yes\n",
+    re.MULTILINE,
+)
+"""The commands by which the labeller's forces come into an input."""
 _SAME_PLACE = 1e-3
 """Å; distances that differ by more are those of another configuration."""
 
@@ -41,6 +49,14 @@ def pulled_atoms(folder: Path) -> tuple[int, ...]:
     return tuple(
         int(word) for word in settings_of_input(text).get("atoms", "").split(" and ") if word
     )
+
+
+def without_potential(text: str) -> str:
+    """Return the LAMMPS input of a run by the labeller without the commands of its forces.
+
+    They say nothing about the result, and are not the same in all versions of alrare.
+    """
+    return _BY_LABELLER.sub("", text)
 
 
 def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

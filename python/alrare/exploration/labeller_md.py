@@ -1,40 +1,31 @@
-"""MD with the forces of the labeller: LAMMPS in this process, forces through `fix external`.
+"""MD with the forces of the labeller: LAMMPS with `pair_style labeller` and a label server.
 
-The labeller runs in a process of its own, which may hang or die without harm. All energies and
-forces are written to a journal, from which an interrupted run is resumed. `run_md` is meant for a
-worker process, since it changes the current folder.
+LAMMPS is the program of its own that a model's runs use. The labeller runs in another process,
+which may hang or die without harm. All energies and forces are written to a journal, from which an
+interrupted run is resumed.
 """
 
-import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
-from numpy.typing import NDArray
 
 from ..config import Labeller
 from ..electronic_state import configuration
 from ..errors import AlrareError, SimulationError
 from ..files import write_text
 from ..frames import labelled, write_frames
-from ..labelling.failures import ATTEMPTS, FINAL, LabelFailure, advice
+from ..labelling.failures import FINAL, LabelFailure, advice
 from ..labelling.worker import Label, LabelWorker
 from .journal import Journal
+from .label_server import SOCKET_VARIABLE, LabelServer
 from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
-
-POTENTIAL = """\
-# the labeller's forces come in from outside: this input is a record, not for `lmp -in`
-pair_style zero 5.0
-pair_coeff * *
-fix labeller all external pf/callback 1 1
-fix_modify labeller energy yes"""
-"""The `potential` of an input whose forces the labeller computes."""
+from .lammps_run import lammps_command, no_lammps, run_lammps
 
 TRAJECTORY_FILE = "trajectory.extxyz"
 JOURNAL_FILE = "labels.journal"
@@ -52,7 +43,7 @@ class LabellerMD:
     """An MD run with the forces of the labeller."""
 
     text: str
-    """LAMMPS input with `POTENTIAL`; frames after its command `reset_timestep` are kept."""
+    """LAMMPS input with the `labeller_potential`; frames after its last `reset_timestep` count."""
     structure: Atoms
     """The initial configuration."""
     elements: tuple[str, ...]
@@ -65,6 +56,10 @@ class LabellerMD:
     """Atoms, from 1, whose distance is written to each frame; None for no distance."""
     folder: Path
     """An existing folder, which receives all files."""
+    lmp: str = "lmp"
+    """The LAMMPS program."""
+    sockets: Path | None = None
+    """As of `LabelServer`."""
 
 
 def run_md(task: LabellerMD) -> None:
@@ -77,38 +72,40 @@ def run_md(task: LabellerMD) -> None:
     SimulationError
         If a step could not be labelled, or LAMMPS fails.
     """
-    os.chdir(task.folder)
     write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
     write_text(task.folder / INPUT_FILE, task.text)
     worker = LabelWorker(task.labeller, task.folder / "labeller")
-    try:
-        with Journal(task.folder / JOURNAL_FILE, len(task.structure)) as journal:
-            callback = _Callback(task, worker, journal)
-            _run_lammps(task, callback)
-    finally:
-        worker.end()
-    write_frames(task.folder / TRAJECTORY_FILE, callback.frames)
+    periodic = bool(task.structure.pbc.any())
+    with (
+        Journal(task.folder / JOURNAL_FILE, len(task.structure), periodic=periodic) as journal,
+        (task.folder / PROGRESS_FILE).open("w") as report,
+    ):
+        labels = _Labels(task, worker, journal, report)
+        with LabelServer(task.structure, labels.label, sockets=task.sockets) as server:
+            try:
+                _run_lammps(task, server, labels)
+            finally:
+                worker.end()
+    write_frames(task.folder / TRAJECTORY_FILE, labels.frames)
 
 
-def _run_lammps(task: LabellerMD, callback: "_Callback") -> None:
-    lammps = _open_lammps()
+def _run_lammps(task: LabellerMD, server: LabelServer, labels: "_Labels") -> None:
+    program = lammps_command(task.lmp, 1)
     try:
-        for line in task.text.splitlines():
-            callback.recording |= line.startswith("reset_timestep")
-            lammps.command(line)
-            if line.startswith("fix labeller "):
-                lammps.set_fix_external_callback("labeller", callback.forces, lammps)
-            if callback.failure is not None:
-                raise SimulationError(
-                    f"the labeller failed after {max(callback.steps, 0)} steps: {callback.failure};"
-                    f" {_advice(callback.failure, task.labeller)}"
-                )
-    except AlrareError:
-        raise
-    except Exception as error:  # the lammps module raises bare Exception
-        raise SimulationError(f"LAMMPS ended in {task.folder}: {error}") from error
-    finally:
-        lammps.close()
+        run_lammps([*program, "-var", SOCKET_VARIABLE, str(server.socket)], folder=task.folder)
+    except SimulationError:
+        if server.failure is None:
+            raise
+    failure = server.failure
+    if isinstance(failure, AlrareError):
+        raise SimulationError(
+            f"the labeller failed after {max(labels.steps, 0)} steps: {failure};"
+            f" {_advice(failure, task.labeller)}"
+        ) from failure
+    if failure is not None:
+        raise failure
+    if labels.steps < 0:
+        raise no_lammps(f"{program[0]} asked for no label in {task.folder}", task.folder)
 
 
 def _advice(failure: AlrareError, labeller: Labeller) -> str:
@@ -134,6 +131,7 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
         with BFGS(atoms, logfile=None) as search:
             converged = search.run(fmax=_FORCE_TOLERANCE, steps=_RELAX_STEPS)
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        stress = atoms.calc.results.get("stress")
     except LabelFailure as error:
         raise SimulationError(
             f"structure: the labeller could not relax it: {error};"
@@ -145,13 +143,13 @@ def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
         raise SimulationError(
             f"structure: not relaxed in {_RELAX_STEPS} steps; give one closer to a minimum"
         )
-    return labelled(atoms, energy, forces)
+    return labelled(atoms, energy, forces, stress)
 
 
 class _Remote(Calculator):
     """The labeller's process as an ASE calculator, for ASE's optimizers."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (declared so by ASE)
 
     def __init__(self, worker: LabelWorker) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -165,8 +163,10 @@ class _Remote(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert self.atoms is not None
-        label = _evaluate(self._worker, self.atoms)
+        label = self._worker.evaluate_again(self.atoms)
         self.results = {"energy": label.energy, "forces": label.forces}
+        if label.stress is not None:
+            self.results["stress"] = label.stress
 
 
 def steps_done(folder: Path) -> int:
@@ -177,65 +177,53 @@ def steps_done(folder: Path) -> int:
         return 0
 
 
-class _Callback:
-    """The function that `fix external` calls once per step, with its state."""
+class _Labels:
+    """Where the label server of a run has its labels from: the journal, then the labeller."""
 
-    def __init__(self, task: LabellerMD, worker: LabelWorker, journal: Journal) -> None:
+    def __init__(
+        self, task: LabellerMD, worker: LabelWorker, journal: Journal, report: TextIO
+    ) -> None:
         self._task = task
         self._worker = worker
         self._journal = journal
-        self._report = (task.folder / PROGRESS_FILE).open("w")
+        self._report = report
         self._reported = 0.0
-        self._positions = task.structure.get_positions()
-        self.steps = -2  # each of the two runs computes its first forces before its first step
-        self.recording = False
+        self._last: int | None = None  # timestep of the label before
+        self.steps = -1
+        """Number of MD steps of all runs of the input; -1 before the first label."""
         self.frames: list[Atoms] = []
-        self.failure: AlrareError | None = None
+        """Labelled frames of the steps that are kept."""
 
-    def forces(
-        self,
-        lammps: Any,
-        step: int,
-        n_local: int,
-        tag: NDArray[np.int32],
-        positions: NDArray[np.float64],
-        forces: NDArray[np.float64],
-    ) -> None:
-        """Fill in the forces; keep an exception, which cannot pass through LAMMPS, for `run_md`."""
-        forces[:] = 0.0
-        if self.failure is not None:
-            return
-        structure = self._task.structure
-        order = np.asarray(tag).ravel() - 1
-        now = np.empty_like(self._positions)
-        now[order] = positions
-        frame = configuration(structure)
-        frame.positions = now
-        try:
-            energy, of_atoms = self._journal.replay(frame) or self._label(frame)
-        except AlrareError as failure:
-            self.failure = failure
-            lammps.force_timeout()
-            return
-        forces[:] = of_atoms[order]
-        lammps.fix_external_set_energy_global("labeller", energy)
-        self.steps += 1
-        if self.recording and step > 0 and step % self._task.stride == 0:
-            self._keep(frame, step, energy, of_atoms)
+    def label(self, frame: Atoms, step: int) -> Label:
+        """Return the label of a configuration; keep its frame if it is one of those."""
+        known = self._journal.replay(frame)
+        if known is not None:
+            label = Label(known.energy, known.forces, seconds=0.0, stress=known.stress)
+        else:
+            label = self._worker.evaluate_again(frame)
+            self._journal.append(frame, label.energy, label.forces, label.stress)
+        self._count(step)
+        if step > 0 and step % self._task.stride == 0:
+            self._keep(frame, step, label)
         self._tell()
+        return label
 
-    def _label(self, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
-        label = _evaluate(self._worker, frame)
-        self._journal.append(frame, label.energy, label.forces)
-        return label.energy, label.forces
+    def _count(self, step: int) -> None:
+        """Count a step; a run begins with a label of the step where the run before ended."""
+        if self._last is None or step < self._last or step == 0:  # reset_timestep
+            self.frames.clear()
+        self.steps += self._last is None or step > self._last
+        self._last = step
 
-    def _keep(self, frame: Atoms, step: int, energy: float, forces: NDArray[np.float64]) -> None:
+    def _keep(self, frame: Atoms, step: int, label: Label) -> None:
         frame.info["step"] = step
         if self._task.pulled is not None:
             first, second = self._task.pulled
             distance = np.linalg.norm(frame.positions[second - 1] - frame.positions[first - 1])
             frame.info["distance"] = float(distance)
-        self.frames.append(labelled(frame, energy, forces))
+        if self.frames and self.frames[-1].info["step"] == step:  # the next run begins with it
+            self.frames.pop()
+        self.frames.append(labelled(frame, label.energy, label.forces, label.stress))
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -244,23 +232,3 @@ class _Callback:
             self._report.seek(0)
             self._report.write(f"{max(self.steps, 0):<12d}")
             self._report.flush()
-
-
-def _evaluate(worker: LabelWorker, frame: Atoms) -> Label:
-    """Label a frame; try again after transient failures."""
-    attempt = 1
-    while True:
-        try:
-            return worker.evaluate(frame)
-        except LabelFailure as failure:
-            if attempt >= ATTEMPTS.get(failure.kind, 0):
-                raise
-            attempt += 1
-
-
-def _open_lammps() -> Any:
-    import mpi4py.MPI  # noqa: F401  (loads libmpi globally, before LAMMPS looks for it)
-    from lammps import lammps
-
-    with contextlib.redirect_stdout(None):
-        return lammps(cmdargs=["-screen", "none", "-log", "log.lammps", "-nocite"])

@@ -7,8 +7,9 @@ its final name is finished and never run again; an interrupted run is resumed.
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ase import Atoms
@@ -21,8 +22,9 @@ from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
 from ..processes import result_of, worker_pool
 from ..progress import Progress
-from .kept_settings import differences, made_otherwise, settings_of_input
-from .labeller_md import JOURNAL_FILE, POTENTIAL, PROGRESS_FILE, LabellerMD, run_md, steps_done
+from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
+from .label_server import labeller_potential, short_folder
+from .labeller_md import JOURNAL_FILE, PROGRESS_FILE, LabellerMD, run_md, steps_done
 from .lammps_input import TRAJECTORY_STRIDE, md_input, pull_input
 
 STRUCTURE_OR_LABELLER = (
@@ -41,10 +43,11 @@ def run_pulls(
     folder: Path,
     workers: int,
     progress: Progress,
+    lmp: str = "lmp",
 ) -> dict[int, Path]:
     """Pull a structure with the labeller, once per seed, without relaxing it first.
 
-    The arguments are those of `run_reference`.
+    The arguments are those of `run_reference`; `lmp` is the LAMMPS program.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def run_pulls(
         Folder of the pull by seed.
     """
     method = method_of(labeller, elements).hash
-    system = System(structure, tuple(elements), labeller, timestep, method)
+    system = System(structure, tuple(elements), labeller, timestep, method, lmp)
     runs = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
     if not all(run.is_finished() for run in runs.values()):
         labels = folder / "labels"
@@ -96,7 +99,7 @@ class Run:
 
     def _other_settings(self, kept: dict[str, Any]) -> list[str]:
         """Name what differs from the settings that a finished run has kept."""
-        if kept == self.settings:
+        if self._is_same(kept):
             return []
         old, new = (settings_of_input(str(one.get("input"))) for one in (kept, self.settings))
         other = differences(old, new)
@@ -104,17 +107,27 @@ class Run:
             other.append(STRUCTURE_OR_LABELLER)
         return other or ["LAMMPS input"]
 
+    def _is_same(self, kept: dict[str, Any]) -> bool:
+        """Whether settings give the result of this run, also if another version made them."""
+        one, other = (
+            settings | {"input": without_potential(str(settings.get("input")))}
+            for settings in (kept, self.settings)
+        )
+        return one == other
+
     def prepare(self) -> None:
         """Create the temporary folder; keep that of an interrupted run with the same settings."""
         settings = self.md.folder / _SETTINGS_FILE
-        if not settings.is_file() or read_json(settings) != self.settings:
+        if not settings.is_file() or not self._is_same(read_json(settings)):
             shutil.rmtree(self.md.folder, ignore_errors=True)
-            write_json(settings, self.settings)
+        write_json(settings, self.settings)
 
     def adopt(self, finished: Path) -> None:
         """Copy a finished run with the same settings from elsewhere, if this run is not done."""
         settings = finished / _SETTINGS_FILE
-        if self.folder.is_dir() or not settings.is_file() or read_json(settings) != self.settings:
+        if self.folder.is_dir() or not settings.is_file():
+            return
+        if not self._is_same(read_json(settings)):
             return
         shutil.rmtree(self.md.folder, ignore_errors=True)
         shutil.copytree(finished, self.md.folder)
@@ -142,6 +155,8 @@ class System:
     """MD time step, fs."""
     method: str
     """Hash of the labeller's method."""
+    lmp: str = "lmp"
+    """The LAMMPS program."""
 
     def run(
         self, name: str, folder: Path, text: str, steps: int, stride: int, pull: Pull | None
@@ -172,6 +187,7 @@ class System:
             stride=stride,
             pulled=pull.atoms if pull else None,
             folder=folder.with_name(f".{folder.name}.partial"),
+            lmp=self.lmp,
         )
         return Run(name, folder, {"start": start, "stride": stride, "input": text}, steps, md)
 
@@ -179,7 +195,7 @@ class System:
 def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
     """Return the run that pulls with one seed, in ``folder/pull_SEED``."""
     text = pull_input(
-        potential=POTENTIAL,
+        potential=labeller_potential(system.elements),
         pull=pull,
         seed=seed,
         timestep=system.timestep,
@@ -194,7 +210,7 @@ def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
 def data_run(folder: Path, system: System, initial: InitialData) -> Run:
     """Return the MD run of the initial data, in ``folder/data``."""
     text = md_input(
-        potential=POTENTIAL,
+        potential=labeller_potential(system.elements),
         temperature=initial.temperature,
         damping_time=initial.damping_time,
         seed=initial.seed,
@@ -230,11 +246,16 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
     if not open_runs:
         return
     total = sum(run.steps for run in open_runs)
-    with progress.stage("reference", total=total) as stage, worker_pool(workers) as pool:
+    with (
+        progress.stage("reference", total=total) as stage,
+        # here, since the processes of the pool are killed when the command is interrupted
+        TemporaryDirectory(prefix="alrare-", dir=short_folder()) as sockets,
+        worker_pool(workers) as pool,
+    ):
         tasks: dict[Future[None], Run] = {}
         for run in open_runs:
             run.prepare()
-            tasks[pool.submit(run_md, run.md)] = run
+            tasks[pool.submit(run_md, replace(run.md, sockets=Path(sockets)))] = run
         finished = 0
         while tasks:
             done, _ = wait(tasks, timeout=0.5, return_when=FIRST_EXCEPTION)

@@ -112,12 +112,13 @@ def pull_with_labeller(
     folder: PathLike,
     timestep: float = 0.5,
     workers: int = 0,
+    lmp: str = "lmp",
     progress: Progress | None = None,
 ) -> dict[int, Observables]:
     """Pull a molecule with the labeller, once per seed.
 
-    The pulls run LAMMPS inside processes of this Python, with the labeller's forces. They are the
-    reference that pulls by a model are compared with: see `summarize`.
+    The pulls run LAMMPS with `pair_style labeller`. They are the reference that pulls by a model
+    are compared with: see `summarize`.
 
     Parameters
     ----------
@@ -133,6 +134,8 @@ def pull_with_labeller(
         MD time step.
     workers : int
         Pulls at a time, one thread each; 0 means one per core.
+    lmp : str
+        The LAMMPS program.
     progress : Progress, optional
         Receives one stage that counts the MD steps; by default nothing is shown.
 
@@ -146,7 +149,7 @@ def pull_with_labeller(
     LabelError
         If the labeller is not installed, or a label fails.
     AlrareError
-        If LAMMPS's Python module is missing, another process pulls into the folder, or it holds
+        If LAMMPS cannot be started or fails, another process pulls into the folder, or it holds
         pulls of other settings.
     """
     _check_arguments(
@@ -166,6 +169,7 @@ def pull_with_labeller(
             timestep=timestep,
             folder=folder,
             workers=workers,
+            lmp=lmp,
             progress=progress or SilentProgress(),
         )
     return observe_pulls(folder, pull.seeds, plus_steps=pull.plus_steps)

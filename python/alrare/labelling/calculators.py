@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ..config import Labeller
 from ..electronic_state import configuration
 from .dftb.engines import DftbPlus
 from .failures import Kind, LabelFailure
-from .unphysical import check_configuration, check_label
+from .unphysical import check_configuration, check_label, check_stress
 
 
 def make_calculator(labeller: Labeller, folder: Path) -> Calculator:
@@ -139,6 +140,41 @@ def evaluate_frame(
     label = number("energy", energy), array("forces", forces, (len(atoms), 3))
     check_label(*label)
     return label
+
+
+def evaluate_stress(calculator: Calculator, atoms: Atoms) -> NDArray[np.float64] | None:
+    """Compute the stress of a frame that `evaluate_frame` has labelled; most have it already.
+
+    Returns
+    -------
+    (6,) array or None
+        eV/Å³, as `frames.labelled` takes it. None if the frame is not periodic, or the calculator
+        gives no stress for it.
+
+    Raises
+    ------
+    LabelFailure
+        If the calculator fails or gives something else.
+    """
+    frame = configuration(atoms)
+    may = "stress" in getattr(calculator, "implemented_properties", ())
+    if not (may and frame.pbc.any() and frame.cell.rank == 3):
+        return None
+    try:
+        stress = calculator.get_property("stress", frame)
+    except LabelFailure:
+        raise
+    except NotImplementedError:  # not with these settings
+        return None
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise LabelFailure(_kind(error), _what(error)) from error
+    if stress is None:
+        return None
+    if np.shape(stress) == (3, 3):
+        stress = full_3x3_to_voigt_6_stress(array("stress", stress, (3, 3)))
+    checked = array("stress", stress, (6,))
+    check_stress(checked)
+    return checked
 
 
 def number(name: str, value: Any) -> float:

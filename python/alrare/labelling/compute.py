@@ -232,6 +232,7 @@ def _record(
         frame,
         energy=label.energy,
         forces=label.forces,
+        stress=label.stress,
         seconds=label.seconds,
         origin=asked.origin,
         method=asked.method,

@@ -7,7 +7,7 @@ import struct
 from ..errors import AlrareError
 
 _APPLICATION = 0x414C5241  # "ALRA"
-_VERSION = 4
+_VERSION = 5
 _METHODS = """
 CREATE TABLE methods (
   method TEXT PRIMARY KEY,     -- hash
@@ -39,7 +39,8 @@ CREATE TABLE labels (
   method TEXT NOT NULL,        -- hash, see methods; empty: before version 2
   charge INTEGER NOT NULL DEFAULT 0,       -- elementary charges
   multiplicity INTEGER NOT NULL DEFAULT 0, -- 2S + 1; 0: the lowest
-  checksum TEXT NOT NULL DEFAULT ''        -- of the rest but attempts and seconds: CHECKSUM
+  checksum TEXT NOT NULL DEFAULT '',       -- of the rest but attempts and seconds: CHECKSUM
+  stress BLOB                  -- float64 (6), eV/angstrom^3, xx yy zz yz xz xy; none of a molecule
 ) WITHOUT ROWID
 """
 # Texts as bytes, since what damage leaves of them need not be UTF-8; the energy as it is, since
@@ -48,11 +49,16 @@ _PROVEN = (
     *("key", "status", "reason", "origin", "numbers", "positions", "cell", "pbc", "forces"),
     *("method", "charge", "multiplicity"),
 )
-CHECKSUM = (
-    f"checksum(CASE typeof(energy) WHEN 'real' THEN energy END,"
-    f" {', '.join(f'CAST({name} AS BLOB)' for name in _PROVEN)})"
+_VALUES = (
+    "CASE typeof(energy) WHEN 'real' THEN energy END,"
+    f" {', '.join(f'CAST({name} AS BLOB)' for name in _PROVEN)}"
 )
-"""SQL expression for the checksum of a row of `labels`; see `add_checksum`."""
+CHECKSUM = (
+    f"CASE WHEN stress IS NULL THEN checksum({_VALUES})"
+    f" ELSE checksum({_VALUES}, CAST(stress AS BLOB)) END"
+)
+"""SQL expression for the checksum of a row of `labels`; see `add_checksum`. A label without stress
+has that of version 4, whose rows so need not be written again."""
 
 
 def add_checksum(database: sqlite3.Connection) -> None:
@@ -105,7 +111,10 @@ def prepare(database: sqlite3.Connection, name: str) -> None:
         version = 3
     if application == _APPLICATION and version == 3:
         database.execute("ALTER TABLE labels ADD COLUMN checksum TEXT NOT NULL DEFAULT ''")
-        database.execute(f"UPDATE labels SET checksum = {CHECKSUM}")
+    if application == _APPLICATION and version in (3, 4):
+        database.execute("ALTER TABLE labels ADD COLUMN stress BLOB")
+        if version == 3:
+            database.execute(f"UPDATE labels SET checksum = {CHECKSUM}")
         database.execute(f"PRAGMA user_version = {_VERSION}")
         version = _VERSION
     database.execute("COMMIT")

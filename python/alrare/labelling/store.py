@@ -98,6 +98,7 @@ class LabelStore:
         *,
         energy: float,
         forces: NDArray[np.float64],
+        stress: NDArray[np.float64] | None = None,
         seconds: float = 0.0,
         origin: str = "",
         method: str = "",
@@ -114,6 +115,8 @@ class LabelStore:
             eV.
         forces : (N, 3) array
             eV/Å.
+        stress : (6,) array, optional
+            eV/Å³, as `frames.labelled` takes it.
         seconds : float
             Wall time of the computation.
         origin : str
@@ -121,8 +124,8 @@ class LabelStore:
         method : str
             Hash of the labeller's method; see `put_method`.
         """
-        label = (float(energy), np.ascontiguousarray(forces, dtype=np.float64).tobytes())
-        self._put(key, "ok", "", atoms, seconds, origin, (*label, method))
+        label = (float(energy), _bytes(forces), None if stress is None else _bytes(stress))
+        self._put(key, "ok", "", atoms, seconds, origin, method, label)
 
     def put_failed(
         self,
@@ -136,7 +139,7 @@ class LabelStore:
         method: str = "",
     ) -> None:
         """Commit a failed attempt; see `put_ok`."""
-        self._put(key, kind, reason, atoms, seconds, origin, (None, None, method))
+        self._put(key, kind, reason, atoms, seconds, origin, method, (None, None, None))
 
     def put_method(self, method: str, description: Mapping[str, Any]) -> None:
         """Commit what a method's hash stands for (`labelling.method.Method`)."""
@@ -228,23 +231,28 @@ class LabelStore:
         atoms: Atoms,
         seconds: float,
         origin: str,
-        label: tuple[float | None, bytes | None, str],
+        method: str,
+        label: tuple[float | None, bytes | None, bytes | None],
     ) -> None:
+        *values, stress = label
         structure = (
             np.asarray(atoms.numbers, dtype=np.int64).tobytes(),
-            np.ascontiguousarray(atoms.positions, dtype=np.float64).tobytes(),
-            np.ascontiguousarray(atoms.cell.array, dtype=np.float64).tobytes(),
+            _bytes(atoms.positions),
+            _bytes(atoms.cell.array),
             sum(int(flag) << axis for axis, flag in enumerate(atoms.pbc)),
         )
         state = state_of(atoms)
         with self._explained() as database, _together(database):
             changed = database.execute(
-                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')"
+                "INSERT INTO labels VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)"
                 " ON CONFLICT(key) DO UPDATE SET status = excluded.status,"
                 " reason = excluded.reason, attempts = attempts + 1, seconds = excluded.seconds,"
-                " energy = excluded.energy, forces = excluded.forces"
+                " energy = excluded.energy, forces = excluded.forces, stress = excluded.stress"
                 " WHERE labels.status <> 'ok'",
-                (key, status, reason, origin, seconds, *structure, *label, *state),
+                (
+                    *(key, status, reason, origin, seconds, *structure),
+                    *(*values, method, *state, stress),
+                ),
             )
             if changed.rowcount:
                 database.execute(f"UPDATE labels SET checksum = {CHECKSUM} WHERE key = ?", (key,))
@@ -253,12 +261,12 @@ class LabelStore:
         with self._explained() as database:
             row = database.execute(
                 "SELECT numbers, positions, cell, pbc, energy, forces, origin, method, charge,"
-                " multiplicity FROM labels WHERE key = ? AND status = 'ok'",
+                " multiplicity, stress FROM labels WHERE key = ? AND status = 'ok'",
                 (key,),
             ).fetchone()
         if row is None:
             raise AlrareError(f"{self._path}: expected a good label {key[:16]}…, found none")
-        numbers, positions, cell, pbc, energy, forces, origin, method, charge, spin = row
+        numbers, positions, cell, pbc, energy, forces, origin, method, charge, spin, stress = row
         atoms = Atoms(
             np.frombuffer(numbers, dtype=np.int64),
             np.frombuffer(positions, dtype=np.float64).reshape(-1, 3),
@@ -267,7 +275,12 @@ class LabelStore:
             info={"label": key, "origin": origin} | ({"method": method} if method else {}),
         )
         atoms.info |= state_info(atoms, state_of(atoms, charge=charge, multiplicity=spin or None))
-        return labelled(atoms, energy, np.frombuffer(forces, dtype=np.float64).reshape(-1, 3))
+        return labelled(
+            atoms,
+            energy,
+            np.frombuffer(forces, dtype=np.float64).reshape(-1, 3),
+            None if stress is None else np.frombuffer(stress, dtype=np.float64),
+        )
 
     @contextmanager
     def _explained(self) -> Iterator[sqlite3.Connection]:
@@ -288,6 +301,10 @@ class LabelStore:
                 " fix the permissions, or end the other alrare that holds it, then run the same"
                 " command again: no finished label is lost"
             ) from error
+
+
+def _bytes(values: NDArray[np.float64]) -> bytes:
+    return np.ascontiguousarray(values, dtype=np.float64).tobytes()
 
 
 @contextmanager

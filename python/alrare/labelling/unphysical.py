@@ -1,7 +1,7 @@
 """When a configuration, or a label, is unphysical: the one place that decides it.
 
 A configuration is unphysical if a position is not a finite number or two atoms are too close; a
-label, if its energy or a force is not a finite number.
+label, if its energy, a force or its stress is not a finite number.
 """
 
 import numpy as np
@@ -49,3 +49,15 @@ def check_label(energy: float, forces: NDArray[np.float64]) -> None:
     """
     if not np.isfinite(energy) or not np.isfinite(forces).all():
         raise LabelFailure("unphysical", "the energy or a force is not finite")
+
+
+def check_stress(stress: NDArray[np.float64]) -> None:
+    """Refuse a (6,) stress (eV/Å³) that is not finite.
+
+    Raises
+    ------
+    LabelFailure
+        Of kind unphysical.
+    """
+    if not np.isfinite(stress).all():
+        raise LabelFailure("unphysical", "the stress is not finite")

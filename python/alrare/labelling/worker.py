@@ -31,7 +31,7 @@ from ..errors import AlrareError
 from ..files import write_text
 from ..frames import write_frames
 from ..processes import end_group_with_this_process, start
-from .failures import LabelFailure
+from .failures import ATTEMPTS, LabelFailure
 from .scratch import empty
 
 _START = 120.0  # s, limit for importing and making the calculator
@@ -48,6 +48,9 @@ class Label:
     """(N, 3), eV/Å."""
     seconds: float
     """Wall time."""
+    stress: NDArray[np.float64] | None = None
+    """(6,), eV/Å³, as `frames.labelled` takes it; None of a molecule, or if the labeller gives
+    none."""
 
 
 class LabelWorker:
@@ -87,8 +90,20 @@ class LabelWorker:
             if answer.kind == "timed_out":  # programs that it started may still run
                 self._lose()
             raise answer
-        energy, forces = answer
-        return Label(energy=energy, forces=forces, seconds=time.perf_counter() - begin)
+        energy, forces, stress = answer
+        seconds = time.perf_counter() - begin
+        return Label(energy=energy, forces=forces, seconds=seconds, stress=stress)
+
+    def evaluate_again(self, atoms: Atoms) -> Label:
+        """Label one frame as `evaluate` does; try again after failures that may pass."""
+        attempt = 1
+        while True:
+            try:
+                return self.evaluate(atoms)
+            except LabelFailure as failure:
+                if attempt >= ATTEMPTS.get(failure.kind, 0):
+                    raise
+                attempt += 1
 
     def end(self) -> None:
         """End the process and everything it started, permanently; may be called from any thread."""
@@ -201,7 +216,7 @@ def _last_line(log: Path) -> str:
 
 
 def _serve(connection: "Connection[Any, Any]") -> None:
-    from .calculators import check_folder, evaluate_frame, make_calculator, reset
+    from .calculators import check_folder, evaluate_frame, evaluate_stress, make_calculator, reset
     from .charge_and_spin import set_state
 
     labeller: Labeller = connection.recv()
@@ -224,7 +239,8 @@ def _serve(connection: "Connection[Any, Any]") -> None:
         try:
             if labeller.program == "ase":
                 set_state(calculator, labeller.arguments, frame)
-            answer: Any = evaluate_frame(calculator, frame, min_distance=labeller.min_distance)
+            label = evaluate_frame(calculator, frame, min_distance=labeller.min_distance)
+            answer: Any = *label, evaluate_stress(calculator, frame)
         except LabelFailure as failure:
             answer = failure
         connection.send(answer)

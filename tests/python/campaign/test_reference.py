@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +11,8 @@ from alrare.campaign.reference import run_reference
 from alrare.config import InitialData, Labeller, Pull
 from alrare.electronic_state import state_of
 from alrare.errors import AlrareError, LabelError, SimulationError
-from alrare.exploration.labeller_md import POTENTIAL, LabellerMD, relax, run_md
+from alrare.exploration.label_server import labeller_potential
+from alrare.exploration.labeller_md import LabellerMD, relax, run_md
 from alrare.exploration.labeller_pulls import run_pulls
 from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
 from alrare.exploration.lammps_run import lammps_command, run_lammps
@@ -32,7 +35,7 @@ PULL = Pull(atoms=(1, 2), relax_steps=20, steps=60, rate=20.0, seeds=(1, 2))
 INITIAL = InitialData(equilibration_steps=5, steps=20, stride=2)
 
 
-def reference(folder, labeller=None, pull=PULL, progress=None):
+def reference(folder, labeller=None, pull=PULL, progress=None, known=None):
     return run_reference(
         structure=molecule("C2H6"),
         elements=["H", "C"],
@@ -44,6 +47,7 @@ def reference(folder, labeller=None, pull=PULL, progress=None):
         store_path=folder / "labels.sqlite",
         workers=2,
         progress=progress or SilentProgress(),
+        known=known,
     )
 
 
@@ -140,6 +144,42 @@ def test_results_of_other_settings_are_refused(ethane):
         reference(folder, labeller=Labeller(electronic_temperature=1000.0))
 
 
+FORMER_POTENTIAL = """\
+# the labeller's forces come in from outside: this input is a record, not for `lmp -in`
+pair_style zero 5.0
+pair_coeff * *
+fix labeller all external pf/callback 1 1
+fix_modify labeller energy yes"""
+
+
+def as_former_version_wrote_it(folder):
+    """Give the settings of a run the potential of versions that ran LAMMPS inside Python."""
+    kept = folder / "settings.json"
+    settings = json.loads(kept.read_text())
+    commands = labeller_potential(("H", "C"))
+    assert commands in settings["input"]
+    settings["input"] = settings["input"].replace(commands, FORMER_POTENTIAL)
+    kept.write_text(json.dumps(settings))
+
+
+def test_runs_of_a_former_version_are_taken_as_they_are(ethane, tmp_path):
+    folder, result = ethane
+    former, new = tmp_path / "former", tmp_path / "new"
+    shutil.copytree(folder, former)
+    for name in ("pull_1", "pull_2", "data"):
+        as_former_version_wrote_it(former / name)
+    files = [path for path in former.rglob("*.*") if path.is_file() and path.suffix != ".sqlite"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    assert reference(former).data_keys == result.data_keys
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    adopted = reference(new, known=former, pull=PULL.model_copy(update={"seeds": (1,)}))
+    for name in ("pull_1/work.dat", "data/trajectory.extxyz"):
+        assert (new / name).read_bytes() == (former / name).read_bytes()
+    assert adopted.data_keys == result.data_keys
+    with pytest.raises(AlrareError, match=r"pull_1: was made with another rate \(20, now 10\)"):
+        reference(former, pull=PULL.model_copy(update={"rate": 10.0}))
+
+
 def test_a_failing_labeller_stops_the_reference_and_is_named(tmp_path, fake_labeller):
     bad = Labeller(program="ase", calculator=fake_labeller, arguments={"log": str(tmp_path / "l")})
     with pytest.raises(SimulationError, match=r"labeller failed after 0 steps: not_converged"):
@@ -193,7 +233,7 @@ def test_model_and_labeller_of_equal_forces_pull_alike(tmp_path, lmp):
     ours.mkdir()
     theirs.mkdir()
     task = LabellerMD(
-        text=pull_input(potential=POTENTIAL, **settings),
+        text=pull_input(potential=labeller_potential(("C",)), **settings),
         structure=chain,
         elements=("C",),
         labeller=labeller,
@@ -253,6 +293,8 @@ def cut_and_whole(tmp_path):
                     time.sleep(0.02)
                 driver.kill()
             assert not (cut / "pull_1").exists()
+            if least == 10:  # as if a version had begun it that ran LAMMPS inside Python
+                as_former_version_wrote_it(cut / ".pull_1.partial")
         for folder in (cut, whole):
             with start(folder, labellers[folder]) as driver:
                 assert driver.wait() == 0

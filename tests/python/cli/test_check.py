@@ -14,7 +14,10 @@ Git info (HEAD / stable_22Jul2025_update4)
 MPI v5.0: MPICH Version:      5.0.2
 -DLAMMPS_SMALLBIG
 """
-GOOD = "   1: pair style plugin nnp_ensemble\n   2: fix style plugin al_select\n"
+GOOD = (
+    "   1: pair style plugin nnp_ensemble\n   2: pair style plugin labeller\n"
+    "   3: fix style plugin al_select\n"
+)
 
 
 def _plugin(folder: Path, **changes: str) -> Path:

@@ -157,11 +157,11 @@ def test_a_locked_a_later_and_a_hopeless_store_stay_as_they_are(
         with pytest.raises(AlrareError, match=r"locked.*end the other alrare"), LabelStore(store):
             pass
         other.execute("ROLLBACK")
-        other.execute("PRAGMA user_version = 5")
+        other.execute("PRAGMA user_version = 6")
     other.close()
     later = store.read_bytes()
     with (
-        pytest.raises(AlrareError, match="expected a label store of version 4, got version 5"),
+        pytest.raises(AlrareError, match="expected a label store of version 5, got version 6"),
         LabelStore(store),
     ):
         pass
@@ -185,8 +185,47 @@ def test_a_process_that_has_the_store_open_goes_on_in_the_mended_one(
             assert set(second.keys()) == {*kept, "new"}
 
 
+def test_labels_from_before_stress_stay_whole_and_are_not_written_again(
+    store: Path, labels: Labels
+) -> None:
+    with sqlite3.connect(store) as database:
+        database.execute("ALTER TABLE labels DROP COLUMN stress")
+        database.execute("PRAGMA user_version = 4")
+        query = "SELECT key, checksum FROM labels ORDER BY key"
+        before = database.execute(query).fetchall()
+    database.close()
+    content = store.read_bytes()
+    with LabelStore(store) as opened:
+        assert opened.keys() == sorted(labels)
+        check_equal_to_the_last_bit(opened, labels)
+        assert all("stress" not in frame.calc.results for frame in opened.frames(opened.keys()))
+    with sqlite3.connect(store) as database:
+        assert database.execute(query).fetchall() == before
+    database.close()
+    whole = outside(content, [4, 5], labels)
+    store.write_bytes(damaged(content, [4, 5], "noise", np.random.default_rng(0)))
+    with LabelStore(store) as opened:
+        check_equal_to_the_last_bit(opened, labels)
+        assert whole <= set(opened.keys()) < set(labels)
+
+
+def test_a_stress_changed_behind_the_back_of_sqlite_is_never_handed_out(tmp_path: Path) -> None:
+    cell = Atoms("C", cell=[3.0, 3.0, 3.0], pbc=True)
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        for key in "abc":
+            store.put_ok(key, cell, energy=1.0, forces=np.ones((1, 3)), stress=np.arange(6.0))
+    with sqlite3.connect(tmp_path / "labels.sqlite") as database:
+        value = np.arange(1.0, 7.0).tobytes()
+        database.execute("UPDATE labels SET stress = ? WHERE key = 'a'", (value,))
+        database.execute("UPDATE labels SET stress = NULL WHERE key = 'b'")
+    database.close()
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        assert store.keys() == ["c"]
+
+
 def test_a_damaged_store_from_before_checksums_stays_as_it_is(store: Path) -> None:
     with sqlite3.connect(store) as database:
+        database.execute("ALTER TABLE labels DROP COLUMN stress")
         database.execute("ALTER TABLE labels DROP COLUMN checksum")
         database.execute("PRAGMA user_version = 3")
     database.close()

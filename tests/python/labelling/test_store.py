@@ -17,7 +17,8 @@ def test_a_label_comes_back_to_the_last_bit(tmp_path):
     cell = Atoms("CH", [[0, 1 / 3, 2], [3, 4, 5]], cell=[9, 8, 7], pbc=[True, False, True])
     with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
         store.put_ok("a", ETHANE, energy=-1 / 3, forces=FORCES, origin="initial")
-        store.put_ok("b", cell, energy=2.0, forces=np.ones((2, 3)))
+        stress = np.arange(6.0) / 7
+        store.put_ok("b", cell, energy=2.0, forces=np.ones((2, 3)), stress=stress)
     with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
         second, first = store.frames(["b", "a"])
     assert first.get_potential_energy() == -1 / 3
@@ -27,6 +28,8 @@ def test_a_label_comes_back_to_the_last_bit(tmp_path):
     assert first.info == {"label": "a", "origin": "initial"}
     np.testing.assert_array_equal(second.cell.array, cell.cell.array)
     assert list(second.pbc) == [True, False, True]
+    np.testing.assert_array_equal(second.get_stress(), stress)
+    assert "stress" not in first.calc.results
 
 
 def test_a_good_label_is_never_overwritten(tmp_path):

@@ -27,14 +27,17 @@ from ...electronic_state import state_of
 from ...processes import start
 from ...units import BOHR, HARTREE
 from ..failures import LabelFailure
-from .run import PROGRAM, run_once, write_input
+from .run import PROGRAM, read_stress, run_once, voigt, write_input
 
-Label = tuple[float, NDArray[np.float64]]
+Label = tuple[float, NDArray[np.float64], NDArray[np.float64] | None]
+"""Energy, forces, and the stress of a cell."""
 
 ENERGY_TOLERANCE = 1e-5
 """eV; an engine whose first label differs by more than this from `run_once` is not used."""
 FORCE_TOLERANCE = 1e-4
 """eV/Å; the same for every force component."""
+STRESS_TOLERANCE = 1e-4
+"""eV; the same for every component of the stress times the volume."""
 
 _MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
 # Otherwise glibc returns large arrays to the system each time: a tenth of a small label's time.
@@ -60,7 +63,7 @@ class DftbPlus(Calculator):
         `engine/` belongs to the engine.
     """
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (declared so by ASE)
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (declared so by ASE)
 
     def __init__(self, *, labeller: Labeller, folder: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,8 +94,15 @@ class DftbPlus(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         frame = self.atoms
         assert frame is not None
-        energy, forces = self._fast(frame) or run_once(self._labeller, frame, self._folder / "call")
+        energy, forces, stress = self._fast(frame) or self._run_once(frame)
         self.results = {"energy": energy, "forces": forces}
+        if stress is not None:
+            self.results["stress"] = stress
+
+    def _run_once(self, frame: Atoms) -> Label:
+        folder = self._folder / "call"
+        label = run_once(self._labeller, frame, folder)
+        return *label, read_stress(folder) if frame.pbc.all() else None
 
     def _fast(self, frame: Atoms) -> Label | None:
         """Return the engine's label, or None if `run_once` has to compute it."""
@@ -117,16 +127,13 @@ class DftbPlus(Calculator):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self._engine = self._engines[0](self._labeller, frame, folder)
-        energy, forces = self._engine.label(frame, self._labeller.timeout)
-        known, known_forces = run_once(self._labeller, frame, self._folder / "call")
-        if (
-            abs(energy - known) <= ENERGY_TOLERANCE
-            and np.abs(forces - known_forces).max() <= FORCE_TOLERANCE
-        ):
-            return energy, forces
+        label = self._engine.label(frame, self._labeller.timeout)
+        known = self._run_once(frame)
+        if _agree(label, known, frame):
+            return label
         self.close()
         self._next_engine()
-        return known, known_forces
+        return known
 
     def _next_engine(self) -> None:
         self._engines = self._engines[1:]
@@ -178,15 +185,15 @@ class Engine:
         """
         self._connection.settimeout(timeout)
         try:
-            energy, forces = self._exchange(frame)
+            energy, forces, stress = self._exchange(frame)
         except TimeoutError as error:
             self.close()
             raise LabelFailure("timed_out", f"DFTB+ did not answer in {timeout:g} s") from error
         except OSError as error:
             raise EngineLost(str(error)) from error
-        if not np.isfinite(energy) or not np.isfinite(forces).all():
+        if not np.isfinite([energy, *forces.flat, *(() if stress is None else stress)]).all():
             raise EngineLost("a result is not finite")
-        return energy, forces
+        return energy, forces, stress
 
     def _exchange(self, frame: Atoms) -> Label:
         raise NotImplementedError
@@ -223,8 +230,14 @@ class LibraryEngine(Engine):
     def _exchange(self, frame: Atoms) -> Label:
         question = np.vstack([frame.positions, *([frame.cell.array] if self._pbc.all() else [])])
         self._connection.sendall((question / BOHR).tobytes())
-        answer = np.frombuffer(self._receive(8 * (1 + 3 * len(frame))))
-        return float(answer[0]) * HARTREE, answer[1:].reshape(-1, 3) * (-HARTREE / BOHR)
+        n_forces, n_stress = 3 * len(frame), 9 * int(self._pbc.all())
+        answer = np.frombuffer(self._receive(8 * (1 + n_forces + n_stress)))
+        energy, gradients, stress = np.split(answer, [1, 1 + n_forces])
+        return (
+            float(energy[0]) * HARTREE,
+            gradients.reshape(-1, 3) * (-HARTREE / BOHR),
+            voigt(stress * -(HARTREE / BOHR**3)) if n_stress else None,
+        )
 
 
 class SocketEngine(Engine):
@@ -271,8 +284,27 @@ class SocketEngine(Engine):
             raise ConnectionError(f"expected FORCEREADY, got {header!r}")
         energy, _ = struct.unpack("=di", self._receive(12))
         forces = np.frombuffer(self._receive(24 * n_atoms)).reshape(-1, 3)
-        self._receive(9 * 8 + 4)  # virial, and the length of an empty string
-        return energy * HARTREE, forces * (HARTREE / BOHR)
+        virial = np.frombuffer(self._receive(9 * 8))
+        self._receive(4)  # the length of an empty string
+        stress = virial * -HARTREE / frame.get_volume() if self._pbc.all() else None
+        return (
+            energy * HARTREE,
+            forces * (HARTREE / BOHR),
+            None if stress is None else voigt(stress),
+        )
+
+
+def _agree(one: Label, other: Label, frame: Atoms) -> bool:
+    """Whether the labels of an engine and of `run_once` are the same."""
+    if abs(one[0] - other[0]) > ENERGY_TOLERANCE or _apart(one[1], other[1]) > FORCE_TOLERANCE:
+        return False
+    if one[2] is None or other[2] is None:
+        return True
+    return _apart(one[2], other[2]) * float(frame.get_volume()) <= STRESS_TOLERANCE
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    return float(np.abs(one - other).max())
 
 
 def find_library() -> Path | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ...config import Labeller
@@ -213,6 +214,25 @@ def read_label(folder: Path, status: int, n_atoms: int) -> tuple[float, NDArray[
             f" {energy.size} and {forces.size}",
         )
     return float(energy[0]) * HARTREE, forces.reshape(-1, 3) * (HARTREE / BOHR)
+
+
+def read_stress(folder: Path) -> NDArray[np.float64]:
+    """Read the (6,) stress of a finished run of a cell, eV/Å³, as `frames.labelled` takes it.
+
+    Raises
+    ------
+    LabelFailure
+        Of kind crashed, if results.tag has none.
+    """
+    tensor = _tag(_text(folder / "results.tag"), "stress")
+    if tensor.size != 9:
+        raise LabelFailure("crashed", f"results.tag: expected a stress of 9, got {tensor.size}")
+    return voigt(tensor * -(HARTREE / BOHR**3))
+
+
+def voigt(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the 6 components xx, yy, zz, yz, xz, xy of the 9 of a symmetric tensor."""
+    return np.asarray(full_3x3_to_voigt_6_stress(tensor.reshape(3, 3)), dtype=np.float64)
 
 
 def _failure(status: int, output: str, errors: str) -> LabelFailure:

@@ -6,8 +6,9 @@ starts from the state right after the input was read, so that a label depends on
 with one process per label. An error inside the library ends the fork, not this program.
 
 The socket FD receives coordinates and, for a cell, its vectors (Bohr, float64), and returns the
-Mermin free energy and the gradients (Hartree, Bohr). The first message is b"ready"; if a fork is
-lost, the program ends and closes the connection.
+Mermin free energy, the gradients (Hartree, Bohr) and, for a cell, its stress tensor (atomic units,
+though dftbplus.h says Pascal). The first message is b"ready"; if a fork is lost, the program ends
+and closes the connection.
 """
 
 import ctypes
@@ -61,10 +62,13 @@ def _label(
         library.dftbp_set_coords_and_lattice_vecs(ctypes.byref(dftb), coordinates, vectors)
     else:
         library.dftbp_set_coords(ctypes.byref(dftb), coordinates)
-    answer = (ctypes.c_double * (1 + 3 * n_atoms))()
+    answer = (ctypes.c_double * (1 + 3 * n_atoms + 9 * periodic))()
     gradients = ctypes.byref(answer, ctypes.sizeof(ctypes.c_double))
     library.dftbp_get_energy(ctypes.byref(dftb), answer)
     library.dftbp_get_gradients(ctypes.byref(dftb), gradients)
+    if periodic:
+        stress = ctypes.byref(answer, (1 + 3 * n_atoms) * ctypes.sizeof(ctypes.c_double))
+        library.dftbp_get_stress_tensor(ctypes.byref(dftb), stress)
     connection.sendall(answer)
     os._exit(0)
 

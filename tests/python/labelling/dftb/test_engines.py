@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from alrare.frames import label_of
 from alrare.labelling.batch import label
-from alrare.labelling.calculators import evaluate_frame
+from alrare.labelling.calculators import evaluate_frame, evaluate_stress
 from alrare.labelling.dftb.engines import DftbPlus, LibraryEngine, find_library
 from alrare.labelling.dftb.run import run_once
 from alrare.labelling.failures import LabelFailure
@@ -62,6 +62,31 @@ def started():
     """Return a function: the processes that this one has started since the test began."""
     before = set(children(os.getpid()))  # another test may have left a resource tracker
     return lambda: [pid for pid in children(os.getpid()) if pid not in before]
+
+
+def test_the_stress_of_every_engine_is_the_strain_derivative_of_the_energy(kept_alive, dftb):
+    crystal = bulk("C", "diamond", a=3.4)
+    crystal.rattle(0.03, seed=1)
+    sheared = np.eye(3) + 0.03 * np.random.default_rng(0).normal(size=(3, 3))
+    crystal.set_cell(crystal.cell.array @ sheared, scale_atoms=True)
+    for _ in range(2):  # the first is compared with a process of its own
+        evaluate_frame(kept_alive, crystal, min_distance=0.5)
+        stress = evaluate_stress(kept_alive, crystal)
+        assert kept_alive.engine != "process"
+    step = 1e-3
+    for component, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[i, j] += sign * step / 2
+            strain[j, i] += sign * step / 2
+            strained = crystal.copy()
+            strained.set_cell(crystal.cell.array @ strain, scale_atoms=True)
+            energies.append(evaluate_frame(kept_alive, strained, min_distance=0.5)[0])
+        slope = (energies[0] - energies[1]) / (2 * step) / crystal.get_volume()
+        assert stress[component] == pytest.approx(slope, abs=1e-4), component
+    evaluate_frame(kept_alive, molecule("CH4"), min_distance=0.5)
+    assert evaluate_stress(kept_alive, molecule("CH4")) is None
 
 
 def test_a_kept_alive_engine_gives_the_labels_of_one_process_a_call(kept_alive, dftb, tmp_path):
