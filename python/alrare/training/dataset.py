@@ -297,6 +297,28 @@ def fit_self_energies(
     return isolated + solution
 
 
+def fit_shifts(composition: npt.NDArray[np.int64], differences: Array) -> Array:
+    """Fit one constant per element to differences between the energies of two methods.
+
+    Each composition counts with the median of its differences, so that a few configurations on
+    which the methods disagree, or which one of them never saw, move nothing.
+
+    Parameters
+    ----------
+    composition : (C, S) array
+        Atoms of each element in each configuration.
+    differences : (C,) array, eV
+
+    Returns
+    -------
+    (S,) array, eV
+        Of the smallest norm, where the compositions leave a choice.
+    """
+    shared, which = np.unique(composition, axis=0, return_inverse=True)
+    middle = np.array([np.median(differences[which == k]) for k in range(len(shared))])
+    return fit_self_energies(composition, middle[which])
+
+
 def dataset_hash(keys: Sequence[str], dataset: Dataset) -> str:
     """Return a hash of a data set: its configurations and labels, in order.
 

@@ -35,7 +35,7 @@ from .member_task import MemberTask, starting_weights
 from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
 
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 """Bump this when a change of the code alters the weights that equal settings give."""
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
@@ -74,7 +74,8 @@ def train(
     progress : Progress, optional
         By default nothing is shown.
     start : Path or str, optional
-        ensemble.safetensors of an earlier model whose weights the members start from.
+        ensemble.safetensors of an earlier model, of any method, whose weights the members start
+        from.
     any_units : bool
         Do not refuse labels that look as if they were not in eV and Å (`check_plausible`).
 

@@ -58,13 +58,9 @@ class MemberTask:
         return self.folder / f"member_{self.number}{second}.safetensors"
 
     def again(self) -> "MemberTask":
-        """Return the task of a second attempt, from random weights and with other batches."""
+        """Return the task of a second attempt: other batches, and other random weights if any."""
         return replace(
-            self,
-            seed=self.seed + 500,
-            identity=f"{self.identity}-again",
-            is_second=True,
-            start=None,
+            self, seed=self.seed + 500, identity=f"{self.identity}-again", is_second=True
         )
 
     @property

@@ -63,9 +63,10 @@ def train_members(
         else:
             metrics[number] = first
         left = "; it is still far off" if min(before, after) > ASTRAY else ""
+        anew = "with other batches" if task.start else "from other, random weights"
         progress.message(
             f"member {number} had {before:.1f} times the error of the others, {after:.1f} times"
-            f" when trained again from other, random weights; the better is kept{left}"
+            f" when trained again {anew}; the better is kept{left}"
         )
     return chosen
 

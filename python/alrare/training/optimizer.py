@@ -130,6 +130,9 @@ class Soap:
         Decay of the two moments; the preconditioner decays with the second.
     weight_decay : float
         Of the matrices; the vectors do not decay.
+    toward : sequence of tensors, optional
+        What the matrices decay toward, in the order and of the shapes of the parameters (L2-SP, Li
+        et al. 2018, arXiv:1802.01483); zero unless given.
     refresh : int
         Steps between two refreshes of the bases.
     statistics : int
@@ -144,19 +147,21 @@ class Soap:
         *,
         betas: tuple[float, float] = (0.95, 0.95),
         weight_decay: float = 1e-3,
+        toward: Sequence[Tensor] | None = None,
         refresh: int = 10,
         statistics: int = 2,
         clip: float = 2.0,
     ) -> None:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
-        pairs = list(zip(parameters, self._is_matrix, strict=True))
+        goals = [None] * len(self._is_matrix) if toward is None else toward
+        triples = list(zip(parameters, goals, self._is_matrix, strict=True))
         multiply = open_multiply()
         self._matrices = [
-            _SoapMatrix(tensor, betas, weight_decay, refresh, statistics, multiply)
-            for tensor, is_matrix in pairs
+            _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, multiply)
+            for tensor, goal, is_matrix in triples
             if is_matrix
         ]
-        vectors = [tensor for tensor, is_matrix in pairs if not is_matrix]
+        vectors = [tensor for tensor, _, is_matrix in triples if not is_matrix]
         self._adam = Adam(vectors, betas=betas)  # biases may be of any size
         self._clip = Clip(clip)
 
@@ -203,6 +208,7 @@ class _SoapMatrix:
     def __init__(
         self,
         weight: Tensor,
+        goal: Tensor | None,
         betas: tuple[float, float],
         weight_decay: float,
         refresh: int,
@@ -210,7 +216,7 @@ class _SoapMatrix:
         multiply: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
         self._weight, self._multiply = weight, multiply
-        self._betas, self._decay = betas, weight_decay
+        self._betas, self._decay, self._goal = betas, weight_decay, goal
         self._refresh, self._every = refresh, statistics
         self._first, self._second = torch.zeros_like(weight), torch.zeros_like(weight)
         self._steps = -1
@@ -229,6 +235,8 @@ class _SoapMatrix:
         update = adam_update(rotated, self._first, self._second, self._betas, self._steps)
         back = multiply(multiply(self._base_left, update), self._base_right.t())
         self._weight.mul_(1.0 - rate * self._decay).add_(back, alpha=-rate)
+        if self._goal is not None:
+            self._weight.add_(self._goal, alpha=rate * self._decay)
         if self._steps % self._every == 0:
             share = 1.0 - self._betas[1] ** self._every
             self._left.lerp_(multiply(gradient, gradient.t()), share)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import Train
 from ..model.ensemble import Metadata, member_weights
-from .dataset import Dataset, Split
+from .dataset import Dataset, Split, fit_shifts
 from .descriptor_cache import Batch, DescriptorCache
 from .gradients import Gradients, Labels, Layers, energies, open_gradient_engine
 from .optimizer import Adam, Optimizer, Soap, one_cycle
@@ -22,6 +22,10 @@ FORCE_ROWS = 64
 BATCH_MEMORY = 1 << 29
 """Bytes of joined batches that a member keeps from epoch to epoch: joining takes a seventh of the
 time of a step. Other batches are joined again in every epoch; the weights are the same."""
+
+
+START_DECAY = 15.0
+"""Weights of an earlier model decay toward it this many times faster than others toward zero."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,15 @@ class Trainer:
         self._room = BATCH_MEMORY
         self._whitening = self._make_whitening()
         self._parameters = self._initial(seed, start)
+        if start is not None:
+            self._shift_energies()
         self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
+        self._goal = None if start is None else self.snapshot()
         n_train = len(split.train)
         self._steps = count_epochs(settings, n_train) * -(-n_train // settings.batch_size)
         self._step = self._epoch_began_at = 0
         self._slower = 1.0
-        self._optimizer = make_optimizer(settings, self._flat)
+        self._optimizer = make_optimizer(settings, self._flat, self._goal)
 
     def _make_whitening(self) -> list[Whitening]:
         n_elements = len(self._metadata.elements)
@@ -137,6 +144,21 @@ class Trainer:
                 layers[0] = white.unfold(*layers[0])
             parameters.append(layers)
         return parameters
+
+    def _shift_energies(self) -> None:
+        """Add to the last biases what separates the start's energies from those of the labels.
+
+        Two methods count the energies of the atoms differently, by hundreds of eV. Left to
+        training, the difference spoils the weights before the biases have taken it over.
+        """
+        rows = list(self._split.train)
+        atoms = self._cache.atoms([self._keys[row] for row in rows])
+        composition = np.zeros((len(rows), len(self._parameters)), dtype=np.int64)
+        np.add.at(composition, (atoms.configuration.numpy(), atoms.species.numpy()), 1)
+        missing = self._energies[rows] - energies(atoms, self._networks(), self._centers)
+        shifts = fit_shifts(composition, missing.double().numpy())
+        for layers, shift in zip(self._parameters, shifts, strict=True):
+            layers[-1][1].add_(float(shift))
 
     def _networks(self) -> list[Layers]:
         """Return networks for the centered AEV: the whitening folded into the first layer."""
@@ -207,7 +229,7 @@ class Trainer:
         self.restore(saved)
         self._step = self._epoch_began_at
         self._slower /= 2.0
-        self._optimizer = make_optimizer(self._settings, self._flat)
+        self._optimizer = make_optimizer(self._settings, self._flat, self._goal)
 
     def validate(self) -> Validation:
         """Compare the present weights with the validation data."""
@@ -261,11 +283,18 @@ class Trainer:
         return weights
 
 
-def make_optimizer(settings: Train, parameters: list[Tensor]) -> Optimizer:
-    """Return the recipe's optimizer."""
+def make_optimizer(
+    settings: Train, parameters: list[Tensor], start: list[Tensor] | None = None
+) -> Optimizer:
+    """Return the recipe's optimizer.
+
+    With recipe fast, weights of an earlier model decay toward that model, not toward zero.
+    """
     if settings.recipe == "paper":
         return Adam(parameters, weight_decay=settings.weight_decay)
-    return Soap(parameters, weight_decay=settings.weight_decay)
+    if start is None:
+        return Soap(parameters, weight_decay=settings.weight_decay)
+    return Soap(parameters, weight_decay=START_DECAY * settings.weight_decay, toward=start)
 
 
 def count_epochs(settings: Train, n_train: int) -> int:

@@ -9,6 +9,7 @@ from alrare.training.dataset import (
     dataset_hash,
     distinct_frames,
     fit_self_energies,
+    fit_shifts,
     inherited_split,
     make_dataset,
     random_split,
@@ -86,6 +87,15 @@ def test_one_stoichiometry_still_centers_the_energies() -> None:
     left = energies - composition @ fit_self_energies(composition, energies)
     assert left.mean() == pytest.approx(0)
     assert np.ptp(left) == pytest.approx(2)
+
+
+def test_a_few_configurations_do_not_move_the_shift_between_two_methods() -> None:
+    composition = np.array([[4, 1]] * 9 + [[6, 2]] * 7 + [[8, 3]])
+    differences = composition @ np.array([0.4, -120.0])
+    differences[[0, 3, 11]] += 50.0  # the methods disagree on these
+    assert fit_shifts(composition, differences) == pytest.approx([0.4, -120.0])
+    (shift,) = set((composition[:9] @ fit_shifts(composition[:9], differences[:9])).round(9))
+    assert shift == pytest.approx(4 * 0.4 - 120.0)  # one composition: what it determines
 
 
 def test_isolated_atoms_leave_the_binding_energy_to_be_shared() -> None:

@@ -1,9 +1,6 @@
 """Training: it learns, repeats exactly, and goes on after a kill."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,71 +9,14 @@ import torch
 from alrare import config
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
-from alrare.model.aev import AEVConstants
-from alrare.model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
+from alrare.model.ensemble import Ensemble, load_ensemble, stack_members
 from alrare.model.torchscript import load_torchscript
-from alrare.progress import SilentProgress, Stage
-from alrare.training.dataset import Dataset, Split, make_dataset, random_split
-from alrare.training.descriptor_cache import DescriptorCache
-from alrare.training.ensemble import train_ensemble
-from alrare.training.member import Fit, fit_member
-from alrare.training.member_task import starting_weights
+from alrare.training.dataset import Split
 from alrare.training.members import astray, excess
 from alrare.training.trainer import count_epochs
 from ani_reference import evaluate
-from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.emt import EMT
-
-SMALL = config.Model(members=2, hidden={}, hidden_default=(24, 16))
-FAST = config.Train(recipe="fast", epochs=12, batch_size=8, learning_rate=1e-2, force_weight=1.0)
-
-
-def data(n: int = 24) -> list[Atoms]:
-    """Rattled methane and ethane, labelled by a toy potential."""
-    frames = []
-    for k in range(n):
-        atoms = molecule("CH4" if k % 3 else "C2H6")
-        atoms.rattle(0.06, seed=k)
-        atoms.calc = EMT()
-        frames.append(labelled(atoms, atoms.get_potential_energy(), atoms.get_forces()))
-    return frames
-
-
-def splits(n: int = 24, members: int = 2) -> list[Split]:
-    rng = np.random.default_rng(1)
-    return [random_split(n, train_fraction=0.8, rng=rng) for _ in range(members)]
-
-
-def fit(
-    folder: Path,
-    settings: config.Train,
-    seed: int = 1,
-    frames: list[Atoms] | None = None,
-    dataset: Dataset | None = None,
-    start: dict[str, torch.Tensor] | None = None,
-) -> Fit:
-    frames = frames or data()
-    dataset = dataset or make_dataset(frames)
-    cache = DescriptorCache(folder, constants=AEVConstants(), elements=dataset.elements)
-    cache.add(frames)
-    return fit_member(
-        cache=cache,
-        keys=cache.keys(frames),
-        dataset=dataset,
-        split=splits()[0],
-        metadata=metadata(frames),
-        settings=settings,
-        seed=seed,
-        report=lambda epoch: None,
-        start=start,
-    )
-
-
-def metadata(frames: list[Atoms]) -> Metadata:
-    dataset = make_dataset(frames)
-    hidden = dict.fromkeys(dataset.elements, (24, 16))
-    return Metadata(dataset.elements, hidden, tuple(dataset.self_energies), members=1)
+from small_training import FAST, data, fit, metadata, run, splits
 
 
 @pytest.mark.slow
@@ -138,37 +78,6 @@ def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) 
     assert all(bool(torch.isfinite(tensor).all()) for tensor in result.weights.values())
 
 
-class _Recorder(SilentProgress):
-    def __init__(self) -> None:
-        self.stages: list[tuple[str, int | None]] = []
-        self.messages: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    @contextmanager
-    def stage(self, name: str, total: int | None) -> Iterator[Stage]:
-        self.stages.append((name, total))
-        with super().stage(name, total) as stage:
-            yield stage
-
-
-def run(folder: Path, **changes: object) -> tuple[Path, _Recorder]:
-    progress = _Recorder()
-    arguments: dict[str, object] = {
-        "model": SMALL,
-        "settings": FAST,
-        "splits": splits(),
-        "seed": 3,
-        "folder": folder,
-        "method": "method-hash",
-        "workers": 2,
-        "progress": progress,
-    }
-    frames = changes.pop("frames", data())
-    return train_ensemble(frames, **{**arguments, **changes}), progress  # type: ignore[arg-type]
-
-
 @pytest.mark.slow
 def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Path) -> None:
     isolated = {"H": -3.0, "C": 5.0}
@@ -208,76 +117,6 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     assert progress.stages == [("training", 4)]
     (said,) = progress.messages
     assert said.endswith("was trained with other training.settings, and is replaced")
-
-
-@pytest.mark.slow
-def test_training_goes_on_from_an_earlier_model(tmp_path: Path) -> None:
-    frames = data()
-    first = fit(tmp_path, FAST)
-    earlier = Ensemble(metadata(frames), stack_members([first.weights]))
-    earlier.save(tmp_path / "ensemble.safetensors")
-    # Other self energies: the networks must take the difference over.
-    moved = make_dataset(frames, isolated={"H": -3.0, "C": 5.0})
-    now = replace(metadata(frames), self_energies=tuple(moved.self_energies))
-    start = starting_weights(tmp_path / "ensemble.safetensors", now, 3)
-    settings = FAST.model_copy(update={"epochs": 1, "learning_rate": 1e-5})
-    warm = fit(tmp_path, settings, start=start, dataset=moved)
-    cold = fit(tmp_path, settings, dataset=moved)
-    loss = first.curve[-1].train_loss
-    assert warm.curve[0].train_loss < 2.0 * loss < 0.5 * cold.curve[0].train_loss
-    other = replace(now, hidden={"H": (8,), "C": (8,)})
-    with pytest.raises(AlrareError, match="cannot start from a model of other hidden layers"):
-        starting_weights(tmp_path / "ensemble.safetensors", other, 0)
-
-
-@pytest.mark.slow
-def test_the_worth_of_a_start_is_told(tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Recorder(_Recorder):
-        def message(self, text: str) -> None:
-            said.append(text)
-
-    first, _ = run(tmp_path / "first", method="one")
-    # Steps that are far too long spoil the weights, and the last do not mend them.
-    wild = FAST.model_copy(update={"epochs": 4, "learning_rate": 0.3})
-    path, _ = run(
-        tmp_path / "second", method="other", settings=wild, start=first, progress=Recorder()
-    )
-    (text,) = (text for text in said if text.startswith(f"start {first}: on validation data"))
-    assert "; training made it worse" in text
-    assert text.endswith("; its labels were by another method")
-    before = json.loads((first.parent / "training.json").read_text())["members"]
-    after = json.loads((path.parent / "training.json").read_text())["members"]
-    for old, new in zip(before, after, strict=True):
-        assert new["at_start"]["force_mae"] == pytest.approx(old["kept"]["force_mae"], rel=1e-3)
-        assert new["kept"]["force_mae"] > new["at_start"]["force_mae"]
-    said.clear()
-    run(tmp_path / "third", method="one", start=first, progress=Recorder())
-    assert not any("worse" in text or "another method" in text for text in said)
-
-
-@pytest.mark.slow
-def test_the_worth_of_a_start_is_that_of_the_first_attempts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
-
-    class Recorder(_Recorder):
-        def message(self, text: str) -> None:
-            said.append(text)
-
-    first, _ = run(tmp_path / "first")
-    before = json.loads((first.parent / "training.json").read_text())["members"]
-    monkeypatch.setattr("alrare.training.members.astray", lambda metrics: [0])
-    excesses = iter([2.0, 1.0])
-    monkeypatch.setattr("alrare.training.members.excess", lambda metrics, k: next(excesses))
-    path, _ = run(tmp_path / "second", start=first, progress=Recorder())
-    assert load_ensemble(path).metadata.seeds == (3500, 3001)
-    (text,) = (text for text in said if text.startswith("start "))
-    force = 1000.0 * np.mean([member["kept"]["force_mae"] for member in before])
-    assert text.startswith(f"start {first}: on validation data energy RMSE")
-    assert f"force MAE {force:.0f} meV/Å; after training" in text
 
 
 @pytest.mark.slow
@@ -342,19 +181,13 @@ def test_a_member_far_worse_than_the_others_is_found() -> None:
 def test_a_member_astray_is_trained_again_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-
-    class Recorder(_Recorder):
-        def message(self, text: str) -> None:
-            said.append(text)
-
     excesses = {0: iter([1.0] * 9), 1: iter([2.0, 1.2] * 9)}
     monkeypatch.setattr("alrare.training.members.astray", lambda metrics: [1])
     monkeypatch.setattr("alrare.training.members.excess", lambda metrics, k: next(excesses[k]))
-    path, _ = run(tmp_path, progress=Recorder())
+    path, progress = run(tmp_path)
     assert load_ensemble(path).metadata.seeds == (3000, 3501)
     assert (tmp_path / "member_1_again.safetensors").is_file()
-    assert said == [
+    assert progress.messages == [
         "member 1 had 2.0 times the error of the others, 1.2 times when trained again from other,"
         " random weights; the better is kept"
     ]

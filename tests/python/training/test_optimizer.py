@@ -62,6 +62,18 @@ def test_soap_does_not_depend_on_the_basis_of_the_features() -> None:
     assert torch.allclose(plain @ turn, turned, atol=1e-3)
 
 
+def test_soap_matrices_decay_toward_where_they_came_from() -> None:
+    torch.manual_seed(0)
+    goal, weight = torch.randn(6, 4), torch.randn(6, 4)
+    bias = torch.ones(6)
+    far = (weight - goal).clone()
+    optimizer = Soap([weight, bias], weight_decay=0.5, toward=[goal, torch.zeros(6)])
+    for _ in range(11):  # the first sets up the bases
+        optimizer.step([torch.zeros(6, 4), torch.zeros(6)], 0.1)
+    assert torch.allclose(weight - goal, 0.95**10 * far, atol=1e-5)
+    assert torch.equal(bias, torch.ones(6))
+
+
 def test_equal_eigenvalues_that_float32_fails_on_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
