@@ -125,6 +125,9 @@ def test_a_campaign_may_begin_with_labels_and_without_a_reference() -> None:
     assert config.reference == "none"
     assert config.initial.data == (Path("/x/a.extxyz"),)
     assert config.initial.relabel == Path("/x/runs/gfn2")
+    assert config.train.start == "relabelled"
+    assert parsed({"initial": initial, "train": {"start": "random"}}).train.start == "random"
+    assert "needs relabel" in refused({"train": {"start": "relabelled"}})
     assert "without MD the first training data must come" in refused({"initial": {"steps": 0}})
 
 

@@ -113,6 +113,15 @@ def require_trained(run: Path) -> Path:
     return data[-1]
 
 
+def last_model(run: Path) -> Path:
+    """Return the model of the last iteration of a campaign; ConfigError if there is none."""
+    models = sorted(run.glob("iter_[0-9]*/ensemble.safetensors"))
+    if not models:
+        require_trained(run)
+        raise ConfigError(f"relabel = '{run}': no iteration of it has trained a model ([initial])")
+    return models[-1]
+
+
 def _trained_on(run: Path) -> list[Atoms]:
     """Return the configurations that the last iteration of a campaign trained on."""
     data = require_trained(run)

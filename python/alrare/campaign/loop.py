@@ -24,6 +24,7 @@ from .context import Campaign, System, systems_of
 from .convergence import Convergence, judge
 from .evaluate import evaluate
 from .explored import Explored, explore, observe_reference, test_pulls
+from .given_labels import last_model
 from .reference import Reference, run_reference
 from .report import convergence_line, iteration_table, reference_line, write_plots
 from .results import (
@@ -232,8 +233,6 @@ def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path)
         return folder / "ensemble.safetensors"
     with LabelStore(campaign.store_path) as store:
         frames = store.frames(data.keys)
-    warm = campaign.config.train.start == "previous" and iteration > 0
-    previous = campaign.folder / f"iter_{iteration - 1:03d}" / "ensemble.safetensors"
     return train_ensemble(
         frames,
         splits=data.splits,
@@ -245,8 +244,18 @@ def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path)
         method=campaign.method,
         workers=campaign.workers,
         progress=campaign.progress,
-        start=previous if warm else None,
+        start=_start(campaign, iteration),
     )
+
+
+def _start(campaign: Campaign, iteration: int) -> Path | None:
+    """Return the model whose weights the members start from; None for random weights."""
+    config = campaign.config
+    if config.train.start == "relabelled" and config.initial.relabel is not None:
+        return last_model(config.initial.relabel)
+    if config.train.start == "previous" and iteration > 0:
+        return campaign.folder / f"iter_{iteration - 1:03d}" / "ensemble.safetensors"
+    return None
 
 
 def _evaluate(

@@ -65,3 +65,20 @@ def with_first_system(values: Any) -> Any:
     if isinstance(pull, dict) and "atoms" in first:
         filled["pull"] = {**pull, "atoms": first["atoms"]}
     return {**values, **filled}
+
+
+def with_start_of_relabelled(values: Any) -> Any:
+    """Return the content of al.toml in which training starts from the campaign `relabel`.
+
+    Parameters
+    ----------
+    values
+        Content of al.toml, not checked yet; `[train] start` stays as it is if it is given.
+    """
+    if not isinstance(values, dict):
+        return values
+    initial, train = values.get("initial"), values.get("train", {})
+    relabels = isinstance(initial, dict) and initial.get("relabel") is not None
+    if not relabels or not isinstance(train, dict):
+        return values
+    return {**values, "train": {"start": "relabelled", **train}}

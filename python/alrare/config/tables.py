@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..units import KCAL_PER_MOL
-from .arguments import with_first_system, with_state_of_arguments
+from .arguments import (
+    with_first_system,
+    with_start_of_relabelled,
+    with_state_of_arguments,
+)
 from .labeller import Labeller
 from .messages import tables_of
 from .types import (
@@ -179,8 +183,11 @@ class Train(Section):
     split: Literal["random", "inherited"] = "inherited"
     """inherited: configurations keep their role in all later iterations (paper, §2.3.6). random: a
     new split in every iteration."""
-    start: Literal["random", "previous"] = "random"
-    """Initial weights: random, or those of the previous iteration's model."""
+    start: Annotated[Literal["random", "previous", "relabelled"], SetBy("relabel of [initial]")] = (
+        "random"
+    )
+    """Initial weights: random, those of the previous iteration's model, or those of the last model
+    of the campaign `[initial] relabel`, which is the default where that is given."""
     tensorboard: bool = False
     """Write TensorBoard event files too; needs the package tensorboard."""
 
@@ -392,6 +399,19 @@ class Config(Section):
     @classmethod
     def _steps_in_campaign(cls, given: Any) -> Any:
         return train_in_campaign(given)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_of_relabelled(cls, values: Any) -> Any:
+        return with_start_of_relabelled(values)
+
+    @model_validator(mode="after")
+    def _can_start(self) -> "Config":
+        if self.train.start == "relabelled" and self.initial.relabel is None:
+            raise ValueError(
+                'start = "relabelled": needs relabel, the campaign to start from ([initial])'
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

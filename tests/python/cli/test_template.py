@@ -207,6 +207,8 @@ def test_one_changed_key_of_the_template_means_what_it_says(key: str) -> None:
     follows = {"labeller.method"} if "labeller.program" in changes else set()
     if key == "train.recipe":
         follows = {f"train.{name}" for name in Train.model_fields}
+    if key == "initial.relabel":
+        follows = {"train.start"}
     if key == "train.epochs":
         follows = {"train.min_steps"}
     unchanged = set(keys()) - set(changes) - follows
