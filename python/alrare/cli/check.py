@@ -214,7 +214,9 @@ def _plugin(program: str, file: Path) -> Finding:
             "this LAMMPS does not look for the plugin",
             f"tell it where: `export LAMMPS_PLUGIN_PATH={file.parent}`",
         )
-    return Finding("styles", "nnp_ensemble, labeller and al_select are not known to LAMMPS", INSTALL)
+    return Finding(
+        "styles", "nnp_ensemble, labeller and al_select are not known to LAMMPS", INSTALL
+    )
 
 
 def _refused(text: str) -> Finding | None:
