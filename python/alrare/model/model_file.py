@@ -49,16 +49,16 @@ def model_hash(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        `ensemble.safetensors` or `ensemble.pt`.
-
-    Raises
-    ------
-    ModelError
-        If the file is no model of alrare, or a damaged one.
+        `ensemble.safetensors` or `ensemble.pt`. Of another or a damaged file it is the hash of the
+        bytes that are there.
     """
-    metadata = read_export_metadata(path) if path.suffix == ".pt" else read_metadata(path)
-    factors = spread_factors(metadata)
-    return file_hash(path) if factors is None else factors.files.get(path.suffix, file_hash(path))
+    try:
+        metadata = read_export_metadata(path) if path.suffix == ".pt" else read_metadata(path)
+        factors = spread_factors(metadata)
+    except (ModelError, TypeError):
+        factors = None
+    as_trained = None if factors is None else factors.files.get(path.suffix)
+    return as_trained or file_hash(path)
 
 
 def read_export_metadata(path: Path) -> dict[str, Any]:

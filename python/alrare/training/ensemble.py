@@ -355,10 +355,7 @@ def is_trained(folder: Path) -> bool:
     if not (folder / "training.json").is_file():  # written last
         return False
     hashes = read_json(folder / "training.json").get("files", dict.fromkeys(_MODEL_FILES))
-    try:
-        return all(
-            (folder / name).is_file() and known in (None, model_hash(folder / name))
-            for name, known in hashes.items()
-        )
-    except ModelError:  # damaged
-        return False
+    return all(
+        (folder / name).is_file() and known in (None, model_hash(folder / name))
+        for name, known in hashes.items()
+    )

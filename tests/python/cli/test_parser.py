@@ -169,6 +169,27 @@ def test_errors_of_a_model_are_a_table_or_json(
     assert "expected an ensemble.safetensors file" in capsys.readouterr().err
 
 
+def test_evaluate_calibrates_a_model_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ani_reference import random_ensemble
+
+    ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
+    ensemble.save(tmp_path / "ensemble.safetensors")
+    labels = [labelled(molecule("CH4"), -1.0 - k, np.full((5, 3), 0.1)) for k in range(12)]
+    write_frames(tmp_path / "data.extxyz", labels)
+    words = ["evaluate", str(tmp_path), str(tmp_path / "data.extxyz"), "--any-units"]
+    assert main(words) == 0
+    assert "rms error / calibrated     the model is not calibrated" in capsys.readouterr().out
+    assert main([*words, "--calibrate"]) == 0
+    assert "rms error / calibrated     1.00" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["calibrated"] == pytest.approx(1.0)
+    write_frames(tmp_path / "data.extxyz", labels[:3])
+    assert main([*words, "--calibrate"]) == 1
+    assert "expected at least 10 frames" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
