@@ -6,35 +6,43 @@ positions to 1e-8 Å, so that it survives being written and read.
 
 These are all the keys of `frame.info` that alrare writes or reads; extended XYZ keeps them.
 
-=================== ================= ================================ =============================
-key                 type, unit        written by                       read by
-=================== ================= ================================ =============================
-``step``            int               fix al_select, `select_frames`,  `choose`, `select_frames`,
-                                      `read_trajectory`, labeller's MD `observe`, `around_break`
-``Timestep``        int               LAMMPS (dump extxyz)             `select_frames`, where
-                                                                       ``step`` is missing
-``cv``              float             fix al_select, `select_frames`   `choose`, `select_frames`
-``member_energies`` (M,) float, eV    fix al_select, `select_frames`   -
-``energy_std``      float, eV         fix al_select, `select_frames`   -
-``force_std``       float, eV/Å       fix al_select, `select_frames`;  -
-                                      only where it is computed
-``threshold``       float, eV or eV/Å fix al_select, `select_frames`   -
-``pull``            int, from 0       `choose`: which pull             `choose`: sorts equal steps
-``copy_of``         int, from 0       `noisy_copies`: row of the       `new_labels`: which labels
-                                      original frame                   are those of copies
-``distance``        float, Å          labeller's pulls: distance of    -
-                                      the pulled atoms
-``start``           str               `relaxed_structure`: `frame_key` `campaign.reference`: whether
-                                      before the relaxation            the file belongs to al.toml
-``label``           str               `LabelStore.frames`: its key     -
-``origin``          str               `LabelStore.frames`: the stage   -
-                                      that requested the label
-``method``          str               `LabelStore.frames`: hash of the `common_method`: refuses
-                                      labeller's method                labels of two methods
-``charge``          int, elementary   `with_state`; both, unless       `electronic_state.state_of`:
-                    charges           neutral and lowest               labels, keys, training
-``multiplicity``    int, 2S + 1       the same                         the same
-=================== ================= ================================ =============================
+==================== ================= ================================ ============================
+key                  type, unit        written by                       read by
+==================== ================= ================================ ============================
+``step``             int               fix al_select, `select_frames`,  `choose`, `select_frames`,
+                                       `read_trajectory`, labeller's MD `observe`, `around_break`
+``Timestep``         int               LAMMPS (dump extxyz)             `select_frames`, where
+                                                                        ``step`` is missing
+``cv``               float             fix al_select, `select_frames`   `choose`, `select_frames`
+``member_energies``  (M,) float, eV    fix al_select, `select_frames`   -
+``energy_std``       float, eV         fix al_select, `select_frames`   -
+``force_std``        float, eV/Å       fix al_select, `select_frames`;  -
+                                       only where it is computed
+``potential_energy`` float, eV         fix al_select with               -
+                                       ``uncertainty v_name``
+``uncertainty``      float, of the     the same                         -
+                     variable
+``threshold``        float, unit of    fix al_select, `select_frames`   -
+                     the uncertainty
+``pull``             int, from 0       `choose`: which pull             `choose`: sorts equal steps
+``copy_of``          int, from 0       `noisy_copies`: row of the       `new_labels`: which labels
+                                       original frame                   are those of copies
+``distance``         float, Å          labeller's pulls: distance of    -
+                                       the pulled atoms
+``start``            str               `relaxed_structure`: `frame_key` `relaxed_structure`: whether
+                                       before the relaxation            the file belongs to al.toml
+``label``            str               `LabelStore.frames`: its key     -
+``origin``           str               `LabelStore.frames`: the stage   -
+                                       that requested the label
+``config_type``      str               `collect_labels`: name of the    `alrare evaluate`: errors by
+                                       campaign                         config_type
+``method``           str               `LabelStore.frames`: hash of the `common_method`: refuses
+                                       labeller's method                labels of two methods
+``charge``           int, elementary   `with_state`; both, unless       `electronic_state.state_of`:
+                     charges           neutral and lowest;              labels, keys, training
+                                       `collect_labels` always
+``multiplicity``     int, 2S + 1       the same                         the same
+==================== ================= ================================ ============================
 
 ``cv`` is in the unit of the collective variable, Å for the distance of the pulled atoms. The fix
 writes ``cv`` if its command has a variable, and ``force_std`` if the pair style computes the forces

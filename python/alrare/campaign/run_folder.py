@@ -17,6 +17,8 @@ from ..frames import frame_key, read_frames, write_frames
 
 STRUCTURE_FILE = "structure.extxyz"
 """Copy of the structure that the campaign was begun with."""
+RESOLVED_FILE = "config.resolved.json"
+"""The configuration with every default."""
 _PLACES = ("structure", "labeller.slater_koster", "charge", "multiplicity")
 """Keys whose text does not matter. Files may move with the campaign; what is in them must stay,
 which `write_config` tests for the structure and the hash of the labeller's method for parameters.
@@ -48,7 +50,7 @@ def write_config(config: Config, structure: Atoms, config_path: Path, folder: Pa
     folder : Path
         The run folder, which this process has locked.
     """
-    resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
+    resolved, start = folder / RESOLVED_FILE, folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
     begun = read_frames(start)[0] if start.is_file() else structure

@@ -1,3 +1,4 @@
+from .export import export_lammps as export_lammps
 from .labeller_md import POTENTIAL as POTENTIAL
 from .labeller_md import TRAJECTORY_FILE as TRAJECTORY_FILE
 from .labeller_md import LabellerMD as LabellerMD
