@@ -66,7 +66,17 @@ from numpy.typing import NDArray
 from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
 from .files import PathLike, atomic_path
-from .xyz import check_frames, fortran_number, is_xyz, plain_name, read_text, whole_frames
+from .xyz import (
+    check_frames,
+    cure,
+    fortran_number,
+    is_xyz,
+    other_keys,
+    plain_name,
+    read_text,
+    whole_frames,
+    without_empty_texts,
+)
 
 FAR = 10.0
 """Å; an atom whose periodic images are at least this far is taken as isolated."""
@@ -211,10 +221,13 @@ def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -
 
 
 def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
-    """Write frames, with their labels, as extended XYZ: the whole file or none."""
+    """Write frames, with their labels, as extended XYZ: the whole file or none.
+
+    Empty texts in `info` are left out: ASE writes them so that they swallow the key after them.
+    """
     with atomic_path(Path(path)) as partial:
         text = io.StringIO()
-        ase.io.write(text, list(frames), format="extxyz")
+        ase.io.write(text, [without_empty_texts(frame) for frame in frames], format="extxyz")
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
@@ -290,7 +303,7 @@ def check_labels(frames: Sequence[Atoms]) -> None:
             known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
                 f"{name}: expected an energy and forces, got {(known or ['none'])[0]}"
-                f"{_other_keys(atoms)}; {_cure(atoms)}"
+                f"{other_keys(atoms)}; {cure(atoms)}"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -333,31 +346,6 @@ def common_method(frames: Sequence[Atoms]) -> str:
             f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
         )
     return next(iter(first), "")
-
-
-def _other_keys(atoms: Atoms) -> str:
-    """Name what may be the energy or the forces under another name; empty if there is nothing."""
-    energies = [k for k, value in atoms.info.items() if isinstance(value, float | np.floating)]
-    arrays = [
-        key
-        for key, value in atoms.arrays.items()
-        if key != "positions" and value.shape == (len(atoms), 3) and value.dtype.kind == "f"
-    ]
-    named = []
-    if energies:
-        listed = ", ".join(energies)
-        named.append(f"numbers {listed} (--energy-key KEY, if one is the energy in eV)")
-    if arrays:
-        listed = ", ".join(arrays)
-        named.append(f"{listed} of each atom (--forces-key KEY, if it is forces in eV/Å)")
-    return f", but {' and '.join(named)}" if named else ""
-
-
-def _cure(atoms: Atoms) -> str:
-    """Say how a frame without a label gets one; CP2K's comments read i = , time = , E = ."""
-    if {"i", "time", "E"} <= atoms.info.keys():
-        return "it looks like a file of CP2K: docs/training.md shows how to join its files"
-    return "label it first: alrare label"
 
 
 def frame_key(atoms: Atoms, method: str) -> str:

@@ -42,7 +42,7 @@ boundary {boundary}         # p: periodic, m: follows the atoms
 read_data {structure}
 include {potential}
 
-timestep {timestep}       # ps
+timestep {timestep}        # ps
 velocity all create 300.0 1 mom yes rot yes dist gaussian
 fix move all nve
 fix bath all langevin 300.0 300.0 0.1 1 zero yes
