@@ -2,27 +2,25 @@
 #include "fix_al_select/fix_al_select.h"
 
 #include "fix_al_select/al_select_options.h"
+#include "fix_al_select/equal_variable.h"
 #include "fix_al_select/fingerprint.h"
 #include "fix_al_select/gather_frame.h"
 #include "fix_al_select/geometry.h"
+#include "fix_al_select/uncertainty_source.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
-#include "force.h"
 #include "input.h"
 #include "modify.h"
-#include "neigh_list.h"
-#include "neighbor.h"
-#include "pair.h"
 #include "timer.h"
 #include "update.h"
 #include "variable.h"
 
 #include <cstring>
-#include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -34,14 +32,20 @@ using namespace FixConst;
 namespace {
 constexpr double kcal_per_mol = 0.0434; // eV, as rounded in the paper
 constexpr double restart_layout = 2.0;  // of what a restart file holds
-} // namespace
 
-/// What the pair style and the variable say of one configuration, the same on every rank; in the
-/// units of the run.
-struct FixALSelect::Look {
-  std::vector<double> member_energies;
-  double energy_std, force_std, force_max, cv; // force_*: 0 if the pair style does not give them
-};
+/// \param kind  as of FixALSelect::kind
+const char *judged_name(int kind) {
+  switch (static_cast<Judged>(kind & ~1)) {
+  case Judged::variable:
+    return "a variable";
+  case Judged::force:
+    return "force";
+  default:
+    return "energy";
+  }
+}
+
+} // namespace
 
 struct FixALSelect::Impl {
   Impl(const char *path, double energy_in_ev) : file(path), to_ev(energy_in_ev) {}
@@ -50,16 +54,8 @@ struct FixALSelect::Impl {
   std::unique_ptr<alrare::Selection> selection;
   alrare::FrameFile file;
   double to_ev; // times an energy of the run: in eV
+  std::unique_ptr<UncertaintySource> source;
   int cv_index = -1;
-
-  Pair *pair = nullptr;
-  int n_members = 0;
-  const double *energy_std = nullptr, *member_energies = nullptr; // owned by the pair
-  const double *force_std = nullptr,
-               *force_max = nullptr; // likewise; null if the pair style does not give them
-  const int *n_excluded = nullptr;
-  char **element_of_type = nullptr;
-  const bigint *ensemble_step = nullptr; // timestep of these values
 
   bigint last_step = -1;         // of the last configuration judged
   double last_uncertainty = 0.0; // its uncertainty
@@ -67,32 +63,7 @@ struct FixALSelect::Impl {
   bool file_ready = false;
   bool continued = false; // the state came from a restart file
   bool halted = false;
-
-  [[nodiscard]] Look look(MPI_Comm world, double cv) const;
-  [[nodiscard]] alrare::Sample sample(const Look &look, bigint step) const;
 };
-
-/// Rank 0 decides for all: sums over ranks need not be the same on each to the last bit.
-FixALSelect::Look FixALSelect::Impl::look(MPI_Comm world, double cv) const {
-  std::vector<double> values(member_energies, member_energies + n_members);
-  values.insert(values.end(),
-                {*energy_std, force_std ? *force_std : 0.0, force_max ? *force_max : 0.0, cv});
-  MPI_Bcast(values.data(), static_cast<int>(values.size()), MPI_DOUBLE, 0, world);
-  const double *const rest = &values[n_members];
-  return {{values.cbegin(), values.cend() - 4}, rest[0], rest[1], rest[2], rest[3]};
-}
-
-alrare::Sample FixALSelect::Impl::sample(const Look &look, bigint step) const {
-  const auto &energies = look.member_energies;
-  alrare::Sample sample{look.energy_std,
-                        std::accumulate(energies.begin(), energies.end(), 0.0) / n_members, look.cv,
-                        step};
-  if (options.judges_forces) {
-    sample.uncertainty = look.force_std;
-    sample.size = look.force_max;
-  }
-  return sample;
-}
 
 FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, arg) {
   if (narg < 5)
@@ -120,6 +91,7 @@ FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, a
   impl_ = std::make_unique<Impl>(arg[4], to_ev);
   impl_->options.settings.energy_gap = kcal_per_mol / to_ev;
   impl_->options = read_al_select_options(lmp, narg, arg, 5, impl_->options);
+  impl_->source = make_uncertainty_source(this, lmp, impl_->options);
   try {
     impl_->selection = std::make_unique<alrare::Selection>(impl_->options.settings);
   } catch (const std::runtime_error &problem) {
@@ -139,69 +111,16 @@ void FixALSelect::init() {
                "fix al_select: the restart file is of step {}, and reset_timestep made it {}; give "
                "the fix another ID to start anew",
                impl_->last_step, update->ntimestep);
-  find_pair();
-  find_variable();
+  impl_->source->init();
+  if (!impl_->options.cv_name.empty())
+    impl_->cv_index = find_equal_variable(lmp, "cv", impl_->options.cv_name);
   warn_of_late_box_changes();
   prepare_file();
 
-  // we cannot know yet which computes the variable uses, so request all of them for the first step;
+  // we cannot know yet which computes the variables use, so request all of them for the first step;
   // evaluate() then requests those it used for each next one
   const bigint step = update->ntimestep;
   modify->addstep_compute_all((step + nevery - 1) / nevery * nevery);
-}
-
-void FixALSelect::find_pair() {
-  impl_->pair = force->pair_match("nnp_ensemble", 1);
-  if (!impl_->pair)
-    error->all(FLERR,
-               "fix al_select: needs exactly one pair style nnp_ensemble (alone or within a hybrid "
-               "style), and the pair style is {}",
-               force->pair_style ? force->pair_style : "none");
-  int dim = -1;
-  const auto *members = static_cast<int *>(impl_->pair->extract("n_members", dim));
-  impl_->energy_std = static_cast<double *>(impl_->pair->extract("energy_std", dim));
-  impl_->member_energies = static_cast<double *>(impl_->pair->extract("member_energies", dim));
-  impl_->n_excluded = static_cast<int *>(impl_->pair->extract("n_excluded", dim));
-  impl_->element_of_type = static_cast<char **>(impl_->pair->extract("element_of_type", dim));
-  impl_->ensemble_step = static_cast<bigint *>(impl_->pair->extract("ensemble_step", dim));
-  impl_->force_std = static_cast<double *>(impl_->pair->extract("force_std", dim));
-  impl_->force_max = static_cast<double *>(impl_->pair->extract("force_max", dim));
-  if (impl_->options.judges_forces && (!impl_->force_std || !impl_->force_max))
-    error->all(FLERR, "fix al_select: uncertainty force: the pair style does not compute it; give "
-                      "it 'force_std yes' (pair_style nnp_ensemble force_std yes)");
-  if (!members || !impl_->energy_std || !impl_->member_energies || !impl_->n_excluded ||
-      !impl_->element_of_type || !impl_->ensemble_step)
-    error->all(FLERR, "fix al_select: pair style nnp_ensemble and this fix are of different "
-                      "versions of alrare; install both from one");
-  impl_->n_members = *members;
-  for (int type = 1; type <= atom->ntypes; ++type)
-    if (!impl_->element_of_type[type])
-      error->all(
-          FLERR,
-          "fix al_select: atom type {} is NULL in the pair_coeff of nnp_ensemble; a candidate "
-          "needs the element of every type",
-          type);
-  if (impl_->n_members < 2)
-    error->all(FLERR,
-               "fix al_select: the model of pair style nnp_ensemble has {} member; the uncertainty "
-               "needs at least 2",
-               impl_->n_members);
-  const double cutoff = impl_->pair->init_one(1, 1); // cutforce is not set within a hybrid style
-  if (impl_->options.min_distance > cutoff)
-    error->all(FLERR,
-               "fix al_select: min_distance must not exceed the cutoff of the model, {}, got {}",
-               cutoff, impl_->options.min_distance);
-}
-
-void FixALSelect::find_variable() {
-  if (impl_->options.cv_name.empty())
-    return;
-  impl_->cv_index = input->variable->find(impl_->options.cv_name.c_str());
-  if (impl_->cv_index < 0)
-    error->all(FLERR, "fix al_select: cv: variable '{}' does not exist", impl_->options.cv_name);
-  if (!input->variable->equalstyle(impl_->cv_index))
-    error->all(FLERR, "fix al_select: cv: variable '{}' is not an equal-style variable",
-               impl_->options.cv_name);
 }
 
 void FixALSelect::warn_of_late_box_changes() {
@@ -263,47 +182,56 @@ void FixALSelect::remember_configuration() {
 /// \param unseen  whether this configuration has not been judged
 void FixALSelect::evaluate(bool unseen) {
   const bigint step = update->ntimestep;
-  double cv = 0.0;
-  if (!impl_->options.cv_name.empty()) {
-    modify->clearstep_compute();
-    cv = input->variable->compute_equal(impl_->cv_index);
-    modify->addstep_compute(step / nevery * nevery + nevery);
-  }
-  if (step != *impl_->ensemble_step)
-    return; // the pair style left members out: there is nothing new to judge
+  modify->clearstep_compute();
+  const double cv = collective_variable();
+  const auto reading = impl_->source->read();
+  modify->addstep_compute(step / nevery * nevery + nevery);
+  if (!reading)
+    return; // there is nothing new to judge
   impl_->last_step = step;
   if (!unseen)
     return;
-  if (*impl_->n_excluded > 0)
-    error->all(
-        FLERR,
-        "fix al_select: neigh_modify exclude leaves {} of {} atoms out of the system on step "
-        "{}, and a candidate is a whole one; delete these atoms (delete_atoms)",
-        *impl_->n_excluded, atom->natoms, step);
 
-  const Look look = impl_->look(world, cv);
-  const alrare::Sample sample = impl_->sample(look, step);
-  impl_->last_uncertainty = sample.uncertainty;
+  impl_->last_uncertainty = reading->uncertainty;
   const auto verdict = impl_->selection->judge(
-      sample, [this] { return is_sound(lmp, *impl_->pair->list, impl_->options.min_distance); });
+      {reading->uncertainty, reading->energy, cv, step, reading->size},
+      [this] { return is_sound(lmp, impl_->source->neighbors(), impl_->options.min_distance); });
   if (verdict == alrare::Verdict::selected) {
-    alrare::Frame frame = gather_frame(lmp, impl_->element_of_type);
+    alrare::Frame frame = gather_frame(lmp, impl_->source->element_of_type());
     if (comm->me == 0)
-      write_candidate(std::move(frame), look);
+      write_candidate(std::move(frame), *reading, cv);
   }
   halt_if_asked(verdict == alrare::Verdict::unphysical);
 }
 
-/// Completes a frame with what the ensemble says of it, and appends it to the file.
-void FixALSelect::write_candidate(alrare::Frame frame, const Look &look) const {
+/// The collective variable as rank 0 has it, 0 if there is none. Collective.
+double FixALSelect::collective_variable() const {
+  if (impl_->options.cv_name.empty())
+    return 0.0;
+  double value = input->variable->compute_equal(impl_->cv_index);
+  MPI_Bcast(&value, 1, MPI_DOUBLE, 0, world);
+  return value;
+}
+
+/// Completes a frame with what is said of it, and appends it to the file.
+void FixALSelect::write_candidate(alrare::Frame frame, const Reading &reading, double cv) const {
+  const double to_ev = impl_->to_ev;
+  const auto in_ev = [to_ev](std::optional<double> value) {
+    return value ? std::optional<double>(*value * to_ev) : std::nullopt;
+  };
   if (!impl_->options.cv_name.empty())
-    frame.cv = look.cv;
-  for (const double energy : look.member_energies)
-    frame.member_energies.push_back(energy * impl_->to_ev);
-  frame.energy_std = look.energy_std * impl_->to_ev;
-  if (impl_->force_std)
-    frame.force_std = look.force_std * impl_->to_ev;
-  frame.threshold = *impl_->selection->threshold() * impl_->to_ev;
+    frame.cv = cv;
+  for (const double energy : reading.member_energies)
+    frame.member_energies.push_back(energy * to_ev);
+  frame.energy_std = in_ev(reading.energy_std);
+  frame.force_std = in_ev(reading.force_std);
+  frame.threshold = *impl_->selection->threshold();
+  if (impl_->options.judged == Judged::variable) { // in its own unit, as the threshold
+    frame.uncertainty = reading.uncertainty;
+    frame.potential_energy = in_ev(reading.energy);
+  } else {
+    frame.threshold *= to_ev;
+  }
   try {
     impl_->file.append(frame);
   } catch (const std::runtime_error &problem) {
@@ -342,9 +270,9 @@ void FixALSelect::write_restart(FILE *fp) {
   fwrite(values.data(), sizeof(double), values.size(), fp);
 }
 
-/// The kind of selection a saved state belongs to, in bits: 1 with a cv, 2 judged by the forces.
+/// The kind of selection a saved state belongs to, in bits: 1 with a cv, the others as in Judged.
 int FixALSelect::kind() const {
-  return (impl_->options.cv_name.empty() ? 0 : 1) + (impl_->options.judges_forces ? 2 : 0);
+  return (impl_->options.cv_name.empty() ? 0 : 1) + static_cast<int>(impl_->options.judged);
 }
 
 void FixALSelect::restart(char *buffer) {
@@ -367,11 +295,11 @@ void FixALSelect::restart(char *buffer) {
   if ((before & 1) != (now & 1))
     error->all(FLERR, "fix al_select: the run in the restart file was {} cv and this one is {}; {}",
                before & 1 ? "with a" : "without a", now & 1 ? "with" : "without", advice);
-  if ((before & 2) != (now & 2))
+  if (before >> 1 != now >> 1)
     error->all(FLERR,
                "fix al_select: the run in the restart file was judged by the uncertainty of {} and "
                "this one is by that of {}; {}",
-               before & 2 ? "force" : "energy", now & 2 ? "force" : "energy", advice);
+               judged_name(before), judged_name(now), advice);
   try {
     impl_->selection->restore(state);
   } catch (const std::runtime_error &problem) {
