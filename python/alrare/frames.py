@@ -7,7 +7,6 @@ positions to 1e-8 Å, so that it survives being written and read.
 
 These are all the keys of `frame.info` that alrare writes or reads; extended XYZ keeps them.
 
-=================== ================= ================================ =============================
 key                 type, unit        written by                       read by
 =================== ================= ================================ =============================
 ``step``            int               fix al_select, `select_frames`,  `choose`, `select_frames`,
@@ -36,6 +35,44 @@ key                 type, unit        written by                       read by
                     charges           neutral and lowest               labels, keys, training
 ``multiplicity``    int, 2S + 1       the same                         the same
 =================== ================= ================================ =============================
+=======
+==================== ================= ================================ ============================
+key                  type, unit        written by                       read by
+==================== ================= ================================ ============================
+``step``             int               fix al_select, `select_frames`,  `choose`, `select_frames`,
+                                       `read_trajectory`, labeller's MD `observe`, `around_event`
+``Timestep``         int               LAMMPS (dump extxyz)             `select_frames`, where
+                                                                        ``step`` is missing
+``cv``               float             fix al_select, `select_frames`   `choose`, `select_frames`
+``member_energies``  (M,) float, eV    fix al_select, `select_frames`   -
+``energy_std``       float, eV         fix al_select, `select_frames`   -
+``force_std``        float, eV/Å       fix al_select, `select_frames`;  -
+                                       only where it is computed
+``potential_energy`` float, eV         fix al_select with               -
+                                       ``uncertainty v_name``
+``uncertainty``      float, of the     the same                         -
+                     variable
+``threshold``        float, unit of    fix al_select, `select_frames`   -
+                     the uncertainty
+``pull``             int, from 0       `choose`: which pull             `choose`: sorts equal steps
+``copy_of``          int, from 0       `noisy_copies`: row of the       `new_labels`: which labels
+                                       original frame                   are those of copies
+``distance``         float, Å          labeller's pulls: distance of    -
+                                       the pulled atoms
+``start``            str               `relaxed_structure`: `frame_key` `relaxed_structure`: whether
+                                       before the relaxation            the file belongs to al.toml
+``label``            str               `LabelStore.frames`: its key     -
+``origin``           str               `LabelStore.frames`: the stage   -
+                                       that requested the label
+``config_type``      str               `collect_labels`: name of the    `alrare evaluate`: errors by
+                                       campaign                         config_type
+``method``           str               `LabelStore.frames`: hash of the `common_method`: refuses
+                                       labeller's method                labels of two methods
+``charge``           int, elementary   `with_state`; both, unless       `electronic_state.state_of`:
+                     charges           neutral and lowest;              labels, keys, training
+                                       `collect_labels` always
+``multiplicity``     int, 2S + 1       the same                         the same
+==================== ================= ================================ ============================
 
 ``cv`` is in the unit of the collective variable, Å for the distance of the pulled atoms. The fix
 writes ``cv`` if its command has a variable, and ``force_std`` if the pair style computes the forces
@@ -59,7 +96,17 @@ from numpy.typing import NDArray
 from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
 from .files import PathLike, atomic_path
-from .xyz import check_frames, fortran_number, is_xyz, plain_name, read_text, whole_frames
+from .xyz import (
+    check_frames,
+    cure,
+    fortran_number,
+    is_xyz,
+    other_keys,
+    plain_name,
+    read_text,
+    whole_frames,
+    without_empty_texts,
+)
 
 FAR = 10.0
 """Å; an atom whose periodic images are at least this far is taken as isolated."""
@@ -204,10 +251,13 @@ def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -
 
 
 def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
-    """Write frames, with their labels, as extended XYZ: the whole file or none."""
+    """Write frames, with their labels, as extended XYZ: the whole file or none.
+
+    Empty texts in `info` are left out: ASE writes them so that they swallow the key after them.
+    """
     with atomic_path(Path(path)) as partial:
         text = io.StringIO()
-        ase.io.write(text, list(frames), format="extxyz")
+        ase.io.write(text, [without_empty_texts(frame) for frame in frames], format="extxyz")
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
@@ -299,7 +349,7 @@ def check_labels(frames: Sequence[Atoms]) -> None:
             known = [f"only {key}" for key in ("energy", "forces") if key in results]
             raise AlrareError(
                 f"{name}: expected an energy and forces, got {(known or ['none'])[0]}"
-                f"{_other_keys(atoms)}; {_cure(atoms)}"
+                f"{other_keys(atoms)}; {cure(atoms)}"
             )
         energy, forces = label_of(atoms)
         if forces.shape != (len(atoms), 3):
@@ -342,31 +392,6 @@ def common_method(frames: Sequence[Atoms]) -> str:
             f"expected labels of one method, got {len(first)}: {named}; label all frames by one"
         )
     return next(iter(first), "")
-
-
-def _other_keys(atoms: Atoms) -> str:
-    """Name what may be the energy or the forces under another name; empty if there is nothing."""
-    energies = [k for k, value in atoms.info.items() if isinstance(value, float | np.floating)]
-    arrays = [
-        key
-        for key, value in atoms.arrays.items()
-        if key != "positions" and value.shape == (len(atoms), 3) and value.dtype.kind == "f"
-    ]
-    named = []
-    if energies:
-        listed = ", ".join(energies)
-        named.append(f"numbers {listed} (--energy-key KEY, if one is the energy in eV)")
-    if arrays:
-        listed = ", ".join(arrays)
-        named.append(f"{listed} of each atom (--forces-key KEY, if it is forces in eV/Å)")
-    return f", but {' and '.join(named)}" if named else ""
-
-
-def _cure(atoms: Atoms) -> str:
-    """Say how a frame without a label gets one; CP2K's comments read i = , time = , E = ."""
-    if {"i", "time", "E"} <= atoms.info.keys():
-        return "it looks like a file of CP2K: docs/training.md shows how to join its files"
-    return "label it first: alrare label"
 
 
 def frame_key(atoms: Atoms, method: str) -> str:

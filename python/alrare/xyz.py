@@ -1,4 +1,4 @@
-"""The text of an XYZ file, checked frame by frame before ASE reads it."""
+"""The text of an XYZ file, checked frame by frame before ASE reads it, and the keys in it."""
 
 import bz2
 import gzip
@@ -6,6 +6,9 @@ import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
+from ase import Atoms
 
 from .errors import AlrareError
 
@@ -100,6 +103,43 @@ def fortran_number(text: str) -> float:
         If it is no number.
     """
     return float(_FORTRAN_EXPONENT.sub("e", text.strip()))
+
+
+def without_empty_texts(frame: Atoms) -> Atoms:
+    """Return a frame whose `info` can be written; a copy if it has empty texts."""
+    empty = [key for key, value in frame.info.items() if isinstance(value, str) and not value]
+    if not empty:
+        return frame
+    plain: Atoms = frame.copy()
+    plain.calc = frame.calc
+    for key in empty:
+        del plain.info[key]
+    return plain
+
+
+def other_keys(atoms: Atoms) -> str:
+    """Name what may be a frame's energy or forces under another name; empty if nothing is."""
+    energies = [k for k, value in atoms.info.items() if isinstance(value, float | np.floating)]
+    arrays = [
+        key
+        for key, value in atoms.arrays.items()
+        if key != "positions" and value.shape == (len(atoms), 3) and value.dtype.kind == "f"
+    ]
+    named = []
+    if energies:
+        listed = ", ".join(energies)
+        named.append(f"numbers {listed} (--energy-key KEY, if one is the energy in eV)")
+    if arrays:
+        listed = ", ".join(arrays)
+        named.append(f"{listed} of each atom (--forces-key KEY, if it is forces in eV/Å)")
+    return f", but {' and '.join(named)}" if named else ""
+
+
+def cure(atoms: Atoms) -> str:
+    """Say how a frame without a label gets one; CP2K's comments read i = , time = , E = ."""
+    if {"i", "time", "E"} <= atoms.info.keys():
+        return "it looks like a file of CP2K: docs/training.md shows how to join its files"
+    return "label it first: alrare label"
 
 
 def _check_number(word: str, place: str) -> None:

@@ -2,7 +2,9 @@
 #include "fix_al_select/al_select_options.h"
 
 #include "keywords/keyword_reader.h"
+#include "pair_nnp/element_masses.h"
 
+#include "atom.h"
 #include "error.h"
 #include "lammps.h"
 #include "utils.h"
@@ -26,10 +28,50 @@ void read_threshold(KeywordReader &in, alrare::SelectionSettings &settings) {
   }
 }
 
+bool is_variable(const std::string &text) {
+  return text.size() > 2 && text.compare(0, 2, "v_") == 0;
+}
+
+void read_uncertainty(KeywordReader &in, ALSelectOptions &options) {
+  const std::string value =
+      in.word("energy, force or v_name of an equal-style variable", [](const std::string &text) {
+        return text == "energy" || text == "force" || is_variable(text);
+      });
+  options.judged = value == "energy"  ? Judged::energy
+                   : value == "force" ? Judged::force
+                                      : Judged::variable;
+  options.uncertainty_name = options.judged == Judged::variable ? value.substr(2) : "";
+}
+
+/// One symbol for each atom type. A symbol begins with a capital, a keyword does not.
+void read_elements(LAMMPS *lmp, KeywordReader &in, ALSelectOptions &options) {
+  const int types = lmp->atom->ntypes;
+  options.elements = in.words_while(
+      [](const std::string &text) { return text.front() >= 'A' && text.front() <= 'Z'; });
+  if (static_cast<int>(options.elements.size()) != types)
+    in.refuse("elements", std::to_string(types) + " chemical symbols, one for each atom type",
+              std::to_string(options.elements.size()));
+  for (const std::string &element : options.elements)
+    if (!alrare::is_element(element))
+      in.refuse("elements", "chemical symbols", "'" + element + "'");
+}
+
+/// What the pair style nnp_ensemble knows, a variable does not, and the other way round.
+void refuse_contradictions(LAMMPS *lmp, const ALSelectOptions &options) {
+  const bool variable = options.judged == Judged::variable;
+  if (variable && options.settings.relative)
+    lmp->error->all(FLERR, "fix al_select: threshold relative needs the members' energies or "
+                           "forces; with uncertainty v_name give threshold value or adaptive, or a "
+                           "variable that is relative itself");
+  if (variable && options.calibrated)
+    lmp->error->all(FLERR, "fix al_select: calibrated yes is for the uncertainty of pair style "
+                           "nnp_ensemble; with uncertainty v_name scale the variable itself");
+  if (!variable && !options.elements.empty())
+    lmp->error->all(FLERR, "fix al_select: elements belongs to uncertainty v_name; otherwise the "
+                           "pair_coeff of nnp_ensemble names the elements");
+}
+
 void read_cv(KeywordReader &in, ALSelectOptions &options) {
-  const auto is_variable = [](const std::string &text) {
-    return text.size() > 2 && text.compare(0, 2, "v_") == 0;
-  };
   options.cv_name = in.word("v_name of an equal-style variable", is_variable).substr(2);
   options.settings.cv_gap = in.number("cv_gap");
 }
@@ -63,9 +105,11 @@ ALSelectOptions read_al_select_options(LAMMPS *lmp, int narg, char **arg, int fi
     if (in.keyword() == "threshold")
       read_threshold(in, settings);
     else if (in.keyword() == "uncertainty")
-      options.judges_forces = in.one_of({"energy", "force"}) == "force";
+      read_uncertainty(in, options);
     else if (in.keyword() == "calibrated")
       options.calibrated = in.one_of({"yes", "no"}) == "yes";
+    else if (in.keyword() == "elements")
+      read_elements(lmp, in, options);
     else if (in.keyword() == "cv")
       read_cv(in, options);
     else if (in.keyword() == "energy")
@@ -81,9 +125,10 @@ ALSelectOptions read_al_select_options(LAMMPS *lmp, int narg, char **arg, int fi
     else if (in.keyword() == "halt")
       read_halt(in, options);
     else
-      in.refuse_keyword({"threshold", "uncertainty", "calibrated", "cv", "energy", "gap_steps",
-                         "max", "upper", "min_distance", "halt"});
+      in.refuse_keyword({"threshold", "uncertainty", "calibrated", "elements", "cv", "energy",
+                         "gap_steps", "max", "upper", "min_distance", "halt"});
   }
+  refuse_contradictions(lmp, options);
   if (!(options.min_distance >= 0.0))
     lmp->error->all(FLERR, "fix al_select: min_distance must be >= 0, got {}",
                     options.min_distance);

@@ -2,10 +2,11 @@
 #include "fix_al_select/fix_al_select.h"
 
 #include "fix_al_select/al_select_options.h"
+#include "fix_al_select/equal_variable.h"
 #include "fix_al_select/fingerprint.h"
 #include "fix_al_select/gather_frame.h"
 #include "fix_al_select/geometry.h"
-#include "fix_al_select/pair_values.h"
+#include "fix_al_select/uncertainty_source.h"
 #include "selection/frame_file.h"
 #include "selection/selection.h"
 
@@ -14,15 +15,12 @@
 #include "error.h"
 #include "input.h"
 #include "modify.h"
-#include "neigh_list.h"
-#include "neighbor.h"
-#include "pair.h"
 #include "timer.h"
 #include "update.h"
 #include "variable.h"
 
 #include <cstring>
-#include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -34,15 +32,22 @@ using namespace FixConst;
 namespace {
 constexpr double kcal_per_mol = 0.0434; // eV, as rounded in the paper
 constexpr double restart_layout = 2.0;  // of what a restart file holds
-} // namespace
+constexpr int calibrated_bit = 8;       // of FixALSelect::kind
 
-/// What the pair style and the variable say of one configuration, the same on every rank; in the
-/// units of the run.
-struct FixALSelect::Look {
-  std::vector<double> member_energies;
-  double uncertainty;                          // what is judged
-  double energy_std, force_std, force_max, cv; // force_*: 0 if the pair style does not give them
-};
+/// \param kind  as of FixALSelect::kind
+const char *judged_name(int kind) {
+  const bool calibrated = (kind & calibrated_bit) != 0;
+  switch (static_cast<Judged>(kind & ~(1 | calibrated_bit))) {
+  case Judged::variable:
+    return "a variable";
+  case Judged::force:
+    return calibrated ? "force, calibrated" : "force";
+  default:
+    return calibrated ? "energy, calibrated" : "energy";
+  }
+}
+
+} // namespace
 
 struct FixALSelect::Impl {
   Impl(const char *path, double energy_in_ev) : file(path), to_ev(energy_in_ev) {}
@@ -51,9 +56,8 @@ struct FixALSelect::Impl {
   std::unique_ptr<alrare::Selection> selection;
   alrare::FrameFile file;
   double to_ev; // times an energy of the run: in eV
+  std::unique_ptr<UncertaintySource> source;
   int cv_index = -1;
-
-  PairValues of_pair;
 
   bigint last_step = -1;         // of the last configuration judged
   double last_uncertainty = 0.0; // its uncertainty
@@ -61,31 +65,7 @@ struct FixALSelect::Impl {
   bool file_ready = false;
   bool continued = false; // the state came from a restart file
   bool halted = false;
-
-  [[nodiscard]] Look look(MPI_Comm world, double cv) const;
-  [[nodiscard]] alrare::Sample sample(const Look &look, bigint step) const;
 };
-
-/// Rank 0 decides for all: sums over ranks need not be the same on each to the last bit.
-FixALSelect::Look FixALSelect::Impl::look(MPI_Comm world, double cv) const {
-  const PairValues &of = of_pair;
-  std::vector<double> values(of.member_energies, of.member_energies + of.n_members);
-  values.insert(values.end(), {*of.uncertainty, *of.energy_std, of.force_std ? *of.force_std : 0.0,
-                               of.force_max ? *of.force_max : 0.0, cv});
-  MPI_Bcast(values.data(), static_cast<int>(values.size()), MPI_DOUBLE, 0, world);
-  const auto rest = values.cbegin() + of.n_members;
-  return {{values.cbegin(), rest}, rest[0], rest[1], rest[2], rest[3], rest[4]};
-}
-
-alrare::Sample FixALSelect::Impl::sample(const Look &look, bigint step) const {
-  const auto &energies = look.member_energies;
-  alrare::Sample sample{look.uncertainty,
-                        std::accumulate(energies.begin(), energies.end(), 0.0) / of_pair.n_members,
-                        look.cv, step};
-  if (options.judges_forces)
-    sample.size = look.force_max;
-  return sample;
-}
 
 FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, arg) {
   if (narg < 5)
@@ -113,6 +93,7 @@ FixALSelect::FixALSelect(LAMMPS *host, int narg, char **arg) : Fix(host, narg, a
   impl_ = std::make_unique<Impl>(arg[4], to_ev);
   impl_->options.settings.energy_gap = kcal_per_mol / to_ev;
   impl_->options = read_al_select_options(lmp, narg, arg, 5, impl_->options);
+  impl_->source = make_uncertainty_source(this, lmp, impl_->options);
   try {
     impl_->selection = std::make_unique<alrare::Selection>(impl_->options.settings);
   } catch (const std::runtime_error &problem) {
@@ -132,26 +113,16 @@ void FixALSelect::init() {
                "fix al_select: the restart file is of step {}, and reset_timestep made it {}; give "
                "the fix another ID to start anew",
                impl_->last_step, update->ntimestep);
-  impl_->of_pair = find_pair_values(lmp, impl_->options);
-  find_variable();
+  impl_->source->init();
+  if (!impl_->options.cv_name.empty())
+    impl_->cv_index = find_equal_variable(lmp, "cv", impl_->options.cv_name);
   warn_of_late_box_changes();
   prepare_file();
 
-  // we cannot know yet which computes the variable uses, so request all of them for the first step;
+  // we cannot know yet which computes the variables use, so request all of them for the first step;
   // evaluate() then requests those it used for each next one
   const bigint step = update->ntimestep;
   modify->addstep_compute_all((step + nevery - 1) / nevery * nevery);
-}
-
-void FixALSelect::find_variable() {
-  if (impl_->options.cv_name.empty())
-    return;
-  impl_->cv_index = input->variable->find(impl_->options.cv_name.c_str());
-  if (impl_->cv_index < 0)
-    error->all(FLERR, "fix al_select: cv: variable '{}' does not exist", impl_->options.cv_name);
-  if (!input->variable->equalstyle(impl_->cv_index))
-    error->all(FLERR, "fix al_select: cv: variable '{}' is not an equal-style variable",
-               impl_->options.cv_name);
 }
 
 void FixALSelect::warn_of_late_box_changes() {
@@ -213,48 +184,56 @@ void FixALSelect::remember_configuration() {
 /// \param unseen  whether this configuration has not been judged
 void FixALSelect::evaluate(bool unseen) {
   const bigint step = update->ntimestep;
-  double cv = 0.0;
-  if (!impl_->options.cv_name.empty()) {
-    modify->clearstep_compute();
-    cv = input->variable->compute_equal(impl_->cv_index);
-    modify->addstep_compute(step / nevery * nevery + nevery);
-  }
-  if (step != *impl_->of_pair.ensemble_step)
-    return; // the pair style left members out: there is nothing new to judge
+  modify->clearstep_compute();
+  const double cv = collective_variable();
+  const auto reading = impl_->source->read();
+  modify->addstep_compute(step / nevery * nevery + nevery);
+  if (!reading)
+    return; // there is nothing new to judge
   impl_->last_step = step;
   if (!unseen)
     return;
-  if (*impl_->of_pair.n_excluded > 0)
-    error->all(
-        FLERR,
-        "fix al_select: neigh_modify exclude leaves {} of {} atoms out of the system on step "
-        "{}, and a candidate is a whole one; delete these atoms (delete_atoms)",
-        *impl_->of_pair.n_excluded, atom->natoms, step);
 
-  const Look look = impl_->look(world, cv);
-  const alrare::Sample sample = impl_->sample(look, step);
-  impl_->last_uncertainty = sample.uncertainty;
-  const auto verdict = impl_->selection->judge(sample, [this] {
-    return is_sound(lmp, *impl_->of_pair.pair->list, impl_->options.min_distance);
-  });
+  impl_->last_uncertainty = reading->uncertainty;
+  const auto verdict = impl_->selection->judge(
+      {reading->uncertainty, reading->energy, cv, step, reading->size},
+      [this] { return is_sound(lmp, impl_->source->neighbors(), impl_->options.min_distance); });
   if (verdict == alrare::Verdict::selected) {
-    alrare::Frame frame = gather_frame(lmp, impl_->of_pair.element_of_type);
+    alrare::Frame frame = gather_frame(lmp, impl_->source->element_of_type());
     if (comm->me == 0)
-      write_candidate(std::move(frame), look);
+      write_candidate(std::move(frame), *reading, cv);
   }
   halt_if_asked(verdict == alrare::Verdict::unphysical);
 }
 
-/// Completes a frame with what the ensemble says of it, and appends it to the file.
-void FixALSelect::write_candidate(alrare::Frame frame, const Look &look) const {
+/// The collective variable as rank 0 has it, 0 if there is none. Collective.
+double FixALSelect::collective_variable() const {
+  if (impl_->options.cv_name.empty())
+    return 0.0;
+  double value = input->variable->compute_equal(impl_->cv_index);
+  MPI_Bcast(&value, 1, MPI_DOUBLE, 0, world);
+  return value;
+}
+
+/// Completes a frame with what is said of it, and appends it to the file.
+void FixALSelect::write_candidate(alrare::Frame frame, const Reading &reading, double cv) const {
+  const double to_ev = impl_->to_ev;
+  const auto in_ev = [to_ev](std::optional<double> value) {
+    return value ? std::optional<double>(*value * to_ev) : std::nullopt;
+  };
   if (!impl_->options.cv_name.empty())
-    frame.cv = look.cv;
-  for (const double energy : look.member_energies)
-    frame.member_energies.push_back(energy * impl_->to_ev);
-  frame.energy_std = look.energy_std * impl_->to_ev;
-  if (impl_->of_pair.force_std)
-    frame.force_std = look.force_std * impl_->to_ev;
-  frame.threshold = *impl_->selection->threshold() * impl_->to_ev;
+    frame.cv = cv;
+  for (const double energy : reading.member_energies)
+    frame.member_energies.push_back(energy * to_ev);
+  frame.energy_std = in_ev(reading.energy_std);
+  frame.force_std = in_ev(reading.force_std);
+  frame.threshold = *impl_->selection->threshold();
+  if (impl_->options.judged == Judged::variable) { // in its own unit, as the threshold
+    frame.uncertainty = reading.uncertainty;
+    frame.potential_energy = in_ev(reading.energy);
+  } else {
+    frame.threshold *= to_ev;
+  }
   try {
     impl_->file.append(frame);
   } catch (const std::runtime_error &problem) {
@@ -293,11 +272,11 @@ void FixALSelect::write_restart(FILE *fp) {
   fwrite(values.data(), sizeof(double), values.size(), fp);
 }
 
-/// The kind of selection a saved state belongs to, in bits: 1 with a cv, 2 judged by the forces, 4
-/// calibrated.
+/// The kind of selection a saved state belongs to, in bits: 1 with a cv, those of Judged, and
+/// calibrated_bit.
 int FixALSelect::kind() const {
-  return (impl_->options.cv_name.empty() ? 0 : 1) + (impl_->options.judges_forces ? 2 : 0) +
-         (impl_->options.calibrated ? 4 : 0);
+  return (impl_->options.cv_name.empty() ? 0 : 1) + static_cast<int>(impl_->options.judged) +
+         (impl_->options.calibrated ? calibrated_bit : 0);
 }
 
 void FixALSelect::restart(char *buffer) {
@@ -320,12 +299,11 @@ void FixALSelect::restart(char *buffer) {
   if ((before & 1) != (now & 1))
     error->all(FLERR, "fix al_select: the run in the restart file was {} cv and this one is {}; {}",
                before & 1 ? "with a" : "without a", now & 1 ? "with" : "without", advice);
-  if ((before & 6) != (now & 6))
+  if (before >> 1 != now >> 1)
     error->all(FLERR,
-               "fix al_select: the run in the restart file was judged by the uncertainty of {}{} "
-               "and this one is by that of {}{}; {}",
-               before & 2 ? "force" : "energy", before & 4 ? ", calibrated" : "",
-               now & 2 ? "force" : "energy", now & 4 ? ", calibrated" : "", advice);
+               "fix al_select: the run in the restart file was judged by the uncertainty of {} and "
+               "this one is by that of {}; {}",
+               judged_name(before), judged_name(now), advice);
   try {
     impl_->selection->restore(state);
   } catch (const std::runtime_error &problem) {

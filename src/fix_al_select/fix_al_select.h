@@ -18,6 +18,8 @@ struct Frame;
 
 namespace LAMMPS_NS {
 
+struct Reading;
+
 /// `fix ID group al_select`: chooses, during the run, the configurations that deserve a label.
 ///
 /// Only translates between LAMMPS and the selection core; see docs/fix_al_select.md.
@@ -38,15 +40,14 @@ public:
 
 private:
   struct Impl;
-  struct Look;
   std::unique_ptr<Impl> impl_;
 
-  void find_variable();
   void warn_of_late_box_changes();
   void prepare_file();
   void evaluate(bool unseen);
   void remember_configuration();
-  void write_candidate(alrare::Frame frame, const Look &look) const;
+  [[nodiscard]] double collective_variable() const;
+  void write_candidate(alrare::Frame frame, const Reading &reading, double cv) const;
   int kind() const;
   void halt_if_asked(bool unphysical);
 };

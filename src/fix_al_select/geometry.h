@@ -7,7 +7,7 @@ namespace LAMMPS_NS {
 /// Whether all positions are numbers and no two atoms, periodic images included, are nearer than
 /// min_distance. Collective.
 ///
-/// \param list  full, with every pair nearer than min_distance
+/// \param list  half or full, with every pair nearer than min_distance
 bool is_sound(class LAMMPS *lmp, const class NeighList &list, double min_distance);
 
 } // namespace LAMMPS_NS

@@ -52,6 +52,14 @@ std::string KeywordReader::one_of(const std::vector<std::string> &words) {
   });
 }
 
+std::vector<std::string>
+KeywordReader::words_while(const std::function<bool(const std::string &)> &fits) {
+  std::vector<std::string> values;
+  while (at_ < words_.size() && fits(words_[at_]))
+    values.emplace_back(words_[at_++]);
+  return values;
+}
+
 double KeywordReader::number(const std::string &name) {
   return utils::numeric(FLERR, take(name, "a number"), false, lmp_);
 }

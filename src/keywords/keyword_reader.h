@@ -30,6 +30,8 @@ public:
                    const std::function<bool(const std::string &)> &fits);
   /// The next value of the keyword: one of these.
   std::string one_of(const std::vector<std::string> &words);
+  /// The next values of the keyword, as many as fit.
+  std::vector<std::string> words_while(const std::function<bool(const std::string &)> &fits);
   /// The next value of the keyword.
   /// \param name  what errors call it: "threshold relative: relative_floor"
   double number(const std::string &name);

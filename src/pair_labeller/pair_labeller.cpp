@@ -114,7 +114,7 @@ void PairLabeller::init_style() {
                       "is part of what a labeller computes; remove it");
   const bool real = strcmp(update->unit_style, "real") == 0;
   impl_->to_lammps = real ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL) : 1.0;
-  warn_of_masses(lmp, "labeller", impl_->elements, impl_->elements);
+  warn_of_masses(lmp, "pair_style labeller", "pair_coeff", impl_->elements, impl_->elements);
   impl_->warned_of_stress = false;
   connect();
 }

@@ -10,7 +10,7 @@ namespace {
 
 constexpr double tolerance = 0.02; // of a mass: isotopes of another kind differ by more
 
-/// Standard atomic weights, g/mol (IUPAC 2016), to four digits.
+/// Standard atomic weights, g/mol (IUPAC 2016), to four digits; mass numbers where there is none.
 const std::map<std::string, double> &masses() {
   static const std::map<std::string, double> table = {
       {"H", 1.008},  {"He", 4.003}, {"Li", 6.94},  {"Be", 9.012}, {"B", 10.81},  {"C", 12.01},
@@ -27,7 +27,10 @@ const std::map<std::string, double> &masses() {
       {"Ho", 164.9}, {"Er", 167.3}, {"Tm", 168.9}, {"Yb", 173.1}, {"Lu", 175},   {"Hf", 178.5},
       {"Ta", 180.9}, {"W", 183.8},  {"Re", 186.2}, {"Os", 190.2}, {"Ir", 192.2}, {"Pt", 195.1},
       {"Au", 197},   {"Hg", 200.6}, {"Tl", 204.4}, {"Pb", 207.2}, {"Bi", 209},   {"Po", 209},
-      {"At", 210},   {"Rn", 222}};
+      {"At", 210},   {"Rn", 222},   {"Fr", 223},   {"Ra", 226},   {"Ac", 227},   {"Th", 232},
+      {"Pa", 231},   {"U", 238},    {"Np", 237},   {"Pu", 244},   {"Am", 243},   {"Cm", 247},
+      {"Bk", 247},   {"Cf", 251},   {"Es", 252},   {"Fm", 257},   {"Md", 258},   {"No", 259},
+      {"Lr", 262}};
   return table;
 }
 
@@ -37,6 +40,8 @@ bool has_mass(const std::string &element, double mass) {
 }
 
 } // namespace
+
+bool is_element(const std::string &text) { return masses().count(text) != 0; }
 
 std::string element_of_mass(const std::string &element, double mass,
                             const std::vector<std::string> &elements) {

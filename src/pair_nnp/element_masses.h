@@ -7,6 +7,9 @@
 
 namespace alrare {
 
+/// Whether a text is the symbol of an element.
+bool is_element(const std::string &text);
+
 /// The element whose mass an atom type has although it is named another; "" if there is none.
 ///
 /// A mass that belongs to no element of the model (of an isotope, or made heavier on purpose)

@@ -180,7 +180,8 @@ void PairNNPEnsemble::init_style() {
   const bool real = strcmp(update->unit_style, "real") == 0;
   impl_->to_lammps = real ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL) : 1.0;
 
-  warn_of_masses(lmp, "nnp_ensemble", impl_->model->metadata().elements, impl_->model->names);
+  warn_of_masses(lmp, "pair_style nnp_ensemble", "pair_coeff", impl_->model->metadata().elements,
+                 impl_->model->names);
   impl_->warned_of_exclusions = false;
   make_pvector();
   if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)

@@ -36,7 +36,8 @@ void refuse_unfit_run(LAMMPS *lmp) {
                    k + 1);
 }
 
-void warn_of_masses(LAMMPS *lmp, const char *style, const std::vector<std::string> &elements,
+void warn_of_masses(LAMMPS *lmp, const std::string &command, const std::string &keyword,
+                    const std::vector<std::string> &elements,
                     const std::vector<std::string> &names) {
   const Atom *const atom = lmp->atom;
   if (atom->mass == nullptr || lmp->comm->me != 0)
@@ -45,10 +46,11 @@ void warn_of_masses(LAMMPS *lmp, const char *style, const std::vector<std::strin
     const std::string &name = names[type - 1];
     const std::string other = alrare::element_of_mass(name, atom->mass[type], elements);
     if (name != "NULL" && !other.empty())
-      lmp->error->warning(FLERR,
-                          "pair_style {}: atom type {} is {} by its pair_coeff, but its mass, {}, "
-                          "is that of {}: are the elements in the order of the types?",
-                          style, type, name, atom->mass[type], other);
+      lmp->error->warning(
+          FLERR,
+          "{}: atom type {} is {} by its {}, but its mass, {}, is that of {}: are the "
+          "elements in the order of the types?",
+          command, type, name, keyword, atom->mass[type], other);
   }
 }
 

@@ -14,12 +14,14 @@ void refuse_unfit_run(class LAMMPS *lmp);
 /// Ends LAMMPS with one sentence where units are neither metal nor real.
 void require_metal_or_real(class LAMMPS *lmp, const char *style);
 
-/// Warns where an atom type has the mass of another element of the model than pair_coeff names.
+/// Warns where an atom type has the mass of another element than it is named.
 ///
-/// \param style     the pair style, for the warning
-/// \param elements  those of the model
+/// \param command   which names it, for the warning: "pair_style nnp_ensemble"
+/// \param keyword   likewise: "pair_coeff"
+/// \param elements  those that may be meant
 /// \param names     (n_types) an element or "NULL"
-void warn_of_masses(class LAMMPS *lmp, const char *style, const std::vector<std::string> &elements,
+void warn_of_masses(class LAMMPS *lmp, const std::string &command, const std::string &keyword,
+                    const std::vector<std::string> &elements,
                     const std::vector<std::string> &names);
 
 } // namespace LAMMPS_NS

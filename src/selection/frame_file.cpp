@@ -77,10 +77,16 @@ std::string extended_xyz(const Frame &frame) {
   text += "\" step=" + std::to_string(frame.step);
   if (frame.cv)
     text += " cv=" + number(*frame.cv);
-  text += " member_energies=\"" + joined(frame.member_energies, "%.8f") + "\"";
-  text += " energy_std=" + number(frame.energy_std);
+  if (!frame.member_energies.empty())
+    text += " member_energies=\"" + joined(frame.member_energies, "%.8f") + "\"";
+  if (frame.energy_std)
+    text += " energy_std=" + number(*frame.energy_std);
   if (frame.force_std)
     text += " force_std=" + number(*frame.force_std);
+  if (frame.potential_energy)
+    text += " potential_energy=" + number(*frame.potential_energy, "%.8f");
+  if (frame.uncertainty)
+    text += " uncertainty=" + number(*frame.uncertainty);
   text += " threshold=" + number(frame.threshold) + "\n";
   for (std::size_t i = 0; i < frame.species.size(); ++i) {
     text += frame.species[i];

@@ -13,7 +13,9 @@
 
 namespace alrare {
 
-/// One configuration and what the ensemble said of it, all of the same instant.
+/// One configuration and what was said of it, all of the same instant.
+///
+/// That is the values of an ensemble, or an uncertainty of another kind with the energy.
 struct Frame {
   std::vector<std::string> species; ///< chemical symbol of each atom
   std::vector<double> positions;    ///< (N, 3), Å
@@ -21,10 +23,12 @@ struct Frame {
   std::array<bool, 3> pbc{};    ///< periodic directions
   std::int64_t step = 0;        ///< MD step
   std::optional<double> cv;     ///< collective variable, its own unit
-  std::vector<double> member_energies; ///< (M), eV
-  double energy_std = 0.0;             ///< eV
-  std::optional<double> force_std;     ///< largest of an atom, eV/Å; none if it is not known
-  double threshold = 0.0;              ///< eV, or eV/Å for one of the forces
+  std::vector<double> member_energies;    ///< (M), eV; empty without an ensemble
+  std::optional<double> energy_std;       ///< eV
+  std::optional<double> force_std;        ///< largest of an atom, eV/Å; none if it is not known
+  std::optional<double> potential_energy; ///< eV; with an uncertainty that is not an ensemble's
+  std::optional<double> uncertainty;      ///< likewise, in its own unit
+  double threshold = 0.0; ///< eV, eV/Å for one of the forces, or in the unit of `uncertainty`
 };
 
 /// The text of one frame. There is no `energy` key: a candidate has no label yet, and ASE would

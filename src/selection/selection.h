@@ -39,8 +39,8 @@ struct SelectionSettings {
 
 /// What is known of one configuration.
 struct Sample {
-  double uncertainty;    ///< of the members' energies or forces
-  double energy;         ///< mean of the members' energies
+  double uncertainty;    ///< of the members' energies or forces, or another
+  double energy;         ///< mean of the members' energies, or the potential energy
   double cv = 0.0;       ///< collective variable; any finite number when there is none
   std::int64_t step = 0; ///< MD step
   /// Size of the uncertain quantity, for a relative threshold. Without one it is |energy - energy

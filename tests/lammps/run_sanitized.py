@@ -40,6 +40,9 @@ thermo_style custom step pe press c_uq[*]
 thermo 1
 """
 PICK = "fix pick all al_select 1 c.extxyz threshold adaptive 3 0.5 energy 0.0 min_distance 0.1\n"
+VARIABLE = "variable energy_std equal c_uq[1]\n" + PICK.replace(
+    "threshold", "uncertainty v_energy_std elements H C O Ar threshold"
+)
 SPREAD = "fix spread all pair 1 nnp_ensemble energy_std 0 force_std 0\n"
 PLAIN = {"style": "nnp_ensemble {}", "name": "", "last": "H"}
 HYBRID = {
@@ -58,6 +61,7 @@ RUNS = {  # words of the input, keywords of the pair style, ranks, threads
         2,
         "1",
     ),
+    "variable judged": ({**HYBRID, "after": LJ + VARIABLE}, "", 2, "1"),
     "empty rank": (
         {**HYBRID, "after": LJ + SPREAD, "processors": "processors 1 1 2"},
         "force_std yes",

@@ -568,7 +568,10 @@ PICKED = "fix pick all al_select 1 candidates.extxyz "
             PICKED + "threshold relative 1 2 upper sigma 9",
             "upper sigma needs an adaptive threshold",
         ),
-        (PICKED + "uncertainty forces", "uncertainty must be energy or force, got 'forces'"),
+        (
+            PICKED + "uncertainty forces",
+            "uncertainty must be energy, force or v_name of an equal-style variable, got 'forces'",
+        ),
         (PICKED + "gap_steps -1", "gap_steps must be >= 0, got -1"),
         (PICKED + "threshold value", "threshold must be a number, got the end of the line"),
         (PICKED + "threshold value -1", "threshold must be >= 0, got -1"),

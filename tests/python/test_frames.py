@@ -29,6 +29,15 @@ def test_labels_survive_the_file(tmp_path):
     np.testing.assert_allclose(read, forces, atol=1e-8)
 
 
+def test_an_empty_text_swallows_no_other_key_of_a_frame(tmp_path):
+    atoms = labelled(molecule("H2"), -1.0, np.zeros((2, 3)))
+    atoms.info |= {"origin": "", "method": "abc"}
+    write_frames(tmp_path / "a.extxyz", [atoms])
+    (again,) = read_frames(tmp_path / "a.extxyz")
+    assert again.info == {"method": "abc"} and label_of(again)[0] == -1.0
+    assert atoms.info == {"origin": "", "method": "abc"}
+
+
 @pytest.mark.slow
 @given(st.lists(st.floats(-500, 500), min_size=3, max_size=30).filter(lambda x: len(x) % 3 == 0))
 def test_the_key_survives_the_file(tmp_path_factory, values):

@@ -1,3 +1,5 @@
+from .collect import Collection as Collection
+from .collect import collect_labels as collect_labels
 from .convergence import Change as Change
 from .convergence import Convergence as Convergence
 from .convergence import judge as judge

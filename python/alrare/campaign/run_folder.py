@@ -16,6 +16,8 @@ from .context import System
 
 STRUCTURE_FILE = "structure.extxyz"
 """Copy of the structures that the campaign was begun with."""
+RESOLVED_FILE = "config.resolved.json"
+"""The configuration with every default."""
 _PLACES = (
     "structure",
     "labeller.slater_koster",
@@ -57,7 +59,7 @@ def write_config(
     folder : Path
         The run folder, which this process has locked.
     """
-    resolved, start = folder / "config.resolved.json", folder / STRUCTURE_FILE
+    resolved, start = folder / RESOLVED_FILE, folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
     structures = [system.structure for system in systems]

@@ -145,7 +145,7 @@ def evaluate(options: argparse.Namespace) -> int:
         check_plausible(checked.several)
     if options.calibrate:
         calibrate(model, checked.several)
-    comparison = compare(model, checked.several, forces=_forces(options))
+    comparison = compare(model, checked.several, forces=forces_of(options))
     errors = checked.errors_of(comparison, load_ensemble(model).metadata.calibration)
     detail = assess(comparison, checked.several) if checked.several else None
     if options.plot is not None and checked.several:
@@ -286,7 +286,7 @@ def smd(options: argparse.Namespace) -> int:
             structure=structure,
             pull=pull,
             timestep=options.timestep,
-            forces=_forces(options),
+            forces=forces_of(options),
             folder=folder,
             run=run,
             progress=progress,
@@ -362,6 +362,7 @@ def schema(_: argparse.Namespace) -> int:
     return 0
 
 
-def _forces(options: argparse.Namespace) -> Literal["best", "mean"]:
+def forces_of(options: argparse.Namespace) -> Literal["best", "mean"]:
+    """Return the value of --forces, by default that of al.toml."""
     forces: Literal["best", "mean"] = options.forces or Config.model_fields["forces"].default
     return forces

@@ -19,7 +19,7 @@ from .. import __version__
 from ..config import Config, Model, Pull, Run, Select, Train
 from ..errors import AlrareError
 from ..processes import Stopped, end_signals_as_ctrl_c
-from . import commands
+from . import commands, interchange
 from .options import add_options
 
 Command = Callable[[argparse.Namespace], int]
@@ -229,6 +229,8 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     _quiet_option(one)
     _add_select(add)
     _add_smd(add)
+    _forces_option(interchange.add_export(add), "whose forces move the atoms")
+    interchange.add_data(add)
 
 
 def _add_select(add: Callable[..., argparse.ArgumentParser]) -> None:

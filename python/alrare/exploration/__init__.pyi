@@ -1,5 +1,6 @@
 from .event import Event as Event
 from .event import find_event as find_event
+from .export import export_lammps as export_lammps
 from .label_server import labeller_potential as labeller_potential
 from .label_server import serve_labels as serve_labels
 from .labeller_md import TRAJECTORY_FILE as TRAJECTORY_FILE

@@ -38,7 +38,7 @@ _HOTTEST = 1e5  # K; a molecule that is hotter (or at NaN) has blown up
 
 
 def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
-    """Write a structure for `atom_style atomic`; atom IDs are the order of the atoms, from 1.
+    """Write the structure of a pull or an MD; see `data_text`.
 
     Parameters
     ----------
@@ -57,6 +57,31 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     AlrareError
         If LAMMPS cannot use the cell.
     """
+    cell = atoms.cell.array
+    lower = np.abs(cell[np.triu_indices(3, 1)]).max() <= 1e-9
+    if atoms.pbc.any() and not (atoms.pbc.all() and lower):
+        raise AlrareError(
+            "structure: expected a molecule (pbc off) or a lower triangular cell that repeats"
+            f" in all three directions, got pbc {list(atoms.pbc)}, cell {cell.tolist()}"
+        )
+    write_text(path, data_text(atoms, elements))
+
+
+def data_text(atoms: Atoms, elements: Sequence[str]) -> str:
+    """Return a data file for `atom_style atomic`; atom IDs are the order of the atoms, from 1.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        With a cell that LAMMPS takes (`lammps_box.box_of`).
+    elements : sequence of str
+        Element of each atom type; the masses in the file are theirs.
+
+    Raises
+    ------
+    ModelError
+        If an element is not listed.
+    """
     types = species_of(atoms, elements) + 1
     lines = ["# written by alrare; units: angstrom, g/mol", ""]
     lines += [f"{len(atoms)} atoms", f"{len(elements)} atom types", "", *_box(atoms), ""]
@@ -67,21 +92,16 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     for tag, (kind, position) in enumerate(zip(types, atoms.positions, strict=True), start=1):
         x, y, z = (f"{value:.15g}" for value in position)
         lines.append(f"{tag} {kind} {x} {y} {z}")
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _box(atoms: Atoms) -> list[str]:
-    if not atoms.pbc.any():
-        low, high = atoms.positions.min(axis=0) - _MARGIN, atoms.positions.max(axis=0) + _MARGIN
-        tilt = np.zeros(3)
-    else:
+    low, high = atoms.positions.min(axis=0) - _MARGIN, atoms.positions.max(axis=0) + _MARGIN
+    tilt = np.zeros(3)
+    if atoms.pbc.any():
         cell = atoms.cell.array
-        if not atoms.pbc.all() or np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-9:
-            raise AlrareError(
-                "structure: expected a molecule (pbc off) or a lower triangular cell that repeats"
-                f" in all three directions, got pbc {list(atoms.pbc)}, cell {cell.tolist()}"
-            )
-        low, high, tilt = np.zeros(3), np.diag(cell), cell[[1, 2, 2], [0, 0, 1]]
+        low, high = np.where(atoms.pbc, 0.0, low), np.where(atoms.pbc, np.diag(cell), high)
+        tilt = cell[[1, 2, 2], [0, 0, 1]]
     lines = [
         f"{a:.15g} {b:.15g} {axis}lo {axis}hi" for a, b, axis in zip(low, high, "xyz", strict=True)
     ]

@@ -205,23 +205,35 @@ class LabelStore:
         """
         return [self._frame(key) for key in keys]
 
-    def keys(self, origin: str | None = None) -> list[str]:
-        """Return the sorted keys of all good labels, or of those of one origin."""
+    def keys(self, origin: str | None = None, *, method: str | None = None) -> list[str]:
+        """Return the sorted keys of all good labels, or of those of one origin or method."""
         with self._explained() as database:
             rows = database.execute(
                 "SELECT key FROM labels WHERE status = 'ok' AND (?1 IS NULL OR origin = ?1)"
-                " ORDER BY key",
-                (origin,),
+                " AND (?2 IS NULL OR method = ?2) ORDER BY key",
+                (origin, method),
             ).fetchall()
         return [key for (key,) in rows]
 
     def counts(self) -> dict[str, int]:
         """Return the number of labels by status: `{"ok": 2150, "not_converged": 3}`."""
+        counts: dict[str, int] = {}
+        for statuses in self.counts_by_method().values():
+            for status, number in statuses.items():
+                counts[status] = counts.get(status, 0) + number
+        return dict(sorted(counts.items()))
+
+    def counts_by_method(self) -> dict[str, dict[str, int]]:
+        """Return the number of labels by the hash of their method, and by status."""
         with self._explained() as database:
             rows = database.execute(
-                "SELECT status, COUNT(*) FROM labels GROUP BY status ORDER BY status"
+                "SELECT method, status, COUNT(*) FROM labels GROUP BY method, status"
+                " ORDER BY method, status"
             ).fetchall()
-        return dict(rows)
+        counts: dict[str, dict[str, int]] = {}
+        for method, status, number in rows:
+            counts.setdefault(method, {})[status] = number
+        return counts
 
     def _put(
         self,

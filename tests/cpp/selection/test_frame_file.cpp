@@ -51,6 +51,18 @@ TEST_CASE("frames are extended xyz") {
   CHECK(text.find("pbc=\"T F T\" step=7 cv=1.5 ") != std::string::npos);
 }
 
+TEST_CASE("a frame without an ensemble has its energy and uncertainty instead") {
+  Frame frame;
+  frame.species = {"Cu"};
+  frame.positions = {0, 0, 0};
+  frame.potential_energy = -3.5;
+  frame.uncertainty = 7.25;
+  frame.threshold = 5;
+  CHECK(alrare::extended_xyz(frame) == "1\nProperties=species:S:1:pos:R:3 pbc=\"F F F\" step=0 "
+                                       "potential_energy=-3.50000000 uncertainty=7.25 threshold=5\n"
+                                       "Cu 0.0000000000 0.0000000000 0.0000000000\n");
+}
+
 TEST_CASE("a file is cut to its first frames") {
   const std::string path = "test_frame_file.extxyz";
   FrameFile file(path);
