@@ -8,22 +8,9 @@ from .arguments import STATE_ARGUMENTS
 from .labeller import Labeller
 from .messages import explain
 from .reading import load_config, parse_config
-from .tables import (
-    RECIPES,
-    STEPS_IN_CAMPAIGN,
-    Augment,
-    Config,
-    InitialData,
-    Model,
-    Pull,
-    Run,
-    Select,
-    Stop,
-    System,
-    Train,
-    tables,
-    train_in_campaign,
-)
+from .selection import Augment, Select
+from .tables import Config, InitialData, Pull, Run, Stop, System, tables
+from .training import RECIPES, STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
 from .types import Section, SetBy, read_numbers, set_by
 
 __all__ = [

@@ -1,6 +1,5 @@
 """The tables of al.toml: every key with its type, unit, meaning and default."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,16 +13,13 @@ from .arguments import (
 )
 from .labeller import Labeller
 from .messages import tables_of
+from .selection import Augment, Select
+from .training import STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
 from .types import (
     Count,
     CountOrAll,
     CountOrZero,
-    Element,
-    NotNegative,
     Positive,
-    PositiveOrAdaptive,
-    PositiveOrAuto,
-    PositiveOrNone,
     Section,
     SetBy,
     WholeNumber,
@@ -118,181 +114,6 @@ class Pull(Section):
             twice = next(seed for seed in self.seeds if self.seeds.count(seed) > 1)
             raise ValueError(f"seeds: every seed must be different, got {twice} twice")
         return self
-
-
-class Model(Section):
-    """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
-
-    members: Annotated[WholeNumber, Field(ge=2)] = 5
-    """Networks in the ensemble; the uncertainty is their standard deviation."""
-    hidden: dict[Element, tuple[Count, ...]] = {}
-    """Widths of the hidden layers by element; other elements use `hidden_default`."""
-    hidden_default: tuple[Count, ...] = (96, 64, 48)
-    """Widths of the hidden layers of every other element."""
-
-
-RECIPES: Mapping[str, Mapping[str, float]] = {
-    "paper": {
-        "epochs": 300,
-        "min_steps": 0,
-        "batch_size": 64,
-        "learning_rate": 1e-3,
-        "force_weight": 0.1,
-        "weight_decay": 0.0,
-        "train_fraction": 0.8,
-    },
-    "fast": {
-        "epochs": 20,
-        "min_steps": 4000,
-        "batch_size": 32,
-        "learning_rate": 5e-3,
-        "force_weight": 1.0,
-        "weight_decay": 0.2,
-        "train_fraction": 0.95,
-    },
-}
-"""The values that each `[train] recipe` gives to keys that are not set."""
-STEPS_IN_CAMPAIGN = 1200
-"""`min_steps` of the recipe fast in a campaign: most of its models only find configurations, and
-its stop rule says whether they are good enough (docs/decisions/0023-training-on-any-data.md)."""
-
-
-class Train(Section):
-    """How each member is fitted. The recipe sets the keys that are not given here."""
-
-    recipe: Literal["paper", "fast"] = "fast"
-    """fast: whitened descriptor, SOAP, one-cycle rate. paper: Adam at a constant rate."""
-    epochs: Annotated[Count, SetBy("recipe")] = 20
-    """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
-    min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
-    """Epochs are added until at least this many steps are done (fast: 1200 in a campaign, 4000 for
-    `alrare train`, 0 if `epochs` is given; paper: 0)."""
-    batch_size: Annotated[Count, SetBy("recipe")] = 32
-    """Configurations per step (fast: 32, paper: 64)."""
-    learning_rate: Annotated[Positive, SetBy("recipe")] = 5e-3
-    """fast: highest rate of the cycle (5e-3). paper: the constant rate (1e-3). Halved where the
-    loss runs away."""
-    force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
-    """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
-    weight_decay: Annotated[NotNegative, SetBy("recipe")] = 0.2
-    """Each step also shrinks the weights by this times the learning rate, which keeps a network
-    with more weights than data from following their noise (fast: 0.2, paper: 0)."""
-    train_fraction: Annotated[Positive, Field(lt=1), SetBy("recipe")] = 0.95
-    """Share of the configurations used for training; the rest is for validation (fast: 0.95,
-    paper: 0.8)."""
-    split: Literal["random", "inherited"] = "inherited"
-    """inherited: configurations keep their role in all later iterations (paper, §2.3.6). random: a
-    new split in every iteration."""
-    start: Annotated[Literal["random", "previous", "relabelled"], SetBy("relabel of [initial]")] = (
-        "random"
-    )
-    """Initial weights: random, those of the previous iteration's model, or those of the last model
-    of the campaign `[initial] relabel`, which is the default where that is given."""
-    tensorboard: bool = False
-    """Write TensorBoard event files too; needs the package tensorboard."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_recipe(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("recipe", "fast") not in RECIPES:
-            return given
-        exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
-        return {**RECIPES[given.get("recipe", "fast")], **exact, **given}
-
-
-def train_in_campaign(given: Any) -> Any:
-    """Return the content of `[train]` with what a campaign gives where al.toml says nothing."""
-    if not isinstance(given, dict) or given.get("recipe", "fast") != "fast" or "epochs" in given:
-        return given
-    return {"min_steps": STEPS_IN_CAMPAIGN, **given}
-
-
-class Select(Section):
-    """Which configurations of a pull deserve a label (paper, §2.3.2 and §2.3.3)."""
-
-    uncertainty: Literal["energy", "force"] = "energy"
-    """energy: the uncertainty is energy_std, in eV (paper). force: it is force_std, the largest of
-    all atoms, in eV/Å."""
-    threshold: PositiveOrAdaptive = "adaptive"
-    """A configuration whose uncertainty is above this is a candidate: adaptive, or a number in eV
-    (force: eV/Å)."""
-    sigma: Positive = 3.0
-    """adaptive: the threshold is mean + sigma · std of the uncertainty over `screening_steps`."""
-    screening_steps: Count = 1000
-    """adaptive: number of MD steps, from the start of the pull, that give the threshold."""
-    relative: Annotated[Positive | None, SetBy("threshold"), Field(examples=[0.002])] = None
-    """Threshold as a share of the strain energy (force: of the largest force on an atom), instead
-    of the adaptive one; needs `relative_floor`."""
-    relative_floor: Annotated[Positive | None, SetBy("threshold"), Field(examples=[1.0])] = None
-    """Strain energy in eV (force: largest force in eV/Å) below which the threshold of `relative`
-    shrinks no further."""
-    energy_gap: NotNegative = KCAL_PER_MOL
-    """A candidate must differ from all earlier ones by more than this in energy, eV. The default is
-    1 kcal/mol."""
-    cv_gap: NotNegative = 0.01
-    """A candidate must also differ from all earlier ones by more than this in the distance of the
-    pulled atoms (the collective variable), Å."""
-    gap_steps: CountOrZero = 0
-    """After this many MD steps without a selection both gaps are ignored; 0: never."""
-    upper: PositiveOrNone = "none"
-    """A configuration with an uncertainty above this, eV (force: eV/Å), is unphysical: it is
-    counted and never selected."""
-    min_distance: Positive = 0.5
-    """A configuration with two atoms closer than this (Å) is unphysical: it is never selected."""
-    max_per_run: Count = 400
-    """Largest number of candidates that one pull writes."""
-    max_per_iteration: Count = 30
-    """Largest number of candidates labelled per iteration, from all pulls together."""
-    strategy: Literal["paper", "spread"] = "spread"
-    """Which candidates are labelled if there are more than that. spread: some at every distance of
-    the pulled atoms. paper: the earliest MD steps."""
-    after_event: CountOrAll = 600
-    """Candidates later than this many MD steps after the event, the first bond that breaks or
-    forms, are not labelled; all: no limit."""
-    around_event: CountOrZero = 48
-    """Number of configurations around the event that are labelled in each iteration, from all pulls
-    together and whatever their uncertainty. They test the model where the activation energy is
-    decided (`[stop]`) and are then added to the training data."""
-    event_window: tuple[Count, Count] = (400, 200)
-    """MD steps before and after the event between which these configurations lie."""
-    max_force: PositiveOrAuto = "auto"
-    """New labels with a larger force on an atom (eV/Å) are stored but not trained on: they come
-    from pulls that blew up, and a few of them spoil the fit of all others. auto: three times the
-    largest force on an atom that three quarters of all labels stay below."""
-    max_energy: PositiveOrAuto = "auto"
-    """New labels with an energy more than this (eV) above the relaxed structure are stored but not
-    trained on. auto: twice the energy that the model's pulls have reached until their events, but
-    at least 11.1 eV, that of the strongest chemical bond."""
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> "Select":
-        lowest = None if self.threshold == "adaptive" else self.threshold
-        if (self.relative is None) != (self.relative_floor is None):
-            raise ValueError(
-                "relative and relative_floor go together: give both, or neither"
-                f" (got relative = {self.relative}, relative_floor = {self.relative_floor})"
-            )
-        if self.relative is not None and self.relative_floor is not None:
-            if lowest is not None:
-                raise ValueError("threshold and relative exclude each other: remove one of them")
-            lowest = self.relative * self.relative_floor
-        if self.upper != "none" and lowest is not None and self.upper <= lowest:
-            raise ValueError(
-                f"upper = {self.upper:g}: must be larger than the threshold, which is"
-                f" {'at least ' if self.relative else ''}{lowest:g}"
-            )
-        return self
-
-
-class Augment(Section):
-    """Noisy copies of each selected configuration (paper, §2.3.4)."""
-
-    copies: CountOrZero = 2
-    """Copies of each selected configuration."""
-    amplitude: NotNegative = 0.05
-    """Uniform noise of ± this on every coordinate, Å."""
-    first_iterations: CountOrAll = 2
-    """Copies are made in the first iterations only, this many of them, or in all (paper)."""
 
 
 class Stop(Section):

@@ -213,8 +213,8 @@ def test_options_that_a_pull_by_the_labeller_would_ignore_are_refused(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["smd", str(config), str(config.parent / "ethane.xyz"), "-o", str(config.parent / "o")]
-    assert main([*words, "--atoms", "1", "2", "--lmp", "my_lmp"]) == 1
-    assert "--lmp is for pulls by a model" in capsys.readouterr().err
+    assert main([*words, "--atoms", "1", "2", "--device", "cpu"]) == 1
+    assert "--device is for pulls by a model" in capsys.readouterr().err
 
 
 def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
