@@ -42,7 +42,7 @@ def label_around_events(
     references, explored : mapping from str
         By the name of the system.
     before : mapping from str to Convergence
-        Judgement on the iteration before; empty in iteration 0.
+        Judgment on the iteration before; empty in iteration 0.
     """
     systems, total = campaign.systems, campaign.config.select.around_event
     weights = [CHECKED if s.name in before and before[s.name].converged else 1.0 for s in systems]

@@ -119,7 +119,7 @@ class _Step:
     history: Mapping[str, Sequence[Mapping[int, float]]]
     """Activation energies of the model's pulls by seed, eV, of each iteration."""
     convergence: Mapping[str, Convergence]
-    """Judgement on the last iteration."""
+    """Judgment on the last iteration."""
     reached: Mapping[str, float]
     """Largest energy that the pulls of an iteration reached until their events, eV above their
     start: the median over the seeds, which a pull that blew up does not change."""
