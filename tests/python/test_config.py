@@ -105,7 +105,14 @@ def test_one_structure_is_a_system_with_the_name_of_the_campaign() -> None:
             [{"name": "a", "structure": "a.xyz", "atoms": [1, 2]}] * 2,
             'system: every name must be different, got "a" twice (al.toml)',
         ),
-        ([{"name": "a", "atoms": [1, 2]}], "structure: required, but not given (al.toml)"),
+        (
+            [{"name": "a", "atoms": [1, 2]}],
+            "system, value 1.structure: required, but not given (al.toml)",
+        ),
+        (
+            {"name": "a", "structure": "a.xyz", "atoms": [1, 2]},
+            "system: expected one or several tables [[system]], with two brackets (al.toml)",
+        ),
         (
             [{"name": "a b", "structure": "a.xyz", "atoms": [1, 2]}],
             "system, value 1.name = 'a b': expected letters, digits, dots, hyphens and"
@@ -116,7 +123,7 @@ def test_one_structure_is_a_system_with_the_name_of_the_campaign() -> None:
 def test_a_wrong_system_is_told(system: Any, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config({"name": "x", "system": system}, folder=Path("/x"), source="al.toml")
-    assert expected in str(caught.value).splitlines()
+    assert str(caught.value).splitlines() == [expected]
 
 
 def test_a_campaign_may_begin_with_labels_and_without_a_reference() -> None:
@@ -128,6 +135,7 @@ def test_a_campaign_may_begin_with_labels_and_without_a_reference() -> None:
     assert config.train.start == "relabelled"
     assert parsed({"initial": initial, "train": {"start": "random"}}).train.start == "random"
     assert "needs relabel" in refused({"train": {"start": "relabelled"}})
+    assert 'expected a run folder in quotes, or "none"' in refused({"reference": False})
     assert "without MD the first training data must come" in refused({"initial": {"steps": 0}})
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from ..config import Config, Pull
 from ..electronic_state import state_of, with_state
+from ..errors import ConfigError
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
@@ -109,8 +110,15 @@ class Campaign:
 
 
 def systems_of(config: Config) -> tuple[System, ...]:
-    """Read the molecules of a campaign."""
-    return tuple(
+    """Read the molecules of a campaign.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be pulled, or two have one composition and different charges or
+        multiplicities.
+    """
+    systems = tuple(
         System(
             table.name,
             load_structure(config, table),
@@ -119,3 +127,14 @@ def systems_of(config: Config) -> tuple[System, ...]:
         )
         for table in config.systems
     )
+    states: dict[str, System] = {}
+    for system in systems:
+        formula = system.structure.get_chemical_formula()
+        other = states.setdefault(formula, system)
+        if state_of(other.structure) != state_of(system.structure):
+            raise ConfigError(
+                f"system: {other.name} and {system.name} are both {formula}, one with"
+                f" {state_of(other.structure)}, the other with {state_of(system.structure)}; a"
+                " model knows positions only and cannot learn both: make a campaign of each"
+            )
+    return systems

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from ..config import Config
 from ..errors import AlrareError, ConfigError
 from ..files import read_json, write_json
 from ..frames import check_labels, frame_key, is_isolated_atom, label_of, place_of, read_frames
@@ -49,15 +50,13 @@ def given_labels(campaign: Campaign) -> list[str]:
 
 def _of_file(campaign: Campaign, path: Path) -> list[str]:
     """Store the labels of a file; return their keys."""
-    frames = [frame for frame in read_frames(path) if not is_isolated_atom(frame)]
-    check_labels(frames)
-    method = method_of(campaign.config.labeller, campaign.elements)
+    config = campaign.config
+    method = method_of(config.labeller, campaign.elements)
+    frames = labels_of_file(config, path, method.hash, campaign.elements)
     keys = []
     with LabelStore(campaign.store_path) as store, store.transaction():
         store.put_method(method.hash, method.description)
-        for number, frame in enumerate(frames, start=1):
-            _check_method(campaign, frame, number)
-            species_of(frame, campaign.elements)
+        for frame in frames:
             energy, forces = label_of(frame)
             keys.append(frame_key(frame, method.hash))
             store.put_ok(
@@ -67,18 +66,43 @@ def _of_file(campaign: Campaign, path: Path) -> list[str]:
     return keys
 
 
-def _check_method(campaign: Campaign, frame: Atoms, number: int) -> None:
+def labels_of_file(config: Config, path: Path, method: str, elements: Sequence[str]) -> list[Atoms]:
+    """Read a file of `[initial] data`; refuse frames that cannot join the training data.
+
+    Parameters
+    ----------
+    config : Config
+    path : Path
+    method : str
+        Hash of the labeller's method.
+    elements : sequence of str
+        Those of the campaign's model.
+
+    Returns
+    -------
+    list of Atoms
+        Without isolated atoms.
+    """
+    frames = [frame for frame in read_frames(path) if not is_isolated_atom(frame)]
+    check_labels(frames)
+    for number, frame in enumerate(frames, start=1):
+        _check_method(config, frame, number, method)
+        species_of(frame, elements)
+    return frames
+
+
+def _check_method(config: Config, frame: Atoms, number: int, method: str) -> None:
     stated = frame.info.get("method")
-    if stated is None and not campaign.config.initial.data_is_by_labeller:
+    if stated is None and not config.initial.data_is_by_labeller:
         raise AlrareError(
             f"{place_of(frame, number)}: does not say by which method it was labelled; if all such"
             " frames of `data` were labelled by exactly the method of [labeller], say so:"
             " data_is_by_labeller = true ([initial])"
         )
-    if stated is not None and stated != campaign.method:
+    if stated is not None and stated != method:
         raise AlrareError(
             f"{place_of(frame, number)}: labelled by another method ({str(stated)[:16]}) than that"
-            f" of [labeller] ({campaign.method[:16]}), and energies of two methods do not belong"
+            f" of [labeller] ({method[:16]}), and energies of two methods do not belong"
             " together; `alrare label` labels it anew"
         )
 

@@ -24,7 +24,7 @@ from .context import Campaign, System, systems_of
 from .convergence import Convergence, judge
 from .evaluate import evaluate
 from .explored import Explored, explore, observe_reference, test_pulls
-from .given_labels import last_model
+from .given_labels import given_labels, last_model
 from .reference import Reference, run_reference
 from .report import convergence_line, iteration_table, reference_line, write_plots
 from .results import (
@@ -71,6 +71,7 @@ def run_campaign(
     """
     with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
         config = campaign.config
+        given_labels(campaign)  # what is wrong with them is said before the labeller's long runs
         references = _references(campaign)
         before = _Step(first_data(campaign, references), {}, {}, {})
         for iteration in range(config.iterations + 1):

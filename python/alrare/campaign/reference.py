@@ -154,7 +154,8 @@ def require_reference(known: Path) -> None:
     if not (known / RELAXED_FILE).is_file():
         raise AlrareError(
             f"{known}: no reference of a campaign; expected the run folder of one whose reference"
-            " is finished (`reference` in al.toml), or no such key"
+            ' is finished (`reference` in al.toml), "none" for no pulls by the labeller, or no such'
+            " key"
         )
 
 

@@ -13,8 +13,9 @@ from ..errors import ConfigError
 from ..exploration.lammps_run import find_program
 from ..labelling.calculators import make_calculator, unlisted_arguments
 from ..labelling.method import method_of
-from ..structure import elements_of, load_structure
-from .given_labels import require_trained
+from ..structure import elements_of
+from .context import systems_of
+from .given_labels import labels_of_file, require_trained
 from .reference import require_reference
 
 
@@ -28,7 +29,7 @@ def campaign_summary(config: Config) -> str:
         calculator or parameters are missing, `reference` names no campaign with a reference, or
         `[initial] data` or `relabel` name what is not there.
     """
-    structures = [load_structure(config, system) for system in config.systems]
+    structures = [system.structure for system in systems_of(config)]
     elements = elements_of(*structures)
     method = method_of(config.labeller, elements)
     with tempfile.TemporaryDirectory() as scratch:
@@ -43,15 +44,17 @@ def campaign_summary(config: Config) -> str:
         if isinstance(config.reference, Path):
             subfolder = system.name if config.system else ""
             require_reference(config.reference / "reference" / subfolder)
+    given = 0
     for path in config.initial.data:
         if not path.is_file():
             raise ConfigError(f"data = '{path}': no such file ([initial])")
+        given += len(labels_of_file(config, path, method.hash, elements))
     if config.initial.relabel is not None:
         require_trained(config.initial.relabel)
     initial = config.initial.steps // config.initial.stride
     initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
     initial *= len(structures)
-    initial += config.initial.relabel_count if config.initial.relabel is not None else 0
+    initial += given + (config.initial.relabel_count if config.initial.relabel is not None else 0)
     select = config.select
     new = select.max_per_iteration * (1 + config.augment.copies) + select.around_event
     named = ", ".join(

@@ -5,6 +5,7 @@ Each command imports what it needs, so that `alrare template` does not load torc
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -138,13 +139,23 @@ def evaluate(options: argparse.Namespace) -> int:
     from ..training.plausibility import check_plausible
     from .accuracy_table import accuracy_table
 
+    if options.calibrate and options.forces == "best":
+        raise AlrareError(
+            "--calibrate is of the mean of the members; the spread says nothing of one: leave"
+            " --forces best out"
+        )
     model = model_path(options.model, ".safetensors")
     frames = _read_labelled(options.data, options)
     checked = check_frames(model, frames)
     if checked.several and not options.any_units:
         check_plausible(checked.several)
     if options.calibrate:
-        calibrate(model, checked.several)
+        kept = calibrate(model, checked.several)
+        print(
+            f"kept in {model}: its spread is an error times {kept.energy:.3g} (energy) and"
+            f" {kept.force:.3g} (forces), by {kept.n_frames} frames",
+            file=sys.stderr,
+        )
     comparison = compare(model, checked.several, forces=forces_of(options))
     errors = checked.errors_of(comparison, load_ensemble(model).metadata.calibration)
     detail = assess(comparison, checked.several) if checked.several else None

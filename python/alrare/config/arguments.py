@@ -51,6 +51,8 @@ def with_first_system(values: Any) -> Any:
         If they are given beside `system`.
     """
     systems = values.get("system") if isinstance(values, dict) else None
+    if isinstance(systems, dict):
+        raise ValueError("system: expected one or several tables [[system]], with two brackets")
     if not isinstance(systems, list | tuple) or not systems or not isinstance(systems[0], dict):
         return values
     pull = values.get("pull", {})
@@ -61,9 +63,10 @@ def with_first_system(values: Any) -> Any:
             f"{', '.join(given)}: given beside [[system]], which has its own; remove one of them"
         )
     first = systems[0]
-    filled = {key: first[key] for key in ("structure",) if key in first}
-    if isinstance(pull, dict) and "atoms" in first:
-        filled["pull"] = {**pull, "atoms": first["atoms"]}
+    # What a system lacks is told of the system, so it is not to be missed here, too.
+    filled: dict[str, Any] = {"structure": first.get("structure", "missing")}
+    if isinstance(pull, dict):
+        filled["pull"] = {**pull, "atoms": first.get("atoms", (1, 2))}
     return {**values, **filled}
 
 

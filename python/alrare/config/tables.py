@@ -152,6 +152,12 @@ _NAME = matching(
 )
 
 
+def _folder_or_none(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str | Path) or not str(value).strip()):
+        raise ValueError('expected a run folder in quotes, or "none"')
+    return value
+
+
 class System(Section):
     """One of several molecules of a campaign, which one model learns together."""
 
@@ -196,7 +202,11 @@ class Config(Section):
     """MD time step in fs."""
     forces: Literal["best", "mean"] = "mean"
     """Whose forces move the atoms: the mean of all members, or the best member (paper)."""
-    reference: Annotated[Path | Literal["none"] | None, Field(examples=["runs/other"])] = None
+    reference: Annotated[
+        Path | Literal["none"] | None,
+        BeforeValidator(_folder_or_none),
+        Field(examples=["runs/other"]),
+    ] = None
     """Run folder of another campaign; the parts of its reference that were made with the same
     settings are copied. Relative to al.toml. none: the labeller does not pull, which costs the most
     labels of all; nothing then tells the error, and the campaign ends by its own labels."""

@@ -22,6 +22,7 @@ from ase import Atoms
 
 from ..errors import AlrareError
 from ..files import PathLike
+from ..frames import frame_key
 from .accuracy import Calibration, check_frames, compare
 from .ensemble import Ensemble, load_ensemble, model_path
 from .model_file import (
@@ -62,7 +63,8 @@ def calibrate(model: PathLike, frames: Sequence[Atoms]) -> SpreadFactors:
             f"{path}: cannot be calibrated by labels of another method than those that it was"
             " trained on; relabel the frames (alrare label)"
         )
-    found = compare(path, checked.several, forces="mean").calibration()
+    once = {frame_key(frame, ""): frame for frame in checked.several}  # copies prove nothing
+    found = compare(path, list(once.values()), forces="mean").calibration()
     factors = factors_of(found)
     if factors is None:
         raise AlrareError(

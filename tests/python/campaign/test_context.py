@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from alrare.campaign.context import Campaign, System
+import pytest
+from alrare.campaign.context import Campaign, System, systems_of
 from alrare.config import Pull, parse_config
 from alrare.electronic_state import state_of
+from alrare.errors import ConfigError
 from alrare.progress import SilentProgress
 from ase import Atoms
+from ase.io import write
 
 PULL = Pull(atoms=(1, 2))
 
@@ -16,6 +19,15 @@ def test_frames_from_lammps_get_the_charge_of_the_molecule():
     (frame,) = system.of_molecule([Atoms("NH4", info={"step": 7, "cv": 1.5})])
     assert state_of(frame) == (1, 1)
     assert (frame.info["step"], frame.info["cv"]) == (7, 1.5)
+
+
+def test_two_charges_of_one_composition_are_refused(tmp_path):
+    write(tmp_path / "a.xyz", Atoms("H2", [[0, 0, 0], [0, 0, 0.75]]))
+    tables = [{"name": n, "structure": "a.xyz", "atoms": [1, 2]} for n in ("neutral", "ion")]
+    tables[1]["charge"] = 1
+    content = {"name": "x", "system": tables}
+    with pytest.raises(ConfigError, match="neutral and ion are both H2, one with charge 0"):
+        systems_of(parse_config(content, folder=tmp_path, source="al.toml"))
 
 
 def test_the_model_knows_the_elements_of_all_systems():

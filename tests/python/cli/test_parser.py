@@ -176,16 +176,24 @@ def test_evaluate_calibrates_a_model_on_demand(
 
     ensemble = random_ensemble(members=2, hidden={"H": (8,)}, hidden_default=(8,))
     ensemble.save(tmp_path / "ensemble.safetensors")
-    labels = [labelled(molecule("CH4"), -1.0 - k, np.full((5, 3), 0.1)) for k in range(12)]
+    labels = []
+    for k in range(12):
+        methane = molecule("CH4")
+        methane.rattle(0.05, seed=k)
+        labels.append(labelled(methane, -1.0 - k, np.full((5, 3), 0.1)))
     write_frames(tmp_path / "data.extxyz", labels)
     words = ["evaluate", str(tmp_path), str(tmp_path / "data.extxyz"), "--any-units"]
     assert main(words) == 0
     assert "rms error / calibrated     the model is not calibrated" in capsys.readouterr().out
     assert main([*words, "--calibrate"]) == 0
-    assert "rms error / calibrated     1.00" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "rms error / calibrated     1.00" in said.out
+    assert "its spread is an error times" in said.err and "by 12 frames" in said.err
+    assert main([*words, "--calibrate", "--forces", "best"]) == 1
+    assert "leave --forces best out" in capsys.readouterr().err
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["calibrated"] == pytest.approx(1.0)
-    write_frames(tmp_path / "data.extxyz", labels[:3])
+    write_frames(tmp_path / "data.extxyz", labels[:3] * 5)  # a copy proves nothing
     assert main([*words, "--calibrate"]) == 1
     assert "expected at least 10 frames" in capsys.readouterr().err
 
