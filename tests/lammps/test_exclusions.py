@@ -78,7 +78,9 @@ def test_the_energy_is_that_of_the_system_without_excluded_atoms(
     assert excluded["Atoms"][0] > deleted["Atoms"][0]
     for name in deleted:
         if name != "Atoms":
-            assert np.allclose(excluded[name], deleted[name], rtol=0, atol=1e-5), name
+            assert np.allclose(excluded[name], deleted[name], rtol=0, atol=1e-5, equal_nan=True), (
+                name
+            )
     assert WARNING not in text
 
 
