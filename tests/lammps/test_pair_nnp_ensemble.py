@@ -310,7 +310,9 @@ def test_four_ranks_give_what_one_gives(measure):
         row, others = measure(atoms=alkane_box(), style=style, ranks=ranks)
         assert np.abs(others - forces).max() < 1e-5
         for name in one:
-            assert row[name] == pytest.approx(one[name], rel=1e-6, abs=1e-3), (ranks, name)
+            uncalibrated = name in ("c_uq[6]", "c_uq[7]")  # not a number on any rank
+            expected = pytest.approx(one[name], rel=1e-6, abs=1e-3, nan_ok=uncalibrated)
+            assert row[name] == expected, (ranks, name)
 
 
 def test_ranks_without_atoms_change_nothing(measure):
