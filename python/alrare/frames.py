@@ -1,41 +1,12 @@
 """Frames: one configuration of a molecule or cell, labelled or not, as `ase.Atoms`.
 
 A labelled frame carries its energy (eV) and forces (eV/Å) in a `SinglePointCalculator`, and its
-stress (eV/Å³) if it is periodic and the labeller gives one. On disk a
-frame is extended XYZ, which keeps 8 decimals of a position: a frame's identity is therefore its
-positions to 1e-8 Å, so that it survives being written and read.
+stress (eV/Å³) if it is periodic and the labeller gives one. On disk a frame is extended XYZ, which
+keeps 8 decimals of a position: a frame's identity is therefore its positions to 1e-8 Å, so that it
+survives being written and read.
 
 These are all the keys of `frame.info` that alrare writes or reads; extended XYZ keeps them.
 
-key                 type, unit        written by                       read by
-=================== ================= ================================ =============================
-``step``            int               fix al_select, `select_frames`,  `choose`, `select_frames`,
-                                      `read_trajectory`, labeller's MD `observe`, `around_event`
-``Timestep``        int               LAMMPS (dump extxyz)             `select_frames`, where
-                                                                       ``step`` is missing
-``cv``              float             fix al_select, `select_frames`   `choose`, `select_frames`
-``member_energies`` (M,) float, eV    fix al_select, `select_frames`   -
-``energy_std``      float, eV         fix al_select, `select_frames`   -
-``force_std``       float, eV/Å       fix al_select, `select_frames`;  -
-                                      only where it is computed
-``threshold``       float, eV or eV/Å fix al_select, `select_frames`   -
-``pull``            int, from 0       `choose`: which pull             `choose`: sorts equal steps
-``copy_of``         int, from 0       `noisy_copies`: row of the       `new_labels`: which labels
-                                      original frame                   are those of copies
-``distance``        float, Å          labeller's pulls: distance of    -
-                                      the pulled atoms
-``start``           str               `relaxed_structure`: `frame_key` `campaign.reference`: whether
-                                      before the relaxation            the file belongs to al.toml
-``label``           str               `LabelStore.frames`: its key     -
-``origin``          str               `LabelStore.frames`: the stage   -
-                                      that requested the label
-``method``          str               `LabelStore.frames`: hash of the `common_method`: refuses
-                                      labeller's method                labels of two methods
-``charge``          int, elementary   `with_state`; both, unless       `electronic_state.state_of`:
-                    charges           neutral and lowest               labels, keys, training
-``multiplicity``    int, 2S + 1       the same                         the same
-=================== ================= ================================ =============================
-=======
 ==================== ================= ================================ ============================
 key                  type, unit        written by                       read by
 ==================== ================= ================================ ============================

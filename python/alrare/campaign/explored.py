@@ -68,10 +68,12 @@ def test_pulls(reference: Reference) -> dict[int, list[Atoms]]:
     return {seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()}
 
 
-def observe_reference(system: System, reference: Reference) -> dict[int, Observables]:
-    """Return the observables of the labeller's own pulls by seed."""
+def observe_reference(
+    system: System, reference: Reference, frames: Mapping[int, Sequence[Atoms]]
+) -> dict[int, Observables]:
+    """Return the observables of the labeller's own pulls by seed; the frames are `test_pulls`."""
     curves = {seed: folder / WORK_FILE for seed, folder in reference.pulls.items()}
-    return _observe(system.pull, curves, test_pulls(reference))
+    return _observe(system.pull, curves, frames)
 
 
 def _observe(

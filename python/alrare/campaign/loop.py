@@ -136,8 +136,10 @@ def _references(campaign: Campaign) -> dict[str, Reference]:
     references = {system.name: _reference(campaign, system) for system in campaign.systems}
     if not read_results(campaign.folder)["reference"]:
         records = {
-            system.name: reference_record(observe_reference(system, references[system.name]))
-            for system in campaign.systems
+            system.name: reference_record(
+                observe_reference(system, reference, test_pulls(reference))
+            )
+            for system, reference in zip(campaign.systems, references.values(), strict=True)
         }
         write_results(campaign.folder, reference=records, iterations=[])
         for name, record in records.items():
@@ -282,7 +284,7 @@ def _evaluate(
             test_pulls=list(frames.values()),
             new=new,
             pulls=explored.observables,
-            reference=observe_reference(system, reference),
+            reference=observe_reference(system, reference, frames),
         )
     write_json(target, evaluation.to_json())
 

@@ -6,7 +6,7 @@ equivalent, as the two at the ends of a chain that is pulled at both ends, are o
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -55,18 +55,15 @@ def find_event(frames: Sequence[Atoms], driven: Collection[int] = ()) -> Event |
         return None
     bonds = _Bonds(frames[0])
     for index, frame in enumerate(frames):
-        for kind, pairs, ratio in (
+        changes: list[tuple[Literal["broken", "formed"], Any, NDArray[np.float64]]] = [
             ("broken", bonds.pairs, bonds.stretch(frame)),
             ("formed", *bonds.formed(frame)),
-        ):
+        ]
+        for kind, pairs, ratio in changes:
             if (ratio > CHANGED).any():
-                atoms = pairs[int(np.argmax(ratio))]
-                return Event(
-                    index,
-                    "broken" if kind == "broken" else "formed",
-                    (int(atoms[0]) + 1, int(atoms[1]) + 1),
-                    bonds.equivalent(atoms, kind == "broken", driven),
-                )
+                one, other = (int(atom) for atom in pairs[int(np.argmax(ratio))])
+                equivalent = bonds.equivalent((one, other), kind == "broken", driven)
+                return Event(index, kind, (one + 1, other + 1), equivalent)
     return None
 
 
@@ -93,11 +90,11 @@ class _Bonds:
         return pairs, self._length(self._start, pairs, images) / now
 
     def equivalent(
-        self, atoms: NDArray[np.intp], bonded: bool, driven: Collection[int]
+        self, atoms: tuple[int, int], bonded: bool, driven: Collection[int]
     ) -> tuple[int, int]:
-        """Return the first pair, from 1, whose atoms have the same surroundings."""
+        """Return the first pair, from 1, with the same surroundings as these atoms, from 0."""
         ranks = self._ranks(driven)
-        wanted = sorted(ranks[atoms])
+        wanted = sorted(ranks[list(atoms)])
         first, second = np.triu_indices(len(ranks), 1)
         for one, other in self.pairs if bonded else zip(first, second, strict=True):
             same = sorted((ranks[one], ranks[other])) == wanted
