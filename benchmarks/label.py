@@ -25,7 +25,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from alrare.config import Labeller, Pull
-from alrare.exploration.labeller_pulls import run_pulls
+from alrare.exploration.labeller_runs import run_pulls
 from alrare.frames import label_of
 from alrare.labelling.batch import Labelled, label
 from alrare.labelling.dftb.run import read_label

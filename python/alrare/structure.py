@@ -12,8 +12,10 @@ from .electronic_state import check_whole, state_of, with_state
 from .errors import AlrareError, ConfigError
 
 
-def load_structure(config: Config, system: System | None = None) -> Atoms:
-    """Read the structure of a system and check that it can be pulled; see `read_structure`.
+def load_structure(
+    config: Config, system: System | None = None, *, periodic: bool = False
+) -> Atoms:
+    """Read the structure of a system and check that it can be driven; see `read_structure`.
 
     Parameters
     ----------
@@ -21,6 +23,8 @@ def load_structure(config: Config, system: System | None = None) -> Atoms:
         `timestep` and `[labeller] min_distance` are used.
     system : System, optional
         By default the first one of the campaign.
+    periodic : bool
+        Whether it may be a cell.
 
     Raises
     ------
@@ -34,6 +38,7 @@ def load_structure(config: Config, system: System | None = None) -> Atoms:
         min_distance=config.labeller.min_distance,
         charge=system.charge,
         multiplicity=system.multiplicity,
+        periodic=periodic,
     )
     check_timestep(config.timestep, atoms)
     state = state_of(atoms)
@@ -49,12 +54,13 @@ def load_structure(config: Config, system: System | None = None) -> Atoms:
 def read_structure(
     path: Path,
     *,
-    pulled: tuple[int, int],
+    pulled: tuple[int, int] | None,
     min_distance: float = 0.5,
     charge: int | None = None,
     multiplicity: int | None = None,
+    periodic: bool = False,
 ) -> Atoms:
-    """Read a molecule and check that it can be pulled.
+    """Read a structure and check that it can be driven.
 
     If the file holds several frames, the last one is read, as ASE does.
 
@@ -62,13 +68,15 @@ def read_structure(
     ----------
     path : Path
         Any structure file that ASE reads.
-    pulled : (int, int)
-        The two pulled atoms, counted from 1.
+    pulled : (int, int) or None
+        The two pulled atoms, counted from 1; None if no two atoms are pulled.
     min_distance : float, Å
         Atoms nearer than this are refused.
     charge, multiplicity : int, optional
         What the molecule has if the file states none (`electronic_state`); by default it is neutral
         with the lowest multiplicity.
+    periodic : bool
+        Whether it may be a cell with any periodic directions; otherwise a molecule is expected.
 
     Returns
     -------
@@ -83,14 +91,16 @@ def read_structure(
         multiplicity.
     """
     atoms = _read(path)
-    _check(atoms, path, min_distance)
-    for index in pulled:
+    _check(atoms, path, min_distance, periodic=periodic)
+    for index in pulled or ():
         if index > len(atoms):
             raise ConfigError(
-                f"atoms = {list(pulled)}: expected two of the {len(atoms)} atoms of {path},"
+                f"atoms = {list(pulled or ())}: expected two of the {len(atoms)} atoms of {path},"
                 f" counted from 1, got atom {index} ([pull])"
             )
     molecule = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    if atoms.pbc.any():
+        molecule.cell, molecule.pbc = atoms.cell, atoms.pbc
     try:
         check_whole(atoms)
         state = state_of(atoms, charge=charge, multiplicity=multiplicity)
@@ -168,16 +178,17 @@ def _read(path: Path) -> Atoms:
     return atoms
 
 
-def _check(atoms: Atoms, path: Path, min_distance: float) -> None:
+def _check(atoms: Atoms, path: Path, min_distance: float, *, periodic: bool) -> None:
     if not np.isfinite(atoms.positions).all():
         raise ConfigError(f"structure = '{path}': a position is not a finite number")
     if 0 in atoms.numbers:
         index = atoms.numbers.tolist().index(0) + 1
         raise ConfigError(f"structure = '{path}': atom {index} has no known element")
-    if atoms.pbc.any():
+    if atoms.pbc.any() and not periodic:
         raise ConfigError(
             f"structure = '{path}': expected a molecule without periodic boundaries, got"
-            f" pbc = {atoms.pbc.tolist()}; remove the cell from the file"
+            f" pbc = {atoms.pbc.tolist()}; remove the cell from the file, or drive the cell by an"
+            " input of [[explore]]"
         )
     nearest, first, second = closest_pair(atoms)
     if nearest < min_distance:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.observables import Observables
+from ..exploration.exploration import Observed
 from ..files import read_json, write_json
 from ..labelling.store import LabelStore
 from ..model.accuracy import Forces, compare
@@ -100,9 +100,9 @@ def label_around_event(
     return content.pop("keys"), EventErrors(**content) if content else None
 
 
-def _center(pull: Observables) -> int:
-    """Return the MD step of the event, or that of the largest work if there was none."""
-    return pull.peak_step if pull.event_step is None else pull.event_step
+def _center(run: Observed) -> int:
+    """Return the MD step of the event, or the one that decides the observable without one."""
+    return run.peak_step if run.event_step is None else run.event_step
 
 
 def frames_around_event(

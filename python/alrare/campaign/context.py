@@ -1,6 +1,6 @@
 """What all stages of a running campaign share: configuration, run folder, progress display."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ..config import Config, Pull
+from ..config import Config
+from ..config import System as SystemTable
 from ..electronic_state import state_of, with_state
-from ..errors import ConfigError
+from ..errors import AlrareError, ConfigError
+from ..exploration.exploration import Exploration, SpringPull
+from ..exploration.input_run import load_input
+from ..exploration.lammps_box import box_of
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
@@ -21,16 +25,18 @@ from ..structure import elements_of, load_structure
 
 @dataclass(frozen=True)
 class System:
-    """A molecule of a campaign, and how it is pulled."""
+    """A molecule or cell of a campaign, and what drives it."""
 
     name: str
     """Name in results.json and in the tables."""
     structure: Atoms
-    """The molecule as given, before the labeller relaxes it."""
-    pull: Pull
-    """The `[pull]` table with its own atoms."""
+    """The structure as given, before the labeller relaxes it; its cell is one that LAMMPS takes."""
+    exploration: Exploration
+    """The pull of its atoms, or an input of `[[explore]]`."""
     subfolder: str = ""
     """Its folder in those of the reference and the iterations; empty for the only system."""
+    twin: str = ""
+    """Folder of the system before it with the same structure, which another input drives."""
 
     def of_molecule(self, frames: Sequence[Atoms]) -> list[Atoms]:
         """Return copies of frames from LAMMPS that state the molecule's charge and multiplicity."""
@@ -118,15 +124,17 @@ def systems_of(config: Config) -> tuple[System, ...]:
         If one cannot be pulled, or two have one composition and different charges or
         multiplicities.
     """
-    systems = tuple(
-        System(
-            table.name,
-            load_structure(config, table),
-            config.pull.model_copy(update={"atoms": table.atoms}),
-            table.name if config.system else "",
-        )
-        for table in config.systems
-    )
+    systems: list[System] = []
+    first: dict[str, str] = {}
+    for table in config.systems:
+        structure = _load(config, table)
+        for name, exploration in _explorations(config, table, structure):
+            several = bool(config.system) or len(config.explore) > 1
+            subfolder, twin = name if several else "", first.get(table.name, "")
+            systems.append(System(name, structure, exploration, subfolder, twin))
+            first.setdefault(table.name, subfolder)
+    if not systems:
+        raise ConfigError("explore: no system is driven; correct `systems` of [[explore]]")
     states: dict[str, System] = {}
     for system in systems:
         formula = system.structure.get_chemical_formula()
@@ -137,4 +145,34 @@ def systems_of(config: Config) -> tuple[System, ...]:
                 f" {state_of(other.structure)}, the other with {state_of(system.structure)}; a"
                 " model knows positions only and cannot learn both: make a campaign of each"
             )
-    return systems
+    return tuple(systems)
+
+
+def _explorations(
+    config: Config, table: SystemTable, structure: Atoms
+) -> Iterator[tuple[str, Exploration]]:
+    """Give what drives a system, each with the name under which it stands in the results."""
+    if config.pull is not None:
+        yield table.name, SpringPull(config.pull.model_copy(update={"atoms": table.atoms}))
+    for explore in config.explore:
+        if explore.systems and table.name not in explore.systems:
+            continue
+        of_system = [table.name] if config.system or len(config.explore) == 1 else []
+        of_input = [explore.title] if len(config.explore) > 1 else []
+        yield (
+            "-".join([*of_system, *of_input]),
+            load_input(
+                explore,
+                table.groups,
+                n_atoms=len(structure),
+                min_distance=config.select.min_distance,
+            ),
+        )
+
+
+def _load(config: Config, table: SystemTable) -> Atoms:
+    structure = load_structure(config, table, periodic=bool(config.explore))
+    try:
+        return box_of(structure)
+    except AlrareError as error:
+        raise ConfigError(f"structure = '{table.structure}': {error}") from error

@@ -1,4 +1,4 @@
-"""The rule that ends a campaign; it uses the model's pulls and labels, not the reference."""
+"""The rule that ends a campaign; it uses the model's runs and labels, not the reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,19 +12,18 @@ from .around_event import EventErrors
 
 @dataclass(frozen=True)
 class Change:
-    """How the activation energy changed from one iteration to the next, seed by seed."""
+    """How the observable changed from one iteration to the next, seed by seed, in its unit."""
 
     mean: float
-    """eV."""
     sem: float | None
-    """Standard error of that mean, eV; None for one seed."""
+    """Standard error of that mean; None for one seed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
         return asdict(self)
 
     def is_small(self, tolerance: float) -> bool:
-        """Whether the change and its standard error are both below the tolerance (eV)."""
+        """Whether the change and its standard error are both below the tolerance."""
         return abs(self.mean) < tolerance and (self.sem is None or self.sem < tolerance)
 
 
@@ -35,7 +34,7 @@ class Convergence:
     change: Change | None
     """Change from the previous iteration; None in iteration 0."""
     settled: bool
-    """Whether the last `[stop] small_changes` changes were small and every pull ran to its end."""
+    """Whether the last `[stop] small_changes` changes were small and every run came to its end."""
     around_event: EventErrors | None
     """Errors on the labels around the event; None if there are no such labels."""
     converged: bool
@@ -52,24 +51,27 @@ def judge(
     finished: bool,
     around_event: EventErrors | None,
     stop: Stop,
+    tolerance: float,
 ) -> Convergence:
     """Decide whether a campaign stops.
 
-    It stops when the activation energy has settled and the errors around the event are small.
+    It stops when the observable has settled and the errors around the event are small.
 
     Parameters
     ----------
-    history : sequence of mappings from seed to float, eV
-        Activation energies of the iterations so far, in order.
+    history : sequence of mappings from seed to float
+        The observable by seed, of the iterations so far, in order.
     finished : bool
-        Whether every pull of the last iteration ran to its end.
+        Whether every run of the last iteration came to its end.
     around_event : EventErrors or None
         Errors of the last iteration's model on its own trajectories.
     stop : Stop
         The `[stop]` table.
+    tolerance : float
+        Largest small change, in the unit of the observable.
     """
     settled = finished and is_settled(
-        history, tolerance=stop.tolerance, small_changes=stop.small_changes
+        history, tolerance=tolerance, small_changes=stop.small_changes
     )
     confirmed = around_event is not None and around_event.is_below(
         energy=stop.energy_error, force=stop.force_error
@@ -83,8 +85,8 @@ def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:
 
     Parameters
     ----------
-    history : sequence of mappings from seed to float, eV
-        Activation energies of the iterations, in order.
+    history : sequence of mappings from seed to float
+        The observable by seed, of the iterations, in order.
 
     Returns
     -------
@@ -104,13 +106,13 @@ def is_settled(
 ) -> bool:
     """Whether the last `small_changes` changes were all small, and over the same seeds.
 
-    A seed that has no activation energy in one iteration and one in the next has changed.
+    A seed without an observable in one iteration and one in the next has changed.
 
     Parameters
     ----------
-    history : sequence of mappings from seed to float, eV
+    history : sequence of mappings from seed to float
         As for `changes`.
-    tolerance : float, eV
+    tolerance : float
         Limit of each change and of its standard error.
     small_changes : int
         Number of successive small changes; with 0 the result is always False.

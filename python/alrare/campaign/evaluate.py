@@ -9,10 +9,11 @@ import numpy as np
 from ase import Atoms
 
 from ..exploration.event import find_event
-from ..exploration.observables import Observables, activation_energies
+from ..exploration.exploration import Observed
 from ..exploration.work import mean_of
 from ..frames import label_of
 from ..model.accuracy import Calibration, Comparison, Forces, FrameErrors, compare
+from .explored import values_of
 
 
 @dataclass(frozen=True)
@@ -21,27 +22,28 @@ class PullComparison:
 
     seed: int
     """Seed of both pulls."""
-    model: Observables
-    """Observables of the model's pull."""
-    reference: Observables | None
-    """Observables of the labeller's pull; None if there is none with this seed."""
+    model: dict[str, Any]
+    """Observables of the model's run."""
+    reference: dict[str, Any] | None
+    """Observables of the labeller's run; None if there is none with this seed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Errors and activation energy of one iteration's ensemble."""
 
-    activation_energy: float | None
-    """Mean over the model's pulls with an event, eV; None without such pulls."""
-    activation_energy_sem: float | None
-    """Standard error of that mean, eV; None for fewer than two such pulls."""
+    key: str
+    """Name of the observable, under which `to_json` gives its mean: `activation_energy`."""
+    value: float | None
+    """Mean of the observable over the model's runs that have one; None without such runs."""
+    value_sem: float | None
+    """Standard error of that mean; None for fewer than two such runs."""
     n_pulls: int
-    """Number of pulls by the model."""
+    """Number of runs by the model."""
     error: float | None
-    """Activation energy, model minus labeller, mean over the seeds whose pulls by both had
-    an event, eV."""
+    """The observable, model minus labeller, mean over the seeds of which both runs have one."""
     error_sem: float | None
-    """Standard error of that mean, eV; None for fewer than two seeds."""
+    """Standard error of that mean; None for fewer than two seeds."""
     barrier_error: float | None
     """Barrier error, eV: on each of the labeller's pulls, the error of the potential energy at its
     highest frame before the break relative to its first frame; mean of the absolute values."""
@@ -59,6 +61,9 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain numbers, under the keys of an iteration in results.json."""
         content = asdict(self)
+        key = content.pop("key")
+        mean = {key: content.pop("value"), f"{key}_sem": content.pop("value_sem")}
+        content = mean | content
         content["energy_mae_test"] = self.test.energy_mae
         content["force_mae_test"] = self.test.force_mae
         return content
@@ -70,8 +75,9 @@ def evaluate(
     forces: Forces,
     test_pulls: Sequence[Sequence[Atoms]],
     new: Sequence[Sequence[Atoms]],
-    pulls: Mapping[int, Observables],
-    reference: Mapping[int, Observables],
+    key: str,
+    runs: Mapping[int, Observed],
+    reference: Mapping[int, Observed],
 ) -> Evaluation:
     """Evaluate an ensemble on its own pulls, on the test pulls, and on labels new to it.
 
@@ -86,8 +92,10 @@ def evaluate(
     new : sequence of sequences of Atoms
         Labelled configurations of the model's own pulls that it was not trained on: the candidates
         and those around the break, each pull by pull.
-    pulls, reference : mapping from seed to Observables
-        Observables of the model's and of the labeller's pulls.
+    key : str
+        Name of the observable in results.json.
+    runs, reference : mapping from seed to Observed
+        What was observed in the model's and in the labeller's runs.
 
     Raises
     ------
@@ -107,15 +115,16 @@ def evaluate(
         broken += range(end, begin + len(pull))
         peaks += [_barrier_error(compared, frames, begin, end)] if end > begin else []
         begin += len(pull)
-    work, of_labeller = activation_energies(pulls), activation_energies(reference)
-    energy, energy_sem = _mean_sem(list(work.values()))
+    ours, of_labeller = values_of(runs), values_of(reference)
+    value, value_sem = _mean_sem(list(ours.values()))
     error, error_sem = _mean_sem(
-        [work[seed] - of_labeller[seed] for seed in work if seed in of_labeller]
+        [ours[seed] - of_labeller[seed] for seed in ours if seed in of_labeller]
     )
     return Evaluation(
-        activation_energy=energy,
-        activation_energy_sem=energy_sem,
-        n_pulls=len(pulls),
+        key=key,
+        value=value,
+        value_sem=value_sem,
+        n_pulls=len(runs),
         error=error,
         error_sem=error_sem,
         barrier_error=float(np.abs(peaks).mean()) if peaks and np.isfinite(peaks).all() else None,
@@ -124,7 +133,12 @@ def evaluate(
         test_broken=compared.part(broken).errors(),
         calibration=_calibration(model, new, forces),
         pulls=tuple(
-            PullComparison(seed, pulls[seed], reference.get(seed)) for seed in sorted(pulls)
+            PullComparison(
+                seed,
+                runs[seed].to_json(),
+                reference[seed].to_json() if seed in reference else None,
+            )
+            for seed in sorted(runs)
         ),
     )
 

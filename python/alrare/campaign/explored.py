@@ -1,4 +1,4 @@
-"""The pulls of a system in one iteration, and the labeller's own, with their observables."""
+"""The runs of a system in one iteration, and the labeller's own, with their observables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ..config import Pull
+from ..exploration.exploration import Exploration, Observed
 from ..exploration.labeller_md import TRAJECTORY_FILE
-from ..exploration.lammps_input import WORK_FILE
-from ..exploration.model_pulls import PullResult, model_file, simulate_pulls
-from ..exploration.observables import Observables, observe, read_trajectory
-from ..exploration.work import read_work
+from ..exploration.model_runs import RunResult, model_file, simulate
+from ..exploration.observables import read_trajectory
 from ..frames import read_frames
 from .context import Campaign, System
 from .reference import Reference
@@ -20,21 +18,21 @@ from .reference import Reference
 
 @dataclass(frozen=True)
 class Explored:
-    """The model's pulls of one system in one iteration."""
+    """The model's runs of one system in one iteration."""
 
-    pulls: Sequence[PullResult]
+    runs: Sequence[RunResult]
     trajectories: Mapping[int, Sequence[Atoms]]
     """Configurations by seed."""
-    observables: Mapping[int, Observables]
+    observables: Mapping[int, Observed]
     """By seed."""
 
     def energy_reached(self) -> float:
-        """Return the highest energy until the events, eV above the start: median of the pulls."""
+        """Return the highest energy until the events, eV above the start: median of the runs."""
         return float(np.median([one.peak_energy for one in self.observables.values()]))
 
 
 def explore(campaign: Campaign, system: System, folder: Path, reference: Reference) -> Explored:
-    """Pull a system by the model of an iteration.
+    """Drive a system by the model of an iteration.
 
     Parameters
     ----------
@@ -43,14 +41,14 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
     folder : Path
         Folder of the iteration, with its model.
     reference : Reference
-        The pulls start from its relaxed structure.
+        The runs start from its relaxed structure.
     """
     config = campaign.config
-    pulls = simulate_pulls(
+    runs = simulate(
         model=model_file(folder, config.run.device),
         structure=reference.structure,
         elements=campaign.elements,
-        pull=system.pull,
+        exploration=system.exploration,
         select=config.select,
         timestep=config.timestep,
         forces=config.forces,
@@ -58,30 +56,36 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         run=config.run,
         progress=campaign.progress,
     )
-    curves = {pull.seed: pull.work for pull in pulls if pull.work is not None}
-    trajectories = {p.seed: read_trajectory(p.trajectory) for p in pulls if p.seed in curves}
-    return Explored(pulls, trajectories, _observe(system.pull, curves, trajectories))
+    tables = {run.seed: run.table for run in runs if run.table is not None}
+    trajectories = {run.seed: read_trajectory(run.trajectory) for run in runs if run.seed in tables}
+    return Explored(runs, trajectories, _observe(system.exploration, tables, trajectories))
 
 
 def test_pulls(reference: Reference) -> dict[int, list[Atoms]]:
-    """Read the labelled configurations of the labeller's own pulls by seed."""
-    return {seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.pulls.items()}
+    """Read the labelled configurations of the labeller's own runs by seed."""
+    return {seed: read_frames(path / TRAJECTORY_FILE) for seed, path in reference.runs.items()}
 
 
 def observe_reference(
     system: System, reference: Reference, frames: Mapping[int, Sequence[Atoms]]
-) -> dict[int, Observables]:
-    """Return the observables of the labeller's own pulls by seed; the frames are `test_pulls`."""
-    curves = {seed: folder / WORK_FILE for seed, folder in reference.pulls.items()}
-    return _observe(system.pull, curves, frames)
+) -> dict[int, Observed]:
+    """Return the observables of the labeller's own runs by seed; the frames are `test_pulls`."""
+    table = system.exploration.quantity.table
+    tables = {seed: folder / table for seed, folder in reference.runs.items()}
+    return _observe(system.exploration, tables, frames)
+
+
+def values_of(runs: Mapping[int, Observed]) -> dict[int, float]:
+    """Return the observable by seed, of the runs that have one."""
+    known = {seed: runs[seed].value for seed in sorted(runs)}
+    return {seed: value for seed, value in known.items() if value is not None}
 
 
 def _observe(
-    pull: Pull, curves: Mapping[int, Path], trajectories: Mapping[int, Sequence[Atoms]]
-) -> dict[int, Observables]:
+    exploration: Exploration,
+    tables: Mapping[int, Path],
+    trajectories: Mapping[int, Sequence[Atoms]],
+) -> dict[int, Observed]:
     return {
-        seed: observe(
-            read_work(path), trajectories[seed], plus_steps=pull.plus_steps, pulled=pull.atoms
-        )
-        for seed, path in sorted(curves.items())
+        seed: exploration.observe(path, trajectories[seed]) for seed, path in sorted(tables.items())
     }

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..config import Config, load_config
-from ..exploration.observables import activation_energies
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
 from ..labelling.store import LabelStore
@@ -23,7 +23,7 @@ from .budgets import label_all_candidates, label_around_events
 from .context import Campaign, System, systems_of
 from .convergence import Convergence, judge
 from .evaluate import evaluate
-from .explored import Explored, explore, observe_reference, test_pulls
+from .explored import Explored, explore, observe_reference, test_pulls, values_of
 from .given_labels import given_labels, last_model
 from .reference import Reference, run_reference
 from .report import convergence_line, iteration_table, reference_line, write_plots
@@ -118,7 +118,7 @@ class _Step:
     data: TrainingData
     """The labels to train on."""
     history: Mapping[str, Sequence[Mapping[int, float]]]
-    """Activation energies of the model's pulls by seed, eV, of each iteration."""
+    """The observable of the model's runs by seed, in its unit, of each iteration."""
     convergence: Mapping[str, Convergence]
     """Judgment on the last iteration."""
     reached: Mapping[str, float]
@@ -137,34 +137,47 @@ def _references(campaign: Campaign) -> dict[str, Reference]:
     if not read_results(campaign.folder)["reference"]:
         records = {
             system.name: reference_record(
-                observe_reference(system, reference, test_pulls(reference))
+                system.exploration.quantity.key,
+                observe_reference(system, reference, test_pulls(reference)),
             )
             for system, reference in zip(campaign.systems, references.values(), strict=True)
         }
-        write_results(campaign.folder, reference=records, iterations=[])
-        for name, record in records.items():
-            of_system = f"{name}: " if len(records) > 1 else ""
-            campaign.progress.message(f"{of_system}{reference_line(record)}")
+        write_results(
+            campaign.folder, observables=_observables(campaign), reference=records, iterations=[]
+        )
+        for system in campaign.systems:
+            of_system = f"{system.name}: " if len(records) > 1 else ""
+            line = reference_line(records[system.name], system.exploration.quantity.to_json())
+            campaign.progress.message(f"{of_system}{line}")
     return references
+
+
+def _observables(campaign: Campaign) -> dict[str, dict[str, Any]]:
+    """Return what results.json says of the observable of each system."""
+    return {system.name: system.exploration.quantity.to_json() for system in campaign.systems}
 
 
 def _reference(campaign: Campaign, system: System) -> Reference:
     config = campaign.config
-    known = config.reference / "reference" if isinstance(config.reference, Path) else None
+    known = []
+    if isinstance(config.reference, Path):
+        known.append(config.reference / "reference" / system.subfolder)
+    if system.twin:
+        known.append(campaign.folder / "reference" / system.twin)
     return run_reference(
         structure=system.structure,
         elements=campaign.elements,
         labeller=config.labeller,
         initial=config.initial,
-        pull=system.pull,
+        exploration=system.exploration,
         timestep=config.timestep,
         folder=campaign.folder / "reference" / system.subfolder,
         store_path=campaign.store_path,
         workers=campaign.workers,
         progress=campaign.progress,
         retry=campaign.retry,
-        known=None if known is None else known / system.subfolder,
-        pulls=config.reference != "none",
+        known=known,
+        runs=config.reference != "none",
         lmp=config.run.lmp,
     )
 
@@ -190,16 +203,21 @@ def _iterate(
     history = {
         system.name: [
             *before.history.get(system.name, ()),
-            activation_energies(explored[system.name].observables),
+            values_of(explored[system.name].observables),
         ]
+        for system in systems
+    }
+    tolerances = {
+        system.name: system.exploration.quantity.tolerance or campaign.config.stop.tolerance
         for system in systems
     }
     convergence = {
         name: judge(
             history[name],
-            finished=all(pull.finished for pull in explored[name].pulls),
+            finished=all(run.finished for run in explored[name].runs),
             around_event=errors[name],
             stop=campaign.config.stop,
+            tolerance=tolerances[name],
         )
         for name in history
     }
@@ -283,7 +301,8 @@ def _evaluate(
             forces=campaign.config.forces,
             test_pulls=list(frames.values()),
             new=new,
-            pulls=explored.observables,
+            key=system.exploration.quantity.key,
+            runs=explored.observables,
             reference=observe_reference(system, reference, frames),
         )
     write_json(target, evaluation.to_json())
@@ -320,7 +339,7 @@ def _report(
     systems = {
         system.name: system_record(
             evaluation=read_json(folder / system.subfolder / "metrics.json"),
-            selection=[pull.selection.to_json() for pull in explored[system.name].pulls],
+            selection=[run.selection.to_json() for run in explored[system.name].runs],
             n_chosen=len(chosen[system.name]),
             convergence=convergence[system.name].to_json(),
         )
@@ -334,7 +353,12 @@ def _report(
         seconds=read_json(folder / "seconds.json"),
     )
     results["iterations"].append(record)
-    write_results(campaign.folder, reference=results["reference"], iterations=results["iterations"])
+    write_results(
+        campaign.folder,
+        observables=_observables(campaign),
+        reference=results["reference"],
+        iterations=results["iterations"],
+    )
     write_plots(campaign.folder)
     campaign.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ase import Atoms
 
-from ..exploration.observables import Observables
+from ..exploration.exploration import Observed
 from ..files import read_json, write_json
 from ..frames import frame_key, read_frames, write_frames
 from ..selection.augment import noisy_copies
@@ -76,10 +76,10 @@ def _select(
     select, augment = campaign.config.select, campaign.config.augment
     chosen = (
         choose(
-            [pull.candidates for pull in explored.pulls],
+            [run.candidates for run in explored.runs],
             last_steps=[
-                _last_step(explored.observables.get(pull.seed), select.after_event)
-                for pull in explored.pulls
+                _last_step(explored.observables.get(run.seed), select.after_event)
+                for run in explored.runs
             ],
             maximum=maximum,
             strategy=select.strategy,
@@ -100,8 +100,8 @@ def _select(
     return []
 
 
-def _last_step(pull: Observables | None, after_event: int | Literal["all"]) -> int | None:
-    """Return the MD step after which a pull's candidates are not labelled; None: no limit."""
-    if pull is None or pull.event_step is None or after_event == "all":
+def _last_step(run: Observed | None, after_event: int | Literal["all"]) -> int | None:
+    """Return the MD step after which a run's candidates are not labelled; None: no limit."""
+    if run is None or run.event_step is None or after_event == "all":
         return None
-    return pull.event_step + after_event
+    return run.event_step + after_event

@@ -12,16 +12,17 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import InitialData, Labeller, Pull
+from ..config import InitialData, Labeller
 from ..errors import AlrareError
+from ..exploration.exploration import Exploration
 from ..exploration.kept_settings import made_otherwise
 from ..exploration.labeller_md import TRAJECTORY_FILE, relax
-from ..exploration.labeller_pulls import (
+from ..exploration.labeller_runs import (
     STRUCTURE_OR_LABELLER,
     System,
     data_run,
-    pull_run,
     run_all,
+    seed_run,
 )
 from ..frames import frame_key, label_of, read_frames, stress_of, write_frames
 from ..labelling.batch import check_labeller
@@ -45,9 +46,9 @@ class Reference:
     """Key of its label in the store."""
     data_keys: tuple[str, ...]
     """Keys of the initial data in the store, in order of time, each once."""
-    pulls: dict[int, Path]
-    """Folder of each seed's pull: `work.dat` and `trajectory.extxyz`; none if the labeller does not
-    pull."""
+    runs: dict[int, Path]
+    """Folder of each seed's run: its table and `trajectory.extxyz`; none if the labeller does not
+    run them."""
 
 
 def run_reference(
@@ -56,18 +57,18 @@ def run_reference(
     elements: Sequence[str],
     labeller: Labeller,
     initial: InitialData,
-    pull: Pull,
+    exploration: Exploration,
     timestep: float,
     folder: Path,
     store_path: Path,
     workers: int,
     progress: Progress,
     retry: bool = False,
-    known: Path | None = None,
-    pulls: bool = True,
+    known: Sequence[Path] = (),
+    runs: bool = True,
     lmp: str = "lmp",
 ) -> Reference:
-    """Relax the structure, then make the initial data and the pulls in parallel.
+    """Relax the structure, then make the initial data and the runs of the exploration in parallel.
 
     Runs that are finished in the folder are kept; an interrupted run continues where it was.
 
@@ -77,12 +78,14 @@ def run_reference(
         The molecule.
     elements : sequence of str
         Element of each atom type, in the order of the model.
-    labeller, initial, pull
+    labeller, initial
         Tables of the configuration.
+    exploration : Exploration
+        What drives the structure, once per seed.
     timestep : float
         MD time step, fs.
     folder : Path
-        Receives `relaxed.extxyz`, `data/` and one `pull_SEED/` per seed.
+        Receives `relaxed.extxyz`, `data/` and one `pull_SEED/` (`Quantity.runs`) per seed.
     store_path : Path
         The label store; the energies and forces of the MD are its first labels.
     workers : int
@@ -91,11 +94,11 @@ def run_reference(
         Shows the progress.
     retry : bool
         Repeat a gradient check of the labeller that failed.
-    known : Path, optional
-        The reference folder of another campaign; its results that were made with the same settings
-        are copied instead of computed.
-    pulls : bool
-        Whether the labeller pulls; without its pulls nothing tells the error of a model.
+    known : sequence of Path
+        The reference folders of other campaigns or systems; their results that were made with the
+        same settings are copied instead of computed.
+    runs : bool
+        Whether the labeller runs the exploration; without it nothing tells the error of a model.
     lmp : str
         The LAMMPS program.
 
@@ -107,8 +110,8 @@ def run_reference(
         If the folder holds results of other settings, or `known` is not a reference folder.
     """
     method = method_of(labeller, elements)
-    if known is not None:
-        _adopt_structure(known, folder, frame_key(structure, method.hash))
+    for other in known:
+        _adopt_structure(other, folder, frame_key(structure, method.hash))
     if not (folder / RELAXED_FILE).is_file():
         check_labeller(
             structure,
@@ -125,14 +128,14 @@ def run_reference(
         progress=progress,
     )
     system = System(start, tuple(elements), labeller, timestep, method.hash, lmp)
-    seeds = pull.seeds if pulls else ()
-    of_seed = {seed: pull_run(folder, system, pull, seed) for seed in seeds}
+    seeds = exploration.seeds if runs else ()
+    of_seed = {seed: seed_run(folder, system, exploration, seed) for seed in seeds}
     data = [data_run(folder, system, initial)] if initial.steps else []
-    runs = [*of_seed.values(), *data]
-    if known is not None:
-        for run in runs:
-            run.adopt(known / run.folder.name)
-    run_all(runs, workers=workers, progress=progress)
+    every = [*of_seed.values(), *data]
+    for other in known:
+        for run in every:
+            run.adopt(other / run.folder.name)
+    run_all(every, workers=workers, progress=progress)
     frames = [frame for run in data for frame in read_frames(run.folder / TRAJECTORY_FILE)]
     structure_key, *keys = _store([start, *frames], store_path, method)
     data_keys = tuple(dict.fromkeys(keys))

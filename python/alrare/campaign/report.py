@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlrareError
-from ..exploration.work import WorkCurve, read_work
+from ..exploration.exploration import ACTIVATION_ENERGY
+from ..exploration.table import TableCurve, read_table
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
 from ..tables import NO_EVENT, number, table_text, with_sem
@@ -40,15 +41,17 @@ def convergence_line(results: Mapping[str, Any]) -> str:
     for name in names:
         rows = of_system(results, name)["iterations"]
         of_name = f"{name}: " if len(names) > 1 else ""
-        lines.append(of_name + _convergence((rows[-1].get("convergence") or {}) if rows else {}))
+        unit = of_system(results, name)["observable"]["unit"]
+        state = (rows[-1].get("convergence") or {}) if rows else {}
+        lines.append(of_name + _convergence(state, unit))
     return "\n".join(lines)
 
 
-def _convergence(state: Mapping[str, Any]) -> str:
+def _convergence(state: Mapping[str, Any], unit: str) -> str:
     change, check = state.get("change"), state.get("around_event")
     parts = ["Converged" if state.get("converged") else "Not converged"]
     if change:
-        parts.append(f"last change {with_sem(change['mean'], change['sem'], '+')} eV")
+        parts.append(f"last change {with_sem(change['mean'], change['sem'], '+')} {unit}".rstrip())
     if check:
         parts.append(
             f"on {check['n_frames']} frames around the event: energy"
@@ -101,13 +104,18 @@ def write_plots(run: Path) -> list[Path]:
     figures = []
     for name in names:
         subfolder, suffix = (name, f"_{name}") if len(names) > 1 else ("", "")
+        observable = of_system(results, name or None)["observable"]
         iterations = {
             int(folder.name.removeprefix("iter_")): curves
             for folder in sorted(run.glob("iter_[0-9]*"))
-            if (curves := _curves(folder / subfolder))
+            if (curves := _curves(folder / subfolder, observable))
         }
-        reference = _curves(run / "reference" / subfolder)
-        plot_work(run / f"work_curves{suffix}", reference=reference, iterations=iterations)
+        plot_work(
+            run / f"work_curves{suffix}",
+            reference=_curves(run / "reference" / subfolder, observable),
+            iterations=iterations,
+            labels=(observable["x"][1], observable["y"][1]),
+        )
         figures.append(run / f"work_curves{suffix}.png")
         if results["iterations"]:
             plot_errors(run / f"errors{suffix}", results=of_system(results, name))
@@ -137,6 +145,7 @@ def write_report(run: Path) -> Path:
     page = _PAGE.format(
         name=html.escape(run.resolve().name),
         reference=html.escape(". ".join(_reference_lines(results))),
+        observable=html.escape(_explanation(results)),
         head=head,
         body=body,
         figures=figures,
@@ -155,8 +164,8 @@ _HEADINGS = (
     "selected",
     "unphysical",
     "calibrated / error (meV)",
-    "E_a (eV)",
-    "error (eV)",
+    "observable",
+    "error",
     "barrier error (meV)",
     "test MAE (meV)",
     "time (s)",
@@ -164,23 +173,32 @@ _HEADINGS = (
 
 
 def _headings(results: Mapping[str, Any]) -> list[str]:
-    first, *others = _HEADINGS
-    return [first, *(["system"] if len(system_names(results)) > 1 else []), *others]
+    names = system_names(results)
+    found = [of_system(results, name)["observable"] for name in names] or [
+        of_system(results)["observable"]
+    ]
+    symbols = {(one["symbol"], one["unit"]) for one in found}
+    symbol, unit = symbols.pop() if len(symbols) == 1 else ("observable", "")
+    of_unit = f" ({unit})" if unit else ""
+    renamed = {"observable": f"{symbol}{of_unit}", "error": f"error{of_unit}"}
+    first, *others = [renamed.get(heading, heading) for heading in _HEADINGS]
+    return [first, *(["system"] if len(names) > 1 else []), *others]
 
 
 def _rows(results: Mapping[str, Any]) -> list[list[str]]:
     """Return the cells of the table, the systems of an iteration below each other."""
     names = system_names(results)
     by_system = [of_system(results, name)["iterations"] for name in names]
+    keys = [of_system(results, name)["observable"]["key"] for name in names]
     rows = []
     for of_iteration in zip(*by_system, strict=True):
-        for name, row in zip(names, of_iteration, strict=True):
-            first, *others = _cells(row)
+        for name, key, row in zip(names, keys, of_iteration, strict=True):
+            first, *others = _cells(row, key)
             rows.append([first, *([name] if len(names) > 1 else []), *others])
     return rows
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any], key: str) -> list[str]:
     selection = row.get("selection") or {}
     thresholds = selection.get("thresholds") or []
     mean = sum(thresholds) / len(thresholds) if thresholds else None
@@ -189,9 +207,9 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         str(row["iteration"]),
         str(row["n_labels"]),
         _millis(mean, 1),
-        *(str(selection.get(key, "-")) for key in ("selected", "unphysical")),
+        *(str(selection.get(count, "-")) for count in ("selected", "unphysical")),
         f"{_millis(_calibrated_std(new), 0)} / {_millis(new.get('energy_error'), 0)}",
-        _activation_energy(row),
+        _observable(row, key),
         with_sem(row.get("error"), row.get("error_sem"), sign="+"),
         _millis(row.get("barrier_error"), 1),
         _millis(row.get("energy_mae_test"), 1),
@@ -205,13 +223,13 @@ def _calibrated_std(new: Mapping[str, Any]) -> float | None:
     return error / check if error is not None and check else None
 
 
-def _activation_energy(row: Mapping[str, Any]) -> str:
-    pulls = [pull["model"] for pull in row.get("pulls") or []]
-    unbroken = sum(pull["event"] is None for pull in pulls)
-    if pulls and unbroken == len(pulls):
+def _observable(row: Mapping[str, Any], key: str) -> str:
+    runs = [run["model"] for run in row.get("pulls") or []]
+    without = sum(run[key] is None for run in runs)
+    if runs and without == len(runs):
         return NO_EVENT
-    text = with_sem(row.get("activation_energy"), row.get("activation_energy_sem"))
-    return f"{text}\n{NO_EVENT} in {unbroken}" if unbroken else text
+    text = with_sem(row.get(key), row.get(f"{key}_sem"))
+    return f"{text}\n{NO_EVENT} in {without}" if without else text
 
 
 def _millis(value: float | None, digits: int) -> str:
@@ -220,31 +238,58 @@ def _millis(value: float | None, digits: int) -> str:
 
 def _reference_lines(results: Mapping[str, Any]) -> list[str]:
     names = system_names(results)
-    records = [of_system(results, name)["reference"] for name in names] or [{}]
+    found = [of_system(results, name) for name in names] or [of_system(results)]
     return [
-        (f"{name}: " if len(names) > 1 else "") + reference_line(record)
-        for name, record in zip(names or [""], records, strict=True)
+        (f"{name}: " if len(names) > 1 else "")
+        + reference_line(one["reference"], one["observable"])
+        for name, one in zip(names or [""], found, strict=True)
     ]
 
 
-def reference_line(reference: Mapping[str, Any]) -> str:
-    """Return the labeller's activation energy of a system as a phrase."""
-    energy = reference.get("activation_energy")
-    unbroken = (reference.get("values") or []).count(None)
-    without = f", {NO_EVENT} in {unbroken}" if unbroken else ""
-    if energy is None and unbroken:
-        return f"Activation energy of the labeller: {NO_EVENT} in {unbroken} pulls"
-    if energy is None and reference.get("n_pulls") == 0:
-        return 'The labeller does not pull (reference = "none"): errors are not known'
-    if energy is None:
-        return "Activation energy of the labeller: not known yet"
-    text = with_sem(energy, reference.get("activation_energy_sem"))
-    n_pulls = reference.get("n_pulls", "?")
-    return f"Activation energy of the labeller: {text} eV ({n_pulls} pulls{without})"
+def reference_line(reference: Mapping[str, Any], observable: Mapping[str, Any]) -> str:
+    """Return the labeller's observable of a system as a phrase.
+
+    Parameters
+    ----------
+    reference : mapping
+        `results.reference_record`.
+    observable : mapping
+        `Quantity.to_json()`.
+    """
+    name, key, runs = observable["name"], observable["key"], f"{observable['runs']}s"
+    value = reference.get(key)
+    of_labeller = f"{name[0].upper()}{name[1:]} of the labeller"
+    missing = (reference.get("values") or []).count(None)
+    if value is None and missing:
+        return f"{of_labeller}: {NO_EVENT} in {missing} {runs}"
+    if value is None and reference.get("n_pulls") == 0:
+        return f'The labeller does no {runs} (reference = "none"): errors are not known'
+    if value is None:
+        return f"{of_labeller}: not known yet"
+    without = f", {NO_EVENT} in {missing}" if missing else ""
+    text = f"{with_sem(value, reference.get(f'{key}_sem'))} {observable['unit']}".rstrip()
+    return f"{of_labeller}: {text} ({reference.get('n_pulls', '?')} {runs}{without})"
 
 
-def _curves(folder: Path) -> list[WorkCurve]:
-    return [read_work(path) for path in sorted(folder.glob("pull_*/work.dat"))]
+def _curves(folder: Path, observable: Mapping[str, Any]) -> list[TableCurve]:
+    """Return the curve of each run in a folder."""
+    files = sorted(folder.glob(f"{observable['runs']}_*/{observable['table']}"))
+    tables = [read_table(path) for path in files]
+    return [TableCurve(one[observable["x"][0]], one[observable["y"][0]]) for one in tables]
+
+
+def _explanation(results: Mapping[str, Any]) -> str:
+    """Say what the column of the observable shows."""
+    observables = [of_system(results, name)["observable"] for name in system_names(results)]
+    found = dict.fromkeys(one["name"] for one in observables or [of_system(results)["observable"]])
+    if list(found) == [ACTIVATION_ENERGY.name]:
+        return (
+            "E_a: maximum of the work of a pull, mean ± standard error over the seeds in whose"
+            " pulls a bond broke or formed, until shortly after that event."
+        )
+    return " ".join(
+        f"{name[0].upper()}{name[1:]}: mean ± standard error over the seeds." for name in found
+    )
 
 
 def _embedded(path: Path) -> str:
@@ -269,10 +314,9 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 </head>
 <body>
 <h1>{name}</h1>
-<p>{reference}. E_a: maximum of the work of a pull, mean ± standard error over the
-seeds in whose pulls a bond broke or formed, until shortly after that event.
-Error: E_a of the model minus that of the labeller, over the same seeds. Calibrated / error: rms
-standard deviation of the members on the iteration's new labels, calibrated as one half of the pulls
+<p>{reference}. {observable}
+Error: the value of the model minus that of the labeller, over the same seeds. Calibrated / error:
+rms standard deviation of the members on the iteration's new labels, calibrated as one half of the pulls
 calibrates the other, and rms error of their mean.
 Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own
 pulls and never trained on. Test MAE: error of the relative energies on the test pulls.

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlrareError
-from ..exploration.observables import Observables, activation_energies
+from ..exploration.exploration import ACTIVATION_ENERGY, Observed
 from ..exploration.work import mean_of
 from ..files import PathLike, read_json, write_json
+from .explored import values_of
 
 RESULTS = "results.json"
 
@@ -77,21 +78,32 @@ def system_record(
     }
 
 
-def reference_record(pulls: Mapping[int, Observables]) -> dict[str, Any]:
-    """Return a system's entry of the "reference" in results.json, from the labeller's pulls."""
-    values = activation_energies(pulls)
-    energy = mean_of(list(values.values())) if values else None
+def reference_record(key: str, runs: Mapping[int, Observed]) -> dict[str, Any]:
+    """Return a system's entry of the "reference" in results.json, from the labeller's runs.
+
+    Parameters
+    ----------
+    key : str
+        Name of the observable, `activation_energy`.
+    runs : mapping from seed to Observed
+    """
+    values = values_of(runs)
+    mean = mean_of(list(values.values())) if values else None
     return {
-        "activation_energy": energy and energy.mean,
-        "activation_energy_sem": energy and energy.sem,
-        "n_pulls": len(pulls),
-        "seeds": list(pulls),
-        "values": [values.get(seed) for seed in pulls],
+        key: mean and mean.mean,
+        f"{key}_sem": mean and mean.sem,
+        "n_pulls": len(runs),
+        "seeds": list(runs),
+        "values": [values.get(seed) for seed in runs],
     }
 
 
 def write_results(
-    run: Path, *, reference: Mapping[str, Any], iterations: Sequence[Mapping[str, Any]]
+    run: Path,
+    *,
+    observables: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    iterations: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write results.json of a run.
 
@@ -99,12 +111,15 @@ def write_results(
     ----------
     run : Path
         The run folder.
+    observables : mapping from str to mapping
+        `Quantity.to_json()` by the name of the system.
     reference : mapping from str to mapping
         `reference_record` by the name of the system.
     iterations : sequence of mappings
         Results of `iteration_record`, in order.
     """
-    write_json(run / RESULTS, {"reference": dict(reference), "iterations": list(iterations)})
+    content = {"reference": dict(reference), "iterations": list(iterations)}
+    write_json(run / RESULTS, {"observables": dict(observables), **content})
 
 
 def read_results(run: PathLike) -> dict[str, Any]:
@@ -118,7 +133,7 @@ def read_results(run: PathLike) -> dict[str, Any]:
     run = Path(run)
     _check_run(run)
     if not (run / RESULTS).is_file():
-        return {"reference": {}, "iterations": []}
+        return {"observables": {}, "reference": {}, "iterations": []}
     content = read_json(run / RESULTS)
     rows = content.get("iterations") if isinstance(content, dict) else None
     if not isinstance(rows, list):
@@ -146,7 +161,8 @@ def of_system(results: Mapping[str, Any], name: str | None = None) -> dict[str, 
     Returns
     -------
     dict
-        ``reference``, the entry of the system, empty if there is none yet; ``iterations``, in whose
+        ``observable``, its name, unit, ``key`` and the axes of its curve; ``reference``, the entry
+        of the system, empty if there is none yet; ``iterations``, in whose
         entries those of the system stand beside ``iteration``, ``n_labels`` and the others.
 
     Raises
@@ -162,7 +178,9 @@ def of_system(results: Mapping[str, Any], name: str | None = None) -> dict[str, 
         {key: value for key, value in row.items() if key != "systems"} | row["systems"][name]
         for row in results["iterations"]
     ]
-    return {"reference": dict((results.get("reference") or {}).get(name, {})), "iterations": rows}
+    observable = (results.get("observables") or {}).get(name) or ACTIVATION_ENERGY.to_json()
+    reference = dict((results.get("reference") or {}).get(name, {}))
+    return {"observable": observable, "reference": reference, "iterations": rows}
 
 
 def system_names(results: Mapping[str, Any]) -> list[str]:

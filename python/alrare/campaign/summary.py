@@ -7,14 +7,17 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import Config, Run, System
+from ..config import Config, Run
 from ..electronic_state import state_of
 from ..errors import ConfigError
+from ..exploration.exploration import SpringPull
+from ..exploration.input_run import InputRun
 from ..exploration.lammps_run import find_program
+from ..exploration.try_input import try_exploration
 from ..labelling.calculators import make_calculator, unlisted_arguments
 from ..labelling.method import method_of
 from ..structure import elements_of
-from .context import systems_of
+from .context import System, systems_of
 from .given_labels import labels_of_file, require_trained
 from .reference import require_reference
 
@@ -29,8 +32,8 @@ def campaign_summary(config: Config) -> str:
         calculator or parameters are missing, `reference` names no campaign with a reference, or
         `[initial] data` or `relabel` name what is not there.
     """
-    structures = [system.structure for system in systems_of(config)]
-    elements = elements_of(*structures)
+    systems = systems_of(config)
+    elements = elements_of(*(system.structure for system in systems))
     method = method_of(config.labeller, elements)
     with tempfile.TemporaryDirectory() as scratch:
         calculator = make_calculator(config.labeller, Path(scratch))
@@ -40,10 +43,10 @@ def campaign_summary(config: Config) -> str:
             f"lmp = '{config.run.lmp}': no such program ([run]); give the path of a LAMMPS"
             " that knows nnp_ensemble and al_select (`alrare check` tells)"
         )
-    for system in config.systems:
+    for system in systems:
         if isinstance(config.reference, Path):
-            subfolder = system.name if config.system else ""
-            require_reference(config.reference / "reference" / subfolder)
+            require_reference(config.reference / "reference" / system.subfolder)
+        try_exploration(system.exploration, system.structure, elements, config)
     given = 0
     for path in config.initial.data:
         if not path.is_file():
@@ -53,7 +56,7 @@ def campaign_summary(config: Config) -> str:
         require_trained(config.initial.relabel)
     initial = config.initial.steps // config.initial.stride
     initial += config.initial.at_rest + 1 if config.initial.at_rest else 0
-    initial *= len(structures)
+    initial *= sum(not system.twin for system in systems)
     initial += given + (config.initial.relabel_count if config.initial.relabel is not None else 0)
     select = config.select
     new = select.max_per_iteration * (1 + config.augment.copies) + select.around_event
@@ -62,10 +65,8 @@ def campaign_summary(config: Config) -> str:
         for key, value in method.description.items()
         if not isinstance(value, list | dict)
     )
-    systems = zip(config.systems, structures, strict=True)
     return (
-        "".join(_of_system(config, system, atoms) for system, atoms in systems)
-        + f"  labeller    {named}\n"
+        "".join(_of_system(config, system) for system in systems) + f"  labeller    {named}\n"
         f"  ensemble    {config.model.members} members, {config.train.epochs} epochs,"
         f" recipe {config.train.recipe}\n"
         f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
@@ -79,16 +80,37 @@ def campaign_summary(config: Config) -> str:
     )
 
 
-def _of_system(config: Config, system: System, atoms: Atoms) -> str:
-    """Return the two lines of a molecule and its pull."""
-    first, second = (index - 1 for index in system.atoms)
-    start = math.dist(atoms.positions[first], atoms.positions[second])
-    end = start + config.pull.rate * config.pull.steps * config.timestep * 1e-3
-    name = f"{system.name}, " if config.system else ""
+def _of_system(config: Config, system: System) -> str:
+    """Return the two lines of a structure and what drives it."""
+    atoms, driven = system.structure, system.exploration
+    name = f"{system.name}, " if system.subfolder else ""
+    periodic = "".join(axis for axis, flag in zip("xyz", atoms.pbc, strict=True) if flag)
     return (
         f"  structure   {name}{atoms.get_chemical_formula()}, {len(atoms)} atoms,"
-        f" elements {' '.join(elements_of(atoms))}, {state_of(atoms)}\n"
+        f" elements {' '.join(elements_of(atoms))}, {state_of(atoms)}"
+        + (f", periodic along {periodic}\n" if periodic else "\n")
+        + (_of_pull(config, driven, atoms) if isinstance(driven, SpringPull) else "")
+        + (_of_input(driven) if isinstance(driven, InputRun) else "")
+    )
+
+
+def _of_pull(config: Config, driven: SpringPull, atoms: Atoms) -> str:
+    pull = driven.pull
+    first, second = (index - 1 for index in pull.atoms)
+    start = math.dist(atoms.positions[first], atoms.positions[second])
+    end = start + pull.rate * pull.steps * config.timestep * 1e-3
+    return (
         f"  pull        atoms {first + 1} ({atoms.symbols[first]}) and {second + 1}"
         f" ({atoms.symbols[second]}) from {start:.2f} Å to about {end:.2f} Å,"
-        f" {config.pull.steps} steps, seeds {' '.join(map(str, config.pull.seeds))}\n"
+        f" {pull.steps} steps, seeds {' '.join(map(str, pull.seeds))}\n"
+    )
+
+
+def _of_input(driven: InputRun) -> str:
+    explore = driven.explore
+    observable = explore.observable
+    return (
+        f"  explore     {driven.main}: {observable.name} = {observable.value}"
+        f" ± {observable.tolerance:g} {observable.unit}".rstrip()
+        + f", event {explore.event}, seeds {' '.join(map(str, explore.seeds))}\n"
     )

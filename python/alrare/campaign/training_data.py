@@ -82,7 +82,7 @@ def _copies_at_rest(campaign: Campaign, system: System, reference: Reference) ->
         [reference.structure],
         copies=campaign.config.initial.at_rest,
         amplitude=REST_NOISE,
-        rng=campaign.rng(0, f"at rest{system.subfolder}"),
+        rng=campaign.rng(0, f"at rest{system.twin or system.subfolder}"),
     )
     return campaign.label(system, copies, "at rest")
 
@@ -152,7 +152,8 @@ def grown_data(
 
 def _random_split(campaign: Campaign, n: int, rng: np.random.Generator) -> Split:
     # the relaxed structures, which come first, train every member
-    fixed = len(campaign.systems) if campaign.config.initial.at_rest else 0
+    different = sum(not system.twin for system in campaign.systems)
+    fixed = different if campaign.config.initial.at_rest else 0
     return random_split(
         n, train_fraction=campaign.config.train.train_fraction, rng=rng, fixed=fixed
     )

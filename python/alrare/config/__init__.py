@@ -5,6 +5,7 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 """
 
 from .arguments import STATE_ARGUMENTS
+from .explore import Explore, Observable
 from .labeller import Labeller
 from .messages import explain
 from .reading import load_config, parse_config
@@ -19,9 +20,11 @@ __all__ = [
     "STEPS_IN_CAMPAIGN",
     "Augment",
     "Config",
+    "Explore",
     "InitialData",
     "Labeller",
     "Model",
+    "Observable",
     "Pull",
     "Run",
     "Section",

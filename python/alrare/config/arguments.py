@@ -65,9 +65,22 @@ def with_first_system(values: Any) -> Any:
     first = systems[0]
     # What a system lacks is told of the system, so it is not to be missed here, too.
     filled: dict[str, Any] = {"structure": first.get("structure", "missing")}
-    if isinstance(pull, dict):
+    if isinstance(pull, dict) and (pull or not values.get("explore")):
         filled["pull"] = {**pull, "atoms": first.get("atoms", (1, 2))}
     return {**values, **filled}
+
+
+def with_tables(values: Any) -> Any:
+    """Return the content of al.toml; refuse `[explore]`, of which there may be several.
+
+    Raises
+    ------
+    ValueError
+        If `explore` is a single table.
+    """
+    if isinstance(values, dict) and isinstance(values.get("explore"), dict):
+        raise ValueError("explore: expected one or several tables [[explore]], with two brackets")
+    return values
 
 
 def with_start_of_relabelled(values: Any) -> Any:

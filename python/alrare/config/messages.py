@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -86,10 +87,15 @@ def explain(
 
 def tables_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Return the tables in a model by their names, in order."""
-    return {
-        name: field.annotation
+    kinds = {
+        name: next(iter(set(get_args(field.annotation)) - {NoneType}), field.annotation)
         for name, field in root.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        if get_origin(field.annotation) in (None, UnionType)
+    }
+    return {
+        name: kind
+        for name, kind in kinds.items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
     }
 
 
@@ -133,9 +139,7 @@ def _as_toml(value: Any) -> str:
 
 def _sentence(entry: Any, key: str, *, in_table: bool, equals: str) -> str:
     if entry["type"] == "missing":
-        if key or not in_table:
-            return f"{key}: required, but not given"
-        return "required, but not given: `atoms`, the two atoms to pull"
+        return f"{key}: required, but not given"
     if entry["type"] == "model_type":
         return "expected a table of keys"
     known = _EXPECTED.get(entry["type"])

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import ConfigError
+from .explore import Explore
 from .messages import explain
 from .tables import Config
 
@@ -60,6 +61,7 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
         system.model_copy(update={"structure": (folder / system.structure.expanduser()).resolve()})
         for system in config.system
     )
+    paths["explore"] = tuple(_resolved(explore, folder) for explore in config.explore)
     if isinstance(config.reference, Path):
         paths["reference"] = (folder / config.reference.expanduser()).resolve()
     initial = config.initial
@@ -70,3 +72,12 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
         given["relabel"] = (folder / initial.relabel.expanduser()).resolve()
     paths["initial"] = initial.model_copy(update=given)
     return config.model_copy(update={**paths, "labeller": labeller})
+
+
+def _resolved(explore: Explore, folder: Path) -> Explore:
+    """Return an exploration with absolute paths."""
+    files = tuple((folder / path.expanduser()).resolve() for path in explore.files)
+    paths: dict[str, Any] = {"files": files}
+    if explore.shipped is None:
+        paths["input"] = (folder / explore.input.expanduser()).resolve()
+    return explore.model_copy(update=paths)

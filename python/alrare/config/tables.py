@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ..units import KCAL_PER_MOL
 from .arguments import (
     with_first_system,
     with_start_of_relabelled,
     with_state_of_arguments,
+    with_tables,
 )
+from .explore import Explore
 from .labeller import Labeller
 from .messages import tables_of
 from .selection import Augment, Select
@@ -152,6 +154,14 @@ _NAME = matching(
 )
 
 
+Groups = dict[
+    Annotated[
+        str, *matching(r"[A-Za-z_]\w*", "expected letters, digits and underscores, a letter first")
+    ],
+    Annotated[tuple[Count, ...], Field(min_length=1)],
+]
+
+
 def _folder_or_none(value: Any) -> Any:
     if value is not None and (not isinstance(value, str | Path) or not str(value).strip()):
         raise ValueError('expected a run folder in quotes, or "none"')
@@ -165,8 +175,10 @@ class System(Section):
     """Its name: that of its folders and in the tables. Required."""
     structure: Path
     """As `structure`. Required."""
-    atoms: tuple[Count, Count]
-    """The two pulled atoms, as in `[pull]`. Required."""
+    atoms: tuple[Count, Count] | None = None
+    """The two pulled atoms, as in `[pull]`. Required, but with `[[explore]]`."""
+    groups: Groups = {}
+    """As `groups`."""
     charge: WholeNumber | None = None
     """As `charge`."""
     multiplicity: Count | None = None
@@ -194,6 +206,15 @@ class Config(Section):
     """Several molecules, each as a table `[[system]]` with `name`, `structure`, `atoms` and, if
     they are charged, `charge` and `multiplicity`; instead of `structure` and `[pull] atoms`. One
     model learns them all."""
+    groups: Annotated[Groups, SetBy("explore"), Field(examples=[{"head": [1]}])] = {}
+    """Groups of atoms, counted from 1, that an input of `[[explore]]` uses."""
+    explore: Annotated[
+        tuple[Explore, ...],
+        SetBy("pull"),
+        Field(examples=[[{"input": "stretch", "observable": {"tolerance": 1.0}}]]),
+    ] = ()
+    """LAMMPS inputs that drive the systems, each as a table `[[explore]]`; instead of `[pull]`.
+    The keys of these tables are in docs/explore.md."""
     iterations: CountOrZero = 8
     """Largest number of iterations after the initial model, which is iteration 0 (see `[stop]`)."""
     seed: CountOrZero = 1
@@ -213,7 +234,7 @@ class Config(Section):
 
     labeller: Labeller = Labeller()
     initial: InitialData = InitialData()
-    pull: Pull
+    pull: Annotated[Pull | None, Field(validate_default=True)] = None
     model: Model = Model()
     train: Train = Train(min_steps=STEPS_IN_CAMPAIGN)
     select: Select = Select()
@@ -246,8 +267,57 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _lists_of_tables(cls, values: Any) -> Any:
+        return with_tables(values)
+
+    @model_validator(mode="before")
+    @classmethod
     def _first_of_systems(cls, values: Any) -> Any:
         return with_first_system(values)
+
+    @field_validator("pull", mode="before")
+    @classmethod
+    def _pull_or_explore(cls, given: Any, info: ValidationInfo) -> Any:
+        if given is None and not info.data.get("explore", True):
+            raise ValueError("required, but not given: `atoms`, the two atoms to pull")
+        return given
+
+    @model_validator(mode="after")
+    def _one_drive(self) -> "Config":
+        if self.explore and self.pull is not None:
+            raise ValueError(
+                "[pull]: given beside [[explore]]; remove one of them: a campaign pulls two atoms,"
+                " or runs the inputs of [[explore]]"
+            )
+        if not self.explore and self.groups:
+            raise ValueError("groups: only inputs of [[explore]] use groups of atoms; remove them")
+        for number, system in enumerate(self.system, start=1):
+            if not self.explore and system.atoms is None:
+                raise ValueError(f"system, value {number}.atoms: required, but not given")
+            if self.explore and system.atoms is not None:
+                raise ValueError(
+                    f"system, value {number}.atoms: these are for [pull]; an input of [[explore]]"
+                    " has groups = { head = [1] }"
+                )
+            if not self.explore and system.groups:
+                raise ValueError(
+                    f"system, value {number}.groups: only inputs of [[explore]] use them"
+                )
+        titles = [explore.title for explore in self.explore]
+        if len(set(titles)) != len(titles):
+            twice = next(title for title in titles if titles.count(title) > 1)
+            raise ValueError(
+                f'explore: every name must be different, got "{twice}" twice; give each its `name`'
+            )
+        names = [system.name for system in self.systems]
+        for explore in self.explore:
+            unknown = next((name for name in explore.systems if name not in names), None)
+            if unknown is not None:
+                raise ValueError(
+                    f"explore, systems: expected names of systems, {', '.join(names)}, got"
+                    f' "{unknown}"'
+                )
+        return self
 
     @model_validator(mode="after")
     def _different_systems(self) -> "Config":
@@ -264,11 +334,17 @@ class Config(Section):
             System(
                 name=self.name,
                 structure=self.structure,
-                atoms=self.pull.atoms,
+                atoms=self.pull.atoms if self.pull else None,
+                groups=self.groups,
                 charge=self.charge,
                 multiplicity=self.multiplicity,
             ),
         )
+
+    @property
+    def decided(self) -> str:
+        """What the campaign is about, in words."""
+        return "activation energy" if self.pull else "observable"
 
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":
@@ -278,20 +354,21 @@ class Config(Section):
                 " the event nothing tells a settled activation energy from a wrong one"
             )
         after = self.select.event_window[1]
-        if self.stop.small_changes and (
-            self.pull.plus_steps == "all" or self.pull.plus_steps > after
-        ):
-            raise ValueError(
-                f"[pull] plus_steps = {self.pull.plus_steps}: expected at most {after}, the"
-                " second of [select] event_window, if [stop] small_changes > 0: the labels around"
-                " the event must test the model where the activation energy is decided"
-            )
+        ends = [("[pull]", self.pull.plus_steps)] if self.pull else []
+        ends += [("[[explore]] observable", one.observable.plus_steps) for one in self.explore]
+        for table, plus_steps in ends:
+            if self.stop.small_changes and (plus_steps == "all" or plus_steps > after):
+                raise ValueError(
+                    f"{table} plus_steps = {plus_steps}: expected at most {after}, the second of"
+                    " [select] event_window, if [stop] small_changes > 0: the labels around the"
+                    f" event must test the model where the {self.decided} is decided"
+                )
         return self
 
     @model_validator(mode="after")
     def _can_select(self) -> "Config":
         adaptive = self.select.threshold == "adaptive" and self.select.relative is None
-        if adaptive and self.select.screening_steps >= self.pull.steps:
+        if adaptive and self.pull and self.select.screening_steps >= self.pull.steps:
             raise ValueError(
                 f"[select] screening_steps = {self.select.screening_steps}: expected less than"
                 f" [pull] steps = {self.pull.steps}; no step would be left to select from"

@@ -6,7 +6,8 @@ interrupted run is resumed.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -24,8 +25,9 @@ from ..labelling.failures import FINAL, LabelFailure, advice
 from ..labelling.worker import Label, LabelWorker
 from .journal import Journal
 from .label_server import SOCKET_VARIABLE, LabelServer
-from .lammps_input import DATA_FILE, INPUT_FILE, write_data_file
+from .lammps_input import DATA_FILE, DUMP_FILE, INPUT_FILE, write_data_file
 from .lammps_run import lammps_command, no_lammps, run_lammps
+from .observables import read_trajectory
 
 TRAJECTORY_FILE = "trajectory.extxyz"
 JOURNAL_FILE = "labels.journal"
@@ -60,6 +62,12 @@ class LabellerMD:
     """The LAMMPS program."""
     sockets: Path | None = None
     """As of `LabelServer`."""
+    input_file: str = INPUT_FILE
+    """File name of the input."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files beside the input, by name; by default the structure is `molecule.data`."""
+    watched: bool = False
+    """Whether only steps count that the input dumps too, to `trajectory.lammpstrj`."""
 
 
 def run_md(task: LabellerMD) -> None:
@@ -72,8 +80,11 @@ def run_md(task: LabellerMD) -> None:
     SimulationError
         If a step could not be labelled, or LAMMPS fails.
     """
-    write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
-    write_text(task.folder / INPUT_FILE, task.text)
+    for name, text in task.files.items():
+        write_text(task.folder / name, text)
+    if not task.files:
+        write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
+    write_text(task.folder / task.input_file, task.text)
     worker = LabelWorker(task.labeller, task.folder / "labeller")
     periodic = bool(task.structure.pbc.any())
     with (
@@ -86,13 +97,27 @@ def run_md(task: LabellerMD) -> None:
                 _run_lammps(task, server, labels)
             finally:
                 worker.end()
-    write_frames(task.folder / TRAJECTORY_FILE, labels.frames)
+    write_frames(task.folder / TRAJECTORY_FILE, _watched(task, labels.frames))
+
+
+def _watched(task: LabellerMD, frames: Sequence[Atoms]) -> list[Atoms]:
+    """Return the frames of the steps from which on the input was watched."""
+    if not task.watched:
+        return list(frames)
+    dump = task.folder / DUMP_FILE
+    steps = {frame.info["step"] for frame in read_trajectory(dump)}
+    dump.unlink()
+    return [frame for frame in frames if frame.info["step"] in steps]
 
 
 def _run_lammps(task: LabellerMD, server: LabelServer, labels: "_Labels") -> None:
     program = lammps_command(task.lmp, 1)
     try:
-        run_lammps([*program, "-var", SOCKET_VARIABLE, str(server.socket)], folder=task.folder)
+        run_lammps(
+            [*program, "-var", SOCKET_VARIABLE, str(server.socket)],
+            folder=task.folder,
+            input_file=task.input_file,
+        )
     except SimulationError:
         if server.failure is None:
             raise

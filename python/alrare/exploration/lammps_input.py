@@ -10,7 +10,7 @@ on the fix group, f[4], and the accumulated work, f[7], are negative when the sp
 apart. Only `pull_input` deals with these signs and with the moving target.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,8 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     path : Path
         File to make.
     atoms : Atoms
-        A molecule without periodic directions, or a cell that is periodic in all directions and
-        lower triangular, as LAMMPS requires.
+        A molecule without periodic directions, or a cell that is lower triangular, as LAMMPS
+        requires (`lammps_box.box_of`).
     elements : sequence of str
         Element of each atom type, in the order of the model.
 
@@ -57,12 +57,11 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     AlrareError
         If LAMMPS cannot use the cell.
     """
-    cell = atoms.cell.array
-    lower = np.abs(cell[np.triu_indices(3, 1)]).max() <= 1e-9
-    if atoms.pbc.any() and not (atoms.pbc.all() and lower):
+    cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+    if np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-9:
         raise AlrareError(
-            "structure: expected a molecule (pbc off) or a lower triangular cell that repeats"
-            f" in all three directions, got pbc {list(atoms.pbc)}, cell {cell.tolist()}"
+            "structure: expected a molecule (pbc off) or a lower triangular cell, got pbc"
+            f" {list(atoms.pbc)}, cell {cell.tolist()}"
         )
     write_text(path, data_text(atoms, elements))
 
@@ -117,7 +116,7 @@ def pull_input(
     watch: str = "",
     columns: Mapping[str, str] | None = None,
     dump_elements: Sequence[str] = (),
-    periodic: bool = False,
+    pbc: Iterable[bool] = (False, False, False),
     thermo_every: int = 100,
 ) -> str:
     """Return the text of `in.smd`: relaxation with the thermostat alone, then the pull.
@@ -145,9 +144,9 @@ def pull_input(
     dump_elements : sequence of str
         Element of each atom type. The pull then writes every `TRAJECTORY_STRIDE`-th configuration,
         from step 0, to `trajectory.lammpstrj`; without elements it writes none.
-    periodic : bool
-        Whether the structure is periodic. Otherwise the box follows the molecule, so that no atom
-        is lost.
+    pbc : iterable of bool
+        Whether the structure is periodic along x, y and z. In the other directions the box follows
+        the atoms, so that none is lost.
     thermo_every : int
         Steps between two lines of the log, from which `run_lammps` reads the number of steps done.
     """
@@ -164,9 +163,9 @@ def pull_input(
     first, second = pull.atoms
     steps = [
         f"# pull of atoms {first} and {second}, seed {seed}",
-        *_system(potential, pull.temperature, seed, timestep, periodic),
+        *_system(potential, pull.temperature, seed, timestep, pbc),
         *_thermostat(pull.thermostat, pull.temperature, pull.damping_time, seed),
-        *_thermo(thermo_every, ""),
+        *thermo_commands(thermo_every, ""),
         f"run {pull.relax_steps}",
         "",
         "# the pull: W = -f_pull[7] and tension = -f_pull[4] (fix smd counts both as negative);",
@@ -182,8 +181,8 @@ def pull_input(
         *watch.strip().splitlines(),
         f'fix work all print 1 "{" ".join(shown.values())}" file {WORK_FILE} screen no'
         f' title "# {" ".join(shown)}"',
-        *_dump(dump_elements),
-        *_thermo(thermo_every, "v_d v_work"),
+        *dump_commands(dump_elements),
+        *thermo_commands(thermo_every, "v_d v_work"),
         f"run {pull.steps}",
     ]
     return "\n".join(steps) + "\n"
@@ -198,7 +197,7 @@ def md_input(
     timestep: float,
     equilibration_steps: int,
     steps: int,
-    periodic: bool = False,
+    pbc: Iterable[bool] = (False, False, False),
     thermo_every: int = 100,
 ) -> str:
     """Return the text of an MD at constant temperature (Langevin, total momentum kept at zero).
@@ -213,16 +212,16 @@ def md_input(
         Seed of velocities and noise.
     equilibration_steps, steps : int
         Steps before and after `reset_timestep 0`.
-    periodic : bool
-        Whether the structure is periodic.
+    pbc : iterable of bool
+        As in `pull_input`.
     thermo_every : int
         Steps between two lines of the log.
     """
     lines = [
         f"# MD at {temperature:g} K, seed {seed}",
-        *_system(potential, temperature, seed, timestep, periodic),
+        *_system(potential, temperature, seed, timestep, pbc),
         *_thermostat("langevin", temperature, damping_time, seed),
-        *_thermo(thermo_every, ""),
+        *thermo_commands(thermo_every, ""),
         f"run {equilibration_steps}",
         "reset_timestep 0",
         f"run {steps}",
@@ -231,36 +230,80 @@ def md_input(
 
 
 def _system(
-    potential: str, temperature: float, seed: int, timestep: float, periodic: bool
+    potential: str, temperature: float, seed: int, timestep: float, pbc: Iterable[bool]
 ) -> list[str]:
+    return [
+        *system_commands(DATA_FILE, pbc),
+        *potential.strip().splitlines(),
+        f"timestep {timestep * 1e-3:.10g}",
+        f"velocity all create {temperature:.10g} {random_seed(seed, 0)} mom yes rot yes"
+        " dist gaussian loop all",
+        "",
+        *halt_commands(),
+        "",
+    ]
+
+
+def system_commands(data_file: str, pbc: Iterable[bool]) -> list[str]:
+    """Return the commands that read a structure.
+
+    Parameters
+    ----------
+    data_file : str
+    pbc : iterable of bool
+        As in `pull_input`.
+    """
     return [
         "units metal",
         "atom_style atomic",
         "atom_modify map yes sort 0 0.0",
-        f"boundary {'p p p' if periodic else 'm m m'}",
-        f"read_data {DATA_FILE}",
+        f"boundary {' '.join('p' if periodic else 'm' for periodic in pbc)}",
+        f"read_data {data_file}",
         "neighbor 2.0 bin",
         "neigh_modify every 1 delay 0 check yes",
-        *potential.strip().splitlines(),
-        f"timestep {timestep * 1e-3:.10g}",
-        f"velocity all create {temperature:.10g} {_seed(seed, 0)} mom yes rot yes dist gaussian"
-        " loop all",
-        "",
+    ]
+
+
+def halt_commands(min_distance: float | None = None) -> list[str]:
+    """Return the commands that end a run with an error when its structure has blown up.
+
+    Parameters
+    ----------
+    min_distance : float, optional, Å
+        The run also ends when two atoms are closer than this; not tested by default.
+    """
+    commands = [
         "# ends the run when the structure has blown up or is no longer a number",
         f'variable blown_up equal "!(c_thermo_temp < {_HOTTEST:g})"',
         "fix structure_blew_up all halt 10 v_blown_up != 0 error hard",
-        "",
+    ]
+    if min_distance is None:
+        return commands
+    return [
+        *commands,
+        f"# ends the run when two atoms are closer than {min_distance:g} angstrom",
+        "compute pair_distances all pair/local dist",
+        "compute closest_pair all reduce min c_pair_distances inputs local",
+        "variable closest_pair equal c_closest_pair",
+        f"fix atoms_collided all halt 10 v_closest_pair < {min_distance:.10g} error hard",
     ]
 
 
 def _thermostat(kind: str, temperature: float, damping_time: float, seed: int) -> list[str]:
     span = f"{temperature:.10g} {temperature:.10g} {damping_time:.10g}"
     if kind == "langevin":
-        return ["fix move all nve", f"fix bath all langevin {span} {_seed(seed, 1)} zero yes"]
+        return ["fix move all nve", f"fix bath all langevin {span} {random_seed(seed, 1)} zero yes"]
     return ["fix move all nve", f"fix bath all temp/berendsen {span}"]
 
 
-def _dump(elements: Sequence[str]) -> list[str]:
+def dump_commands(elements: Sequence[str]) -> list[str]:
+    """Return the commands that write every `TRAJECTORY_STRIDE`-th configuration.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Element of each atom type; none: no configurations.
+    """
     if not elements:
         return []
     return [
@@ -269,7 +312,8 @@ def _dump(elements: Sequence[str]) -> list[str]:
     ]
 
 
-def _thermo(every: int, extra: str) -> list[str]:
+def thermo_commands(every: int, extra: str) -> list[str]:
+    """Return the commands that print a line of the log every so many steps."""
     return [
         f"thermo {every}",
         f"thermo_style custom step temp pe {extra}".rstrip(),
@@ -277,6 +321,19 @@ def _thermo(every: int, extra: str) -> list[str]:
     ]
 
 
-def _seed(seed: int, stream: int) -> int:
-    # LAMMPS's generators need 1 ... 900,000,000, and start similarly for neighboring seeds.
+def random_seed(seed: int, stream: int) -> int:
+    """Return a seed for LAMMPS's generators, which start similarly for neighboring seeds.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of a run.
+    stream : int
+        0 for the velocities, 1 for a thermostat.
+
+    Returns
+    -------
+    int
+        From 1 to 900,000,000, as LAMMPS needs.
+    """
     return 1 + (12345 * seed + 271828183 * stream) % 899_999_963

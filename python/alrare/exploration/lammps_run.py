@@ -16,8 +16,8 @@ from .lammps_input import INPUT_FILE
 
 _BLOWN_UP = re.compile(
     # of the fix in `lammps_input` that stops such a run, of LAMMPS, and of the pair style
-    r"structure_blew_up|halt condition|Domain too large|Lost atoms|Non-numeric|unstable"
-    r"|blew up|not a number|at the same place|not finite|non-finite|\bnan\b|neighbor bins"
+    r"structure_blew_up|atoms_collided|halt condition|Domain too large|Lost atoms|Non-numeric"
+    r"|unstable|blew up|not a number|at the same place|not finite|non-finite|\bnan\b|neighbor bins"
     r"|neighbor list overflow|out of range atoms",
     re.IGNORECASE,
 )
@@ -45,10 +45,11 @@ def run_lammps(
     command: Sequence[str],
     *,
     folder: Path,
+    input_file: str = INPUT_FILE,
     on_step: Callable[[int], None] = lambda done: None,
     on_start: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
 ) -> None:
-    """Run `in.smd` in its folder to its end; `log.lammps` stays there.
+    """Run an input in its folder to its end; `log.lammps` stays there.
 
     LAMMPS and everything it started end if this thread is interrupted or this process dies.
 
@@ -58,6 +59,8 @@ def run_lammps(
         Result of `lammps_command`.
     folder : Path
         Holds the input and receives all output.
+    input_file : str
+        File name of the input.
     on_step : callable
         Called with the number of MD steps done so far, over all `run` commands.
     on_start : callable
@@ -70,7 +73,7 @@ def run_lammps(
     SimulationError
         If LAMMPS is missing or ends with another error, which the message repeats.
     """
-    words = [*command, "-in", INPUT_FILE, "-log", "log.lammps", "-nocite"]
+    words = [*command, "-in", input_file, "-log", "log.lammps", "-nocite"]
     try:
         process = start(
             words,

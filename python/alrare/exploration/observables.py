@@ -7,7 +7,7 @@ work at the event, the peak of the spring force and the highest potential energy
 pulls in which different bonds broke should not be compared.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,11 @@ class Observables:
     """Largest tension of the spring, eV/Å."""
     peak_energy: float
     """Highest potential energy minus that of the first step of the pull, eV."""
+
+    @property
+    def value(self) -> float | None:
+        """The activation energy, eV."""
+        return self.activation_energy
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
@@ -107,12 +112,6 @@ def _first(values: NDArray[np.float64]) -> float:
     return float(values[np.isfinite(values)][0])
 
 
-def activation_energies(pulls: Mapping[int, Observables]) -> dict[int, float]:
-    """Return the activation energy, eV, by seed, of the pulls in which a bond broke or formed."""
-    known = {seed: pulls[seed].activation_energy for seed in sorted(pulls)}
-    return {seed: energy for seed, energy in known.items() if energy is not None}
-
-
 def read_trajectory(path: Path) -> list[Atoms]:
     """Read the configurations of a model's pull.
 
@@ -124,7 +123,8 @@ def read_trajectory(path: Path) -> list[Atoms]:
     Returns
     -------
     list of Atoms
-        Molecules without a box, in order of step; `info["step"]` is the MD step.
+        In order of step; `info["step"]` is the MD step. Positions are unwrapped. Along periodic
+        directions there is a cell, and its corner is the origin.
 
     Raises
     ------
@@ -154,4 +154,22 @@ def _frame(lines: list[str]) -> Atoms | None:
         return None
     words = [row.split() for row in rows]
     positions = np.array([[float(x) for x in row[2:5]] for row in words])
-    return Atoms([row[1] for row in words], positions, info={"step": int(lines[0])})
+    frame = Atoms([row[1] for row in words], positions, info={"step": int(lines[0])})
+    _set_box(frame, lines[3], lines[4:7])
+    return frame
+
+
+def _set_box(frame: Atoms, header: str, rows: Sequence[str]) -> None:
+    """Give a frame the box of its snapshot along the periodic directions."""
+    frame.pbc = [word == "pp" for word in header.split()[-3:]]
+    if not frame.pbc.any():
+        return
+    bounds = np.array([[float(word) for word in row.split()] for row in rows])
+    low, high = bounds[:, 0], bounds[:, 1]
+    xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
+    # LAMMPS gives the box around a tilted cell ("How to: triclinic")
+    low = low - [min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0]
+    high = high - [max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0]
+    lx, ly, lz = high - low
+    frame.positions -= np.where(frame.pbc, low, 0.0)
+    frame.cell = [[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..files import atomic_path
 from ..units import KCAL_PER_MOL
-from .work import WorkCurve
+from .exploration import ACTIVATION_ENERGY
 
 POINTS = 800
 """Largest number of points drawn per curve."""
@@ -34,14 +34,27 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class Curve(Protocol):
+    """A curve of one run, with one point per step."""
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """(n,)."""
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """(n,)."""
+
+
 def plot_work(
     target: Path,
     *,
-    reference: Sequence[WorkCurve],
-    iterations: Mapping[int, Sequence[WorkCurve]],
+    reference: Sequence[Curve],
+    iterations: Mapping[int, Sequence[Curve]],
     names: Mapping[int, str] | None = None,
+    labels: tuple[str, str] = (ACTIVATION_ENERGY.x[1], ACTIVATION_ENERGY.y[1]),
 ) -> None:
-    """Draw the work against the spring distance, as target.png and target.svg.
+    """Draw the work against the spring distance, or another curve, as target.png and target.svg.
 
     The bold line is the mean over the seeds at equal steps; each seed is a faint line.
 
@@ -49,25 +62,29 @@ def plot_work(
     ----------
     target : Path
         Without its suffix.
-    reference : sequence of WorkCurve
-        The labeller's pulls; may be empty.
-    iterations : mapping from iteration to sequence of WorkCurve
-        The model's pulls.
+    reference : sequence of Curve
+        Of the labeller's runs; may be empty.
+    iterations : mapping from iteration to sequence of Curve
+        Of the model's runs.
     names : mapping from iteration to str, optional
         Legend entries that replace "iteration N".
+    labels : (str, str)
+        Of the axes.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
-        draw_work(figure.subplots(), reference=reference, iterations=iterations, names=names)
+        axes = figure.subplots()
+        draw_work(axes, reference=reference, iterations=iterations, names=names, labels=labels)
         save_figure(figure, target)
 
 
 def draw_work(
     axes: Axes,
     *,
-    reference: Sequence[WorkCurve],
-    iterations: Mapping[int, Sequence[WorkCurve]],
+    reference: Sequence[Curve],
+    iterations: Mapping[int, Sequence[Curve]],
     names: Mapping[int, str] | None = None,
+    labels: tuple[str, str] = (ACTIVATION_ENERGY.x[1], ACTIVATION_ENERGY.y[1]),
 ) -> None:
     """Draw the work against the spring distance into axes; see `plot_work`."""
     _draw_pulls(axes, reference, "labeller", "black", "-", order=2, width=3.2)
@@ -78,8 +95,8 @@ def draw_work(
         label = given.get(number, f"iteration {number}" if shown else "")
         style = "--" if number == 0 else "-"
         _draw_pulls(axes, iterations[number], label, color, style, order=4)
-    axes.set_xlabel("spring distance (Å)")
-    axes.set_ylabel("work (eV)")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes.margins(x=0.01)
     if axes.get_legend_handles_labels()[1]:
@@ -87,7 +104,7 @@ def draw_work(
 
 
 def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
-    """Draw activation energy and errors per iteration, as target.png and target.svg.
+    """Draw the observable and errors per iteration, as target.png and target.svg.
 
     Parameters
     ----------
@@ -101,30 +118,46 @@ def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 5.2), layout="constrained")
         above, below = figure.subplots(2, sharex=True, height_ratios=[1, 1.2])
-        _draw_energy(above, rows, reference)
-        _draw_error(below, rows)
+        observable = results.get("observable") or ACTIVATION_ENERGY.to_json()
+        _draw_observable(above, rows, reference, observable)
+        _draw_error(below, rows, observable)
         figure.align_ylabels()
         save_figure(figure, target)
 
 
-def _draw_energy(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
+def _draw_observable(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    reference: Mapping[str, Any],
+    observable: Mapping[str, Any],
 ) -> None:
-    level = reference.get("activation_energy")
+    key = observable["key"]
+    level = reference.get(key)
     if level is not None:
         axes.axhline(level, color="black", linewidth=1.2, label="labeller")
-        sem = reference.get("activation_energy_sem") or 0.0
+        sem = reference.get(f"{key}_sem") or 0.0
         axes.axhspan(level - sem, level + sem, color="black", alpha=0.12, linewidth=0)
-    x, y, bar = _column(rows, "activation_energy", "activation_energy_sem")
+    x, y, bar = _column(rows, key, f"{key}_sem")
     axes.errorbar(x, y, yerr=bar, fmt="o-", color="#c0392b", capsize=3, label="model")
-    axes.set_ylabel("activation energy (eV)")
+    axes.set_ylabel(with_unit(observable["name"], observable["unit"]))
     axes.legend(loc="best")
 
 
-def _draw_error(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    x_test, test, _ = _column(rows, "energy_mae_test", None)
-    axes.plot(x_test, test, "s--", color="#2c6fbb", markersize=4, label="test pulls, MAE")
-    draw_abs_errors(axes, {"activation energy, |error|": rows}, colors=["#c0392b"])
+def _draw_error(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], observable: Mapping[str, Any]
+) -> None:
+    in_ev = observable["unit"] == "eV"
+    if in_ev:
+        x_test, test, _ = _column(rows, "energy_mae_test", None)
+        label = f"test {observable['runs']}s, MAE"
+        axes.plot(x_test, test, "s--", color="#2c6fbb", markersize=4, label=label)
+    draw_abs_errors(
+        axes,
+        {f"{observable['name']}, |error|": rows},
+        colors=["#c0392b"],
+        unit=observable["unit"],
+        tolerance=None if in_ev else observable["tolerance"],
+    )
 
 
 def draw_abs_errors(
@@ -133,8 +166,10 @@ def draw_abs_errors(
     *,
     colors: Sequence[Any],
     x: str = "iteration",
+    unit: str = "eV",
+    tolerance: float | None = None,
 ) -> None:
-    """Draw the absolute error of the activation energy with its standard error, on a log scale.
+    """Draw the absolute error of the observable with its standard error, on a log scale.
 
     Parameters
     ----------
@@ -146,27 +181,33 @@ def draw_abs_errors(
         One per run.
     x : str
         Key of an iteration that is the horizontal axis: `iteration` or `n_labels`.
+    unit : str
+        Of the observable.
+    tolerance : float, optional
+        Errors below this are shaded; by default 1 kcal/mol.
     """
     known = [line.get_ydata() for line in axes.get_lines()]
-    axes.axhspan(1e-6, KCAL_PER_MOL, color="#27ae60", alpha=0.15, linewidth=0, label="1 kcal/mol")
+    small = KCAL_PER_MOL if tolerance is None else tolerance
+    name = "1 kcal/mol" if tolerance is None else "tolerance"
+    axes.axhspan(1e-6, small, color="#27ae60", alpha=0.15, linewidth=0, label=name)
     for (label, rows), color in zip(runs.items(), colors, strict=True):
         at, error, bar = _column(rows, "error", "error_sem", x)
         size = np.maximum(np.abs(error), 1e-4)
         low = np.minimum(bar, 0.9 * size)
         axes.errorbar(at, size, yerr=[low, bar], fmt="o-", color=color, capsize=3, label=label)
         known += [size, size + bar]
-    values = np.concatenate([*known, [KCAL_PER_MOL]]).astype(float)
+    values = np.concatenate([*known, [small]]).astype(float)
     axes.set_yscale("log")
     axes.set_ylim(min(0.01, 0.5 * values.min()), 2.0 * values.max())
     axes.set_xlabel(x)
-    axes.set_ylabel("error (eV)")
+    axes.set_ylabel(with_unit("error", unit))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
 
 
 def _draw_pulls(
     axes: Axes,
-    curves: Sequence[WorkCurve],
+    curves: Sequence[Curve],
     label: str,
     color: Any,
     style: str,
@@ -174,23 +215,28 @@ def _draw_pulls(
     order: int,
     width: float = 1.6,
 ) -> None:
-    curves = [curve for curve in curves if len(curve.work) > 0]
+    curves = [curve for curve in curves if len(curve.y) > 0]
     for curve in curves:
         if len(curves) > 1:
-            thin = _thin(len(curve.work))
+            thin = _thin(len(curve.y))
             axes.plot(
-                curve.distance[thin], curve.work[thin], style, color=color, alpha=0.3,
+                curve.x[thin], curve.y[thin], style, color=color, alpha=0.3,
                 linewidth=0.7, zorder=order - 1,
             )  # fmt: skip
     if curves:
-        shared = min(len(curve.work) for curve in curves)
-        distance = np.mean([curve.distance[:shared] for curve in curves], axis=0)
-        work = np.mean([curve.work[:shared] for curve in curves], axis=0)
+        shared = min(len(curve.y) for curve in curves)
+        x = np.mean([curve.x[:shared] for curve in curves], axis=0)
+        y = np.mean([curve.y[:shared] for curve in curves], axis=0)
         thin = _thin(shared)
         axes.plot(
-            distance[thin], work[thin], style, color=color, linewidth=width, zorder=order,
+            x[thin], y[thin], style, color=color, linewidth=width, zorder=order,
             label=label,
         )  # fmt: skip
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Return a name with its unit, if it has one: `error (eV)`."""
+    return f"{name} ({unit})" if unit else name
 
 
 def _thin(n: int) -> NDArray[np.intp]:

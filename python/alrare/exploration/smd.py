@@ -19,11 +19,12 @@ from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
 from ..tables import NO_EVENT, mean_with_sem, number, table_text
+from .exploration import SpringPull
 from .kept_settings import pulled_atoms
 from .labeller_md import TRAJECTORY_FILE
-from .labeller_pulls import run_pulls
+from .labeller_runs import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
-from .model_pulls import model_file, simulate_pulls
+from .model_runs import model_file, simulate
 from .observables import Observables, observe, read_trajectory
 from .plots import plot_work
 from .work import mean_of, read_work
@@ -88,11 +89,11 @@ def pull_with_model(
     metadata = load_ensemble(model).metadata
     check_state(structure, metadata.training, structure.get_chemical_formula())
     with locked(folder):
-        results = simulate_pulls(
+        results = simulate(
             model=model_path(model, model_file(Path(), run.device).suffix),
             structure=structure,
             elements=metadata.elements,
-            pull=pull,
+            exploration=SpringPull(pull),
             select=None,
             timestep=timestep,
             forces=forces,
@@ -100,7 +101,7 @@ def pull_with_model(
             run=run,
             progress=progress or SilentProgress(),
         )
-    seeds = [result.seed for result in results if result.work is not None]
+    seeds = [result.seed for result in results if result.table is not None]
     return observe_pulls(folder, seeds, plus_steps=pull.plus_steps)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
+from .table import read_table
 
 COLUMNS = ("step", "distance", "target", "force", "work", "potential_energy", "temperature")
 """Columns of every work file; `lammps_input` writes them, with their units in the header."""
@@ -38,6 +39,16 @@ class WorkCurve:
     energy_std: NDArray[np.float64] | None
     """Standard deviation of the members' energies, eV; None for a pull by the labeller."""
 
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """What a figure draws along the horizontal axis: the distance, Å."""
+        return self.distance
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """What a figure draws along the vertical axis: the work, eV."""
+        return self.work
+
 
 def read_work(path: Path) -> WorkCurve:
     """Read the work file of a pull.
@@ -54,30 +65,13 @@ def read_work(path: Path) -> WorkCurve:
     SimulationError
         If the file is missing, is not a work file, or holds no step.
     """
-    try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except OSError as error:
-        raise SimulationError(f"{path}: no work curve ({error.strerror})") from error
-    except ValueError:
-        raise SimulationError(f"{path}: empty; the pull ended before its first step") from None
-    names = [column.partition("/")[0] for column in header.removeprefix("#").split()]
-    missing = [name for name in COLUMNS if name not in names]
-    if not header.startswith("#") or missing:
+    columns = read_table(path)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
         raise SimulationError(
-            f"{path}: expected a work file with columns {', '.join(COLUMNS)}; {missing or 'its'}"
-            f" header is missing: {header.strip()[:80]!r}"
+            f"{path}: expected a work file with columns {', '.join(COLUMNS)}; it lacks"
+            f" {', '.join(missing)}"
         )
-    try:
-        rows = np.array(
-            [[float(word) for word in line.split()] for line in lines if line.endswith("\n")]
-        )
-    except ValueError as error:
-        raise SimulationError(f"{path}: expected {len(names)} numbers a row: {error}") from error
-    if rows.size == 0:
-        raise SimulationError(f"{path}: no step; the pull ended before its first step")
-    if rows.shape[1] != len(names):
-        raise SimulationError(f"{path}: expected {len(names)} columns, got {rows.shape[1]}")
-    columns = dict(zip(names, rows.T, strict=True))
     return WorkCurve(
         **{name: columns[name] for name in COLUMNS}, energy_std=columns.get("energy_std")
     )

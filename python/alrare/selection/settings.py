@@ -13,8 +13,17 @@ CANDIDATES_FILE = "candidates.extxyz"
 """Name of the file that the fix writes, in the folder of its input."""
 
 
-def fix_command(select: Select) -> str:
-    """Return the `fix al_select` command, with the ID `select` and the variable `v_d` of a pull."""
+def fix_command(select: Select, *, cv: str | None = "v_d", cv_gap: float | None = None) -> str:
+    """Return the `fix al_select` command, with the ID `select`.
+
+    Parameters
+    ----------
+    select : Select
+    cv : str or None
+        The collective variable, `v_NAME`; by default the distance in a pull. None: there is none.
+    cv_gap : float, optional
+        By default that of `select`.
+    """
     if select.threshold != "adaptive":
         threshold = f"value {select.threshold:.10g}"
     elif select.relative is not None:
@@ -23,8 +32,8 @@ def fix_command(select: Select) -> str:
         threshold = f"adaptive {select.screening_steps} {select.sigma:.10g}"
     command = (
         f"fix select all al_select 1 {CANDIDATES_FILE} threshold {threshold}"
-        f" cv v_d {select.cv_gap:.10g} energy {select.energy_gap:.10g}"
-        f" max {select.max_per_run}"
+        + ("" if cv is None else f" cv {cv} {select.cv_gap if cv_gap is None else cv_gap:.10g}")
+        + f" energy {select.energy_gap:.10g} max {select.max_per_run}"
     )
     if select.upper != "none":
         command += f" upper {select.upper:.10g}"

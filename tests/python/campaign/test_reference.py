@@ -13,7 +13,7 @@ from alrare.electronic_state import state_of
 from alrare.errors import AlrareError, LabelError, SimulationError
 from alrare.exploration.label_server import labeller_potential
 from alrare.exploration.labeller_md import LabellerMD, relax, run_md
-from alrare.exploration.labeller_pulls import run_pulls
+from alrare.exploration.labeller_runs import run_pulls
 from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
 from alrare.exploration.lammps_run import lammps_command, run_lammps
 from alrare.exploration.work import read_work
@@ -258,7 +258,7 @@ from pathlib import Path
 from alrare.config import Labeller, Pull
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress
-from alrare.exploration.labeller_pulls import run_pulls
+from alrare.exploration.labeller_runs import run_pulls
 
 if __name__ == "__main__":
     folder, labeller, structure = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])

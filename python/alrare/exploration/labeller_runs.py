@@ -5,7 +5,7 @@ its final name is finished and never run again; an interrupted run is resumed.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +22,19 @@ from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
 from ..processes import result_of, worker_pool
 from ..progress import Progress
+from .exploration import Exploration, SpringPull
+from .input_run import POTENTIAL_FILE, STRUCTURE_FILE, WATCH_FILE
 from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
 from .label_server import labeller_potential, short_folder
 from .labeller_md import JOURNAL_FILE, PROGRESS_FILE, LabellerMD, run_md, steps_done
-from .lammps_input import TRAJECTORY_STRIDE, md_input, pull_input
+from .lammps_input import DATA_FILE, INPUT_FILE, TRAJECTORY_STRIDE, data_text, md_input
 
 STRUCTURE_OR_LABELLER = (
     "structure or labeller (an edited calculator that declares no `__version__` is another one)"
 )
 _SETTINGS_FILE = "settings.json"
+_NOT_COMPARED = (DATA_FILE, STRUCTURE_FILE, POTENTIAL_FILE)
+"""Files of a run that say nothing more than structure and labeller."""
 
 
 def run_pulls(
@@ -56,7 +60,7 @@ def run_pulls(
     """
     method = method_of(labeller, elements).hash
     system = System(structure, tuple(elements), labeller, timestep, method, lmp)
-    runs = {seed: pull_run(folder, system, pull, seed) for seed in pull.seeds}
+    runs = {seed: seed_run(folder, system, SpringPull(pull), seed) for seed in pull.seeds}
     if not all(run.is_finished() for run in runs.values()):
         labels = folder / "labels"
         check_labeller(structure, labeller=labeller, folder=labels, store_path=labels / STORE_FILE)
@@ -74,8 +78,8 @@ class Run:
     """Folder of the finished run."""
     settings: dict[str, Any]
     """Everything that decides the result; kept in the folder."""
-    steps: int
-    """MD steps of the whole run."""
+    steps: int | None
+    """MD steps of the whole run; None if only LAMMPS knows."""
     md: LabellerMD
     """The run itself, in its temporary folder."""
 
@@ -159,7 +163,15 @@ class System:
     """The LAMMPS program."""
 
     def run(
-        self, name: str, folder: Path, text: str, steps: int, stride: int, pull: Pull | None
+        self,
+        name: str,
+        folder: Path,
+        files: Mapping[str, str],
+        *,
+        main: str,
+        steps: int | None,
+        stride: int,
+        pulled: tuple[int, int] | None = None,
     ) -> Run:
         """Return a run of this system.
 
@@ -169,41 +181,58 @@ class System:
             For messages.
         folder : Path
             Folder of the finished run.
-        text : str
-            The LAMMPS input.
-        steps : int
-            MD steps of the whole input.
+        files : mapping from str to str
+            All files of the run by name.
+        main : str
+            The file name of the input.
+        steps : int or None
+            MD steps of the whole input, as far as they are known.
         stride : int
             Every stride-th step is kept as a frame.
-        pull : Pull or None
-            Its two atoms' distance is written to each frame.
+        pulled : (int, int), optional
+            Two atoms, from 1, whose distance is written to each frame.
         """
         start = frame_key(self.structure, self.method)
+        watched = WATCH_FILE in files
+        decides = [name for name in files if name not in _NOT_COMPARED]
+        text = "\n".join(files[name] for name in decides)
         md = LabellerMD(
-            text=text,
+            text=files[main],
+            input_file=main,
+            files=files,
+            watched=watched,
             structure=self.structure,
             elements=self.elements,
             labeller=self.labeller,
             stride=stride,
-            pulled=pull.atoms if pull else None,
+            pulled=pulled,
             folder=folder.with_name(f".{folder.name}.partial"),
             lmp=self.lmp,
         )
         return Run(name, folder, {"start": start, "stride": stride, "input": text}, steps, md)
 
 
-def pull_run(folder: Path, system: System, pull: Pull, seed: int) -> Run:
-    """Return the run that pulls with one seed, in ``folder/pull_SEED``."""
-    text = pull_input(
-        potential=labeller_potential(system.elements),
-        pull=pull,
+def seed_run(folder: Path, system: System, exploration: Exploration, seed: int) -> Run:
+    """Return the run of an exploration with one seed, in ``folder/pull_SEED`` (`Quantity.runs`)."""
+    files = exploration.files(
+        system.structure,
+        system.elements,
         seed=seed,
         timestep=system.timestep,
-        periodic=bool(system.structure.pbc.any()),
+        potential=labeller_potential(system.elements),
+        select=None,
+        by_model=False,
     )
-    steps = pull.relax_steps + pull.steps
+    kind = exploration.quantity.runs
+    pulled = exploration.pull.atoms if isinstance(exploration, SpringPull) else None
     return system.run(
-        f"pull, seed {seed}", folder / f"pull_{seed}", text, steps, TRAJECTORY_STRIDE, pull
+        f"{kind}, seed {seed}",
+        folder / f"{kind}_{seed}",
+        files,
+        main=exploration.main,
+        steps=exploration.steps,
+        stride=TRAJECTORY_STRIDE,
+        pulled=pulled,
     )
 
 
@@ -217,11 +246,14 @@ def data_run(folder: Path, system: System, initial: InitialData) -> Run:
         timestep=system.timestep,
         equilibration_steps=initial.equilibration_steps,
         steps=initial.steps,
-        periodic=bool(system.structure.pbc.any()),
+        pbc=system.structure.pbc,
     )
+    files = {DATA_FILE: data_text(system.structure, system.elements), INPUT_FILE: text}
     name = f"MD at {initial.temperature:g} K"
     steps = initial.equilibration_steps + initial.steps
-    return system.run(name, folder / "data", text, steps, initial.stride, None)
+    return system.run(
+        name, folder / "data", files, main=INPUT_FILE, steps=steps, stride=initial.stride
+    )
 
 
 def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
@@ -245,7 +277,8 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
     open_runs = [run for run in runs if not run.is_finished()]
     if not open_runs:
         return
-    total = sum(run.steps for run in open_runs)
+    known = [run.steps for run in open_runs if run.steps is not None]
+    total = sum(known) if len(known) == len(open_runs) else None
     with (
         progress.stage("reference", total=total) as stage,
         # here, since the processes of the pool are killed when the command is interrupted
@@ -256,13 +289,16 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
         for run in open_runs:
             run.prepare()
             tasks[pool.submit(run_md, replace(run.md, sockets=Path(sockets)))] = run
-        finished = 0
+        finished, done_before = 0, dict.fromkeys((run.folder for run in open_runs), 0)
         while tasks:
             done, _ = wait(tasks, timeout=0.5, return_when=FIRST_EXCEPTION)
             for task in done:
                 run = tasks.pop(task)
                 result_of(task, f"reference {run.name}")
                 run.publish()
-                finished += run.steps
-            under_way = sum(min(steps_done(run.md.folder), run.steps) for run in tasks.values())
+                finished += done_before.pop(run.folder) if run.steps is None else run.steps
+            for run in tasks.values():
+                steps = steps_done(run.md.folder)
+                done_before[run.folder] = steps if run.steps is None else min(steps, run.steps)
+            under_way = sum(done_before[run.folder] for run in tasks.values())
             stage.update(finished + under_way)

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from alrare.config import Pull, Run, Select
 from alrare.errors import AlrareError, SimulationError
-from alrare.exploration.model_pulls import PullResult, model_file, simulate_pulls
+from alrare.exploration.exploration import SpringPull
+from alrare.exploration.model_runs import RunResult, model_file, simulate
 from alrare.exploration.work import read_work
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress, Stage
@@ -67,7 +68,7 @@ def _lmp(folder: Path, body: str) -> str:
     return str(program)
 
 
-def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
+def _simulate(model: Path, lmp: str, **changes: Any) -> list[RunResult]:
     settings: dict[str, Any] = {
         "model": model,
         "structure": molecule("C2H6"),
@@ -80,7 +81,8 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[PullResult]:
         "run": Run(lmp=lmp, workers=2, device="cpu"),
         "progress": SilentProgress(),
     }
-    return simulate_pulls(**(settings | changes))
+    given = settings | changes
+    return simulate(exploration=SpringPull(given.pop("pull")), **given)
 
 
 def _calls(folder: Path) -> list[int]:
@@ -93,7 +95,7 @@ def test_a_pull_leaves_its_input_curve_candidates_and_counts(tmp_path: Path, mod
     first = results[0]
     assert first.finished and first.reason == ""
     assert first.folder == tmp_path / "iter_000" / "pull_1"
-    assert first.work is not None and len(read_work(first.work).step) == 41
+    assert first.table is not None and len(read_work(first.table).step) == 41
     assert first.candidates.read_text().count("step=3") == 4
     counts = first.selection
     assert (counts.threshold, counts.selected, counts.above) == (0.015, 4, 9)
@@ -144,8 +146,8 @@ def test_a_real_pull_shows_and_writes_what_was_judged(
     path = tmp_path / "ensemble.safetensors"
     random_ensemble(members=2, hidden={"H": (8, 8)}, hidden_default=(8, 8), seed=4).save(path)
     (result, _) = _simulate(path, lmp, select=select)
-    assert result.work is not None
-    header, *rows = result.work.read_text().splitlines()
+    assert result.table is not None
+    header, *rows = result.table.read_text().splitlines()
     names = [word.partition("/")[0] for word in header.split()[1:]]
     assert names[7:] == [*columns, "threshold", "selected", "above", "too_similar", "unphysical"]
     shown = [dict(zip(names, map(float, row.split()), strict=True)) for row in rows]
@@ -325,7 +327,7 @@ def test_ctrl_c_ends_the_runs_at_once_and_keeps_no_half_pull(tmp_path: Path, mod
     code = f"""
 import sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
-from test_model_pulls import _simulate
+from test_model_runs import _simulate
 from pathlib import Path
 try:
     _simulate(Path({str(model)!r}), {lmp!r})
@@ -375,8 +377,8 @@ def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path, lmp: str) -> Non
         pull=Pull(atoms=(1, 2), relax_steps=5, steps=30, seeds=(1,)),
         select=select,
     )
-    assert result.finished and result.work is not None
-    curve = read_work(result.work)
+    assert result.finished and result.table is not None
+    curve = read_work(result.table)
     assert len(curve.step) == 31
     assert curve.energy_std is not None and curve.energy_std.max() > 0.0
     assert result.selection.threshold == pytest.approx(1e-6)

@@ -1,6 +1,6 @@
-"""Pulls by a model: LAMMPS with pair nnp_ensemble and fix al_select, one folder per seed.
+"""Runs by a model: LAMMPS with pair nnp_ensemble and fix al_select, one folder per seed.
 
-A pull uses a folder with a temporary name, which is renamed when the pull has ended. A folder with
+A run uses a folder with a temporary name, which is renamed when the run has ended. A folder with
 its final name is finished and never run again.
 """
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,24 +17,19 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from ..config import Pull, Run, Select
+from ..config import Run, Select
 from ..errors import AlrareError, BlownUpError, UnstableModelError
 from ..files import publish, read_json, write_json, write_text
 from ..frames import frame_key
 from ..model.model_file import model_hash
 from ..processes import worker_count
 from ..progress import Progress, Stage
-from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
+from ..selection.settings import CANDIDATES_FILE, fix_command
+from .exploration import Exploration
 from .kept_settings import differences, made_otherwise
-from .lammps_input import (
-    DATA_FILE,
-    DUMP_FILE,
-    INPUT_FILE,
-    WORK_FILE,
-    pull_input,
-    write_data_file,
-)
+from .lammps_input import DUMP_FILE
 from .lammps_run import end_process, lammps_command, no_lammps, run_lammps
+from .table import last_row
 
 RESULT_FILE = "result.json"
 
@@ -60,23 +55,23 @@ class SelectionCounts:
 
 
 @dataclass(frozen=True)
-class PullResult:
-    """One pull by the model."""
+class RunResult:
+    """One run by the model."""
 
     seed: int
     """Seed of the velocities and the noise."""
     folder: Path
-    """Folder of in.smd and all files that LAMMPS wrote."""
-    work: Path | None
-    """The work curve; None if the structure blew up before the pull began."""
+    """Folder of the input and all files that LAMMPS wrote."""
+    table: Path | None
+    """Its table, of a pull the work curve; None if the structure blew up before it began."""
     trajectory: Path
-    """Dump of the configurations (`read_trajectory`); missing if `work` is None."""
+    """Dump of the configurations (`read_trajectory`); missing if `table` is None."""
     candidates: Path
     """Extended XYZ; missing or empty if there are no candidates."""
     selection: SelectionCounts
     """Counts of the fix."""
     finished: bool
-    """Whether the pull did all its steps."""
+    """Whether it did all its steps."""
     reason: str
     """Why it ended early; empty if finished."""
     seconds: float
@@ -92,20 +87,20 @@ def model_file(folder: Path, device: str) -> Path:
     return folder / ("ensemble.pt" if device.startswith("cuda") else "ensemble.safetensors")
 
 
-def simulate_pulls(
+def simulate(
     *,
     model: Path,
     structure: Atoms,
     elements: Sequence[str],
-    pull: Pull,
+    exploration: Exploration,
     select: Select | None,
     timestep: float,
     forces: Literal["best", "mean"],
     folder: Path,
     run: Run,
     progress: Progress,
-) -> list[PullResult]:
-    """Pull the structure with the model, once for each seed, several at a time.
+) -> list[RunResult]:
+    """Run an exploration with the model, once for each seed, several runs at a time.
 
     Parameters
     ----------
@@ -115,9 +110,9 @@ def simulate_pulls(
         A molecule.
     elements : sequence of str
         Elements of the model, in its order.
-    pull, select : config tables
-        Spring, thermostat and seeds; and the selection criterion. If `select` is None, nothing is
-        selected.
+    exploration : Exploration
+    select : Select or None
+        The selection criterion; None: nothing is selected.
     timestep : float, fs
         MD time step.
     forces : {"best", "mean"}
@@ -131,7 +126,7 @@ def simulate_pulls(
 
     Returns
     -------
-    list of PullResult
+    list of RunResult
         In the order of the seeds. A pull whose structure blew up has ``finished`` False and the
         files that it had written until then.
 
@@ -145,19 +140,21 @@ def simulate_pulls(
     AlrareError
         If the folder holds a pull of another model or other settings, or the disk refuses.
     """
-    per_pull = pull.relax_steps + pull.steps
+    steps, seeds = exploration.steps, exploration.seeds
+    total = None if steps is None else steps * len(seeds)
+    runs = exploration.quantity.runs
     command = tuple(lammps_command(run.lmp, run.mpi_ranks))
     task = _Task(
-        model=model, structure=structure, elements=elements, pull=pull, select=select,
+        model=model, structure=structure, elements=elements, exploration=exploration, select=select,
         timestep=timestep, forces=forces, command=command, device=run.device,
     )  # fmt: skip
-    with progress.stage(f"pulls by the model ({folder.name})", per_pull * len(pull.seeds)) as stage:
-        running = _Running(stage, per_pull)
+    with progress.stage(f"{runs}s by the model ({folder.name})", total) as stage:
+        running = _Running(stage, steps)
         with ThreadPoolExecutor(max(1, worker_count(run.workers) // run.mpi_ranks)) as pool:
             try:
                 futures = [
-                    pool.submit(_one_pull, task, seed, folder / f"pull_{seed}", running)
-                    for seed in pull.seeds
+                    pool.submit(_one_run, task, seed, folder / f"{runs}_{seed}", running)
+                    for seed in seeds
                 ]
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in futures:
@@ -171,9 +168,9 @@ def simulate_pulls(
     for result in results:
         if not result.finished:
             progress.message(f"{result.folder}: ended early: {result.reason}")
-    if all(result.work is None for result in results):
+    if all(result.table is None for result in results):
         raise UnstableModelError(
-            f"{folder}: no pull made a single step: {results[0].reason}; the model is worthless"
+            f"{folder}: no {runs} made a single step: {results[0].reason}; the model is worthless"
             " even at rest: give it more initial data ([initial] steps) or more epochs ([train])"
         )
     return results
@@ -184,7 +181,7 @@ class _Task:
     model: Path
     structure: Atoms
     elements: Sequence[str]
-    pull: Pull
+    exploration: Exploration
     select: Select | None
     timestep: float
     forces: str
@@ -196,22 +193,18 @@ class _Task:
         return {
             "model": model_hash(self.model),
             "start": frame_key(self.structure, ""),
-            "pull": self.pull.model_dump(mode="json", exclude={"seeds", "plus_steps"}),
-            "select": self.watch(),
+            **self.exploration.settings(),
+            "select": "" if self.select is None else fix_command(self.select),
             "timestep": self.timestep,
             "forces": self.forces,
         }
-
-    def watch(self) -> str:
-        """Return the `fix al_select` command; empty without selection."""
-        return "" if self.select is None else fix_command(self.select)
 
 
 class _Running:
     """The pulls that are running: shows the sum of their steps, and can end them all."""
 
-    def __init__(self, stage: Stage, per_pull: int) -> None:
-        self.per_pull = per_pull
+    def __init__(self, stage: Stage, steps: int | None) -> None:
+        self.steps = steps
         self._stage = stage
         self._lock = threading.Lock()
         self._steps: dict[int, int] = {}
@@ -238,7 +231,7 @@ class _Running:
             end_process(process)
 
 
-def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullResult:
+def _one_run(task: _Task, seed: int, folder: Path, running: _Running) -> RunResult:
     settings = task.settings()
     if not folder.exists():
         _remove_unfinished(folder)
@@ -250,6 +243,7 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
             run_lammps(
                 task.command,
                 folder=partial,
+                input_file=task.exploration.main,
                 on_step=lambda done: running.show(seed, done),
                 on_start=running.started,
             )
@@ -257,13 +251,13 @@ def _one_pull(task: _Task, seed: int, folder: Path, running: _Running) -> PullRe
         except BlownUpError as error:
             reason = str(error).replace(str(partial), str(folder))
         result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
-        _finish(partial, folder, {"finished": not reason, "reason": reason, **result})
-    running.show(seed, running.per_pull)
-    return _read_result(seed, folder, settings)
+        _finish(task, partial, folder, {"finished": not reason, "reason": reason, **result})
+    if running.steps is not None:
+        running.show(seed, running.steps)
+    return _read_result(task.exploration, seed, folder, settings)
 
 
 def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
-    write_data_file(folder / DATA_FILE, task.structure, task.elements)
     model = os.path.relpath(task.model, folder)
     by_force = task.select is not None and task.select.uncertainty == "force"
     force_std = " force_std yes" if by_force else ""
@@ -272,57 +266,65 @@ pair_style nnp_ensemble device {task.device} forces {task.forces}{force_std}
 pair_coeff * * "{model}" {" ".join(task.elements)}
 compute uq all pair nnp_ensemble
 """
-    text = pull_input(
-        potential=potential,
-        pull=task.pull,
+    files = task.exploration.files(
+        task.structure,
+        task.elements,
         seed=seed,
         timestep=task.timestep,
-        watch=task.watch(),
-        columns=fix_columns(task.select),
-        dump_elements=task.elements,
+        potential=potential,
+        select=task.select,
+        by_model=True,
     )
-    write_text(folder / INPUT_FILE, text)
+    for name, text in files.items():
+        write_text(folder / name, text)
 
 
 def _check_end(task: _Task, folder: Path) -> None:
-    """Refuse a run that ended without an error, but not at its last step."""
-    row = _last_row(folder / WORK_FILE)
-    step = -1 if row is None else int(row["step"])
-    if step < task.pull.steps:
-        did = "no pull" if row is None else f"{step} of {task.pull.steps} steps of the pull"
-        what = f"{task.command[0]} ended in {folder} with exit status 0 after {did}"
+    """Refuse a run that ended without an error, but too early."""
+    did = task.exploration.unfinished(last_row(folder / task.exploration.quantity.table))
+    if did:
+        what = f"{task.command[0]} ended in {folder} with exit status 0 {did}"
         raise no_lammps(what, folder)
 
 
-def _finish(partial: Path, folder: Path, content: dict[str, Any]) -> None:
-    row = _last_row(partial / WORK_FILE)
+def _finish(task: _Task, partial: Path, folder: Path, content: dict[str, Any]) -> None:
+    row = last_row(partial / task.exploration.quantity.table)
     selection = _counts(row).to_json() if row is not None and "threshold" in row else None
     write_json(partial / RESULT_FILE, {**content, "began": row is not None, "selection": selection})
     publish(partial, folder)
 
 
 def _other_settings(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Name what differs between the settings of a finished pull and those wanted."""
+    """Name what differs between the settings of a finished run and those wanted."""
     hashed = {"model": "model", "start": "structure", "select": "selection"}
     other = [name for key, name in hashed.items() if kept[key] != wanted[key]]
-    plain = [
-        {key: value for key, value in settings.items() if key not in (*hashed, "pull")}
-        for settings in (kept | kept["pull"], wanted | wanted["pull"])
-    ]
+    plain = [_flat(settings, hashed) for settings in (kept, wanted)]
     return other + differences(*plain)
 
 
-def _read_result(seed: int, folder: Path, settings: dict[str, Any]) -> PullResult:
-    if not (folder / RESULT_FILE).is_file() and (folder / WORK_FILE).is_file():
+def _flat(settings: dict[str, Any], hashed: Collection[str]) -> dict[str, Any]:
+    """Return the settings that are shown, those of `pull` or `explore` beside the others."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in hashed:
+            flat |= value if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _read_result(
+    exploration: Exploration, seed: int, folder: Path, settings: dict[str, Any]
+) -> RunResult:
+    table = folder / exploration.quantity.table
+    if not (folder / RESULT_FILE).is_file() and table.is_file():
         raise made_otherwise(folder, ["potential (not by a model)"])
     content = read_json(folder / RESULT_FILE)
     try:
         if content["settings"] != settings:
             raise made_otherwise(folder, _other_settings(content["settings"], settings))
-        return PullResult(
+        return RunResult(
             seed=seed,
             folder=folder,
-            work=folder / WORK_FILE if content["began"] else None,
+            table=table if content["began"] else None,
             trajectory=folder / DUMP_FILE,
             candidates=folder / CANDIDATES_FILE,
             selection=SelectionCounts(**(content["selection"] or {})),
@@ -345,18 +347,6 @@ def _counts(row: dict[str, float]) -> SelectionCounts:
         too_similar=int(row["too_similar"]),
         unphysical=int(row["unphysical"]),
     )
-
-
-def _last_row(path: Path) -> dict[str, float] | None:
-    """Return the last complete row of a work file by column name; None if it has no rows."""
-    if not path.is_file():
-        return None
-    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    names = [word.partition("/")[0] for word in header.removeprefix("#").split()]
-    for line in reversed(lines):
-        if line.endswith("\n") and len(line.split()) == len(names):
-            return dict(zip(names, map(float, line.split()), strict=True))
-    return None
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -1,0 +1,187 @@
+"""The table [[explore]] of al.toml: a LAMMPS input that drives a system toward its rare event."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..units import KCAL_PER_MOL
+from .types import (
+    Count,
+    CountOrZero,
+    NotNegative,
+    Number,
+    Positive,
+    Section,
+    WholeNumber,
+    expand_numbers,
+    matching,
+)
+
+SHIPPED: dict[str, dict[str, Any]] = {
+    "md": {},
+    "stretch": {
+        "columns": {"strain": "v_strain", "stress": "v_stress"},
+        "cv": "strain",
+        "observable": {"name": "strength", "value": "max(stress)", "unit": "GPa"},
+    },
+    "colvars": {
+        "columns": {"cv": "v_cv", "target": "v_target", "force": "v_force", "work": "v_work"},
+        "cv": "cv",
+        "observable": {
+            "name": "maximum work",
+            "value": "max(work)",
+            "unit": "eV",
+            "tolerance": KCAL_PER_MOL,
+        },
+    },
+}
+"""The inputs that come with alrare, with the values of their keys."""
+
+ALWAYS = ("step", "potential_energy", "temperature")
+"""Columns that every table has."""
+_OF_THE_MODEL = ("energy_std", "force_std", "threshold", "selected", "above", "too_similar")
+_WATCHED = (*ALWAYS, *_OF_THE_MODEL, "unphysical")
+
+_WORD = r"[A-Za-z_]\w*"
+_VALUE = rf"(max|min|mean|last|event)\(\s*({_WORD})\s*\)"
+_EVENT = rf"bond|none|(max|min)\(\s*{_WORD}\s*\)|{_WORD}\s*[<>]\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?"
+_QUANTITY = rf"{_WORD}(\[\d+\])*"
+
+_Name = matching(_WORD, "expected letters, digits and underscores, a letter first")
+
+
+def _no_line_breaks(value: Any) -> Any:
+    if isinstance(value, str) and ('"' in value or not value.isprintable()):
+        raise ValueError('expected text of one line without "')
+    return value
+
+
+class Observable(Section):
+    """The physical quantity of a run that a campaign is about."""
+
+    name: Annotated[str, *matching(r"[A-Za-z][\w -]*", "expected a name of letters")]
+    """Its name in tables and figures: "strength"."""
+    value: Annotated[
+        str,
+        *matching(_VALUE, "expected max, min, mean, last or event of a column: max(stress)"),
+    ]
+    """max, min or mean of a column over the run, its last value, or the one at the event."""
+    unit: str = ""
+    """Its unit, for tables and figures."""
+    tolerance: Positive
+    """A change from one iteration to the next is small if its mean over the seeds and its standard
+    error are below this, in the unit of the observable (`[stop]`)."""
+    plus_steps: CountOrZero = 200
+    """max, min and mean are taken until this many MD steps after the event."""
+
+    @property
+    def kind(self) -> str:
+        """`max`, `min`, `mean`, `last` or `event`."""
+        return self._parts[0]
+
+    @property
+    def column(self) -> str:
+        """The column of the table."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        match = re.fullmatch(_VALUE, self.value)
+        assert match is not None
+        return match.group(1), match.group(2)
+
+
+class Explore(Section):
+    """A LAMMPS input that drives a system toward its rare event, once per seed."""
+
+    input: Annotated[Path, Field(examples=["in.tear"])]
+    """An input that comes with alrare ("stretch", "colvars", "md"), or the path of an input of
+    one's own, relative to al.toml."""
+    name: Annotated[
+        str | None,
+        *matching(r"[A-Za-z0-9][\w.-]*", "expected letters, digits, dots, hyphens, underscores"),
+    ] = None
+    """Its name in folders and tables, if there are several; by default that of the input."""
+    systems: tuple[str, ...] = ()
+    """Names of the systems that it drives; by default all."""
+    seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
+        *range(1, 7),
+    )
+    """One run per seed, the same for model and labeller, as in `[pull]`."""
+    variables: dict[
+        Annotated[str, *_Name],
+        WholeNumber | Number | Annotated[str, BeforeValidator(_no_line_breaks)],
+    ] = {}
+    """Values of index variables of the input."""
+    columns: dict[
+        Annotated[str, *_Name],
+        Annotated[
+            str,
+            *matching(_QUANTITY, "expected v_NAME, c_ID[1], f_ID[1] or a thermo keyword"),
+        ],
+    ] = {}
+    """What is written at each step beside `step`, `potential_energy` and `temperature`: name of the
+    column, and v_NAME for an equal-style variable, c_ID[1], f_ID[1] or a thermo keyword such as
+    lx."""
+    cv: str | None = None
+    """The column that is the collective variable: candidates are spread over it, and the curves are
+    drawn against it. By default none."""
+    cv_gap: NotNegative = 0.0
+    """As `cv_gap` in `[select]`, in the unit of the column; 0: not tested."""
+    event: Annotated[
+        str,
+        *matching(_EVENT, 'expected "bond", "none", "COLUMN > 1.0" or "max(COLUMN)"'),
+    ] = "bond"
+    """The rare event. bond: the first bond that breaks or forms. "COLUMN > 1.0" or "COLUMN < 1.0":
+    the first step at which that holds. "max(COLUMN)" or "min(COLUMN)": where the column has its
+    largest or smallest value. none: no event; labels are then taken around the step that decides
+    the observable."""
+    observable: Observable
+    """The physical quantity: name, value, unit, tolerance, plus_steps."""
+    files: tuple[Path, ...] = ()
+    """Files that the input reads, relative to al.toml; they are copied beside it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_shipped(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or str(given.get("input")) not in SHIPPED:
+            return given
+        merged = {**SHIPPED[str(given["input"])], **given}
+        for key in ("columns", "observable"):
+            if isinstance(given.get(key), dict):
+                merged[key] = {**SHIPPED[str(given["input"])].get(key, {}), **given[key]}
+        return merged
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "Explore":
+        taken = next((name for name in self.columns if name in _WATCHED), None)
+        if taken is not None:
+            raise ValueError(f"columns.{taken}: alrare writes a column of this name; rename yours")
+        known = (*ALWAYS, *self.columns)
+        used = {"cv": self.cv, "observable.value": self.observable.column}
+        if self.event not in ("bond", "none"):
+            used["event"] = re.findall(_WORD, self.event.partition("(")[2] or self.event)[0]
+        for key, column in used.items():
+            if column is not None and column not in known:
+                raise ValueError(
+                    f'{key}: expected a column of the table, {", ".join(known)}, got "{column}";'
+                    f' add it to columns, such as {column} = "v_{column}"'
+                )
+        if self.event == "none" and self.observable.kind == "event":
+            raise ValueError('observable.value: event(...) needs an event; got event = "none"')
+        if len(set(self.seeds)) != len(self.seeds):
+            twice = next(seed for seed in self.seeds if self.seeds.count(seed) > 1)
+            raise ValueError(f"seeds: every seed must be different, got {twice} twice")
+        return self
+
+    @property
+    def shipped(self) -> str | None:
+        """Name of the input if it comes with alrare."""
+        return str(self.input) if str(self.input) in SHIPPED else None
+
+    @property
+    def title(self) -> str:
+        """`name`, by default that of the input."""
+        return self.name or self.shipped or self.input.name.removeprefix("in.")

@@ -1,0 +1,387 @@
+"""`[[explore]]`: a native LAMMPS input, which includes three files that alrare writes.
+
+`system.lmp` reads the structure and defines the variables and groups, `potential.lmp` the forces,
+and from `watch.lmp` on the run is watched: fix al_select, the table, the trajectory. Model and
+labeller run the same input with the same seeds; only `potential.lmp` and the fix differ.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ..config import Explore, Select
+from ..errors import ConfigError, SimulationError
+from ..selection.settings import fix_columns, fix_command
+from .event import Event, find_event
+from .exploration import Observed, Quantity
+from .lammps_input import (
+    data_text,
+    dump_commands,
+    halt_commands,
+    random_seed,
+    system_commands,
+    thermo_commands,
+)
+from .table import Table, read_table
+
+SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE = "system.lmp", "potential.lmp", "watch.lmp"
+"""The files that an input includes."""
+STRUCTURE_FILE = "structure.data"
+TABLE_FILE = "table.dat"
+"""File name of the table: a header, then one row per MD step."""
+_SEEDS = ("seed", "noise_seed")
+"""Variables that system.lmp defines: for `velocity` and for a thermostat."""
+
+
+@dataclass(frozen=True)
+class InputRun:
+    """An exploration of `[[explore]]`; `load_input` makes it."""
+
+    explore: Explore
+    texts: Mapping[str, str]
+    """The input first, then the files beside it, by name."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Named groups of atoms, from 1."""
+    min_distance: float = 0.5
+    """Å; a run in which two atoms come closer ends."""
+
+    steps = None
+
+    @property
+    def quantity(self) -> Quantity:
+        """See `Exploration`."""
+        explore, observable = self.explore, self.explore.observable
+        y = observable.column
+        of_unit = f" ({observable.unit})" if observable.unit else ""
+        x = explore.cv if explore.cv not in (None, y) else "step"
+        return Quantity(
+            name=observable.name,
+            symbol=observable.name,
+            unit=observable.unit,
+            tolerance=observable.tolerance,
+            x=(x or "step", x or "step"),
+            y=(y, f"{y}{of_unit}"),
+            table=TABLE_FILE,
+            runs="run",
+        )
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """See `Exploration`."""
+        return self.explore.seeds
+
+    @property
+    def main(self) -> str:
+        """See `Exploration`."""
+        return next(iter(self.texts))
+
+    @property
+    def atoms(self) -> tuple[int, ...]:
+        """The atoms of the groups."""
+        return tuple(sorted({atom for group in self.groups.values() for atom in group}))
+
+    def files(
+        self,
+        structure: Atoms,
+        elements: Sequence[str],
+        *,
+        seed: int,
+        timestep: float,
+        potential: str,
+        select: Select | None,
+        by_model: bool,
+    ) -> dict[str, str]:
+        """See `Exploration`."""
+        return {
+            **self.texts,
+            STRUCTURE_FILE: data_text(structure, elements),
+            SYSTEM_FILE: self._system(structure, seed, timestep),
+            POTENTIAL_FILE: "\n".join(
+                ["# the forces", *potential.splitlines(), *halt_commands(self.min_distance), ""]
+            ),
+            WATCH_FILE: self._watch(elements, select, by_model=by_model),
+        }
+
+    def _system(self, structure: Atoms, seed: int, timestep: float) -> str:
+        values: dict[str, Any] = {
+            name: random_seed(seed, stream) for stream, name in enumerate(_SEEDS)
+        } | self.explore.variables
+        lines = [
+            f"# the structure, its groups of atoms, and the variables of this run (seed {seed})",
+            *system_commands(STRUCTURE_FILE, structure.pbc),
+            f"timestep {timestep * 1e-3:.10g}",
+            *(f"variable {name} index {_word(value)}" for name, value in values.items()),
+            *(
+                f"group {name} id {' '.join(map(str, atoms))}"
+                for name, atoms in self.groups.items()
+            ),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _watch(self, elements: Sequence[str], select: Select | None, *, by_model: bool) -> str:
+        columns = {"step": "$(step)"}
+        columns |= {
+            name: f"$({value}:%.10g)"
+            for name, value in {
+                **self.explore.columns,
+                "potential_energy/eV": "pe",
+                "temperature/K": "c_thermo_temp",
+                **(fix_columns(select) if by_model else {}),
+            }.items()
+        }
+        select_command = []
+        if select is not None and self.explore.cv is not None:
+            cv = self.explore.columns.get(self.explore.cv, self.explore.cv)
+            select_command = [
+                f"variable al_cv equal {cv}",
+                fix_command(select, cv="v_al_cv", cv_gap=self.explore.cv_gap),
+            ]
+        elif select is not None:
+            select_command = [fix_command(select, cv=None)]
+        lines = [
+            "# from here on the run is watched: selection, table, trajectory",
+            *select_command,
+            f'fix table all print 1 "{" ".join(columns.values())}" file {TABLE_FILE} screen no'
+            f' title "# {" ".join(columns)}"',
+            *dump_commands(elements),
+            *thermo_commands(100, ""),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def settings(self) -> dict[str, Any]:
+        """See `Exploration`."""
+        return {
+            "explore": {
+                **{name: _hash(text) for name, text in self.texts.items()},
+                "variables": self.explore.variables,
+                "columns": self.explore.columns,
+                "cv": [self.explore.cv, self.explore.cv_gap],
+                "groups": {name: list(atoms) for name, atoms in self.groups.items()},
+                "min_distance": self.min_distance,
+            }
+        }
+
+    def unfinished(self, last: Mapping[str, float] | None) -> str:
+        """See `Exploration`: the input itself decides when a run is whole."""
+        return "" if last else f"without a step after `include {WATCH_FILE}`"
+
+    def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
+        """See `Exploration`."""
+        return observe_table(self.explore, read_table(table), frames, self.atoms)
+
+
+def load_input(
+    explore: Explore, groups: Mapping[str, tuple[int, ...]], *, n_atoms: int, min_distance: float
+) -> InputRun:
+    """Read an input and the files beside it, and check what can be checked without LAMMPS.
+
+    Parameters
+    ----------
+    explore : Explore
+    groups : mapping from str to tuple of int
+        Named groups of atoms, from 1.
+    n_atoms : int
+        Number of atoms of the system.
+    min_distance : float, Å
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, the input does not keep the contract, a variable is not used, or a
+        group names an atom that is not there.
+    """
+    if explore.shipped is not None:
+        name = f"in.{explore.shipped}"
+        source = resources.files(__package__) / "inputs" / name
+        texts = {name: source.read_text(encoding="utf-8")}
+    else:
+        texts = {explore.input.name: _text(explore.input, "input")}
+    for path in explore.files:
+        taken = {*texts, SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE, STRUCTURE_FILE, TABLE_FILE}
+        if path.name in taken:
+            raise ConfigError(
+                f"files: {path.name}: this name is taken in the folder of a run; rename the file"
+                " ([[explore]])"
+            )
+        texts[path.name] = _text(path, "files")
+    _check_contract(next(iter(texts)), "\n".join(texts.values()))
+    for variable in explore.variables:
+        used = rf"\$\{{{variable}\}}|\$\({variable}\)|\bv_{variable}\b|variable\s+{variable}\b"
+        if variable in _SEEDS:
+            raise ConfigError(
+                f"variables.{variable}: alrare sets this one, a number for each of `seeds`;"
+                " remove it ([[explore]])"
+            )
+        if not any(re.search(used, text) for text in texts.values()):
+            raise ConfigError(
+                f"variables.{variable}: {next(iter(texts))} uses no ${{{variable}}}; correct the"
+                " name, or remove it ([[explore]])"
+            )
+    for group, atoms in groups.items():
+        if max(atoms) > n_atoms:
+            raise ConfigError(
+                f"groups.{group}: expected atoms of the {n_atoms} of the structure, counted from"
+                f" 1, got {max(atoms)}"
+            )
+    return InputRun(explore, texts, groups, min_distance)
+
+
+def _text(path: Path, key: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ConfigError(
+            f"{key} = '{path}': cannot be read ({reason}); expected a text file, its path relative"
+            " to al.toml ([[explore]])"
+        ) from error
+
+
+def _check_contract(name: str, text: str) -> None:
+    commands = [line.partition("#")[0].split() for line in text.splitlines()]
+    places: dict[str, int] = {}
+    for number, words in enumerate(commands):
+        if words[:1] == ["include"] and len(words) > 1:
+            places.setdefault(words[1].strip("\"'").removeprefix("./"), number)
+        if words[:1] in (["pair_style"], ["clear"]):
+            raise ConfigError(
+                f"{name}: `{words[0]}`: the forces come from `include {POTENTIAL_FILE}`; remove"
+                " this command ([[explore]])"
+            )
+        if words[:1] == ["units"] and words[1:2] != ["metal"]:
+            raise ConfigError(f"{name}: expected `units metal`, got `{' '.join(words)}`")
+    order = (SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE)
+    for file in order:
+        if file not in places:
+            raise ConfigError(
+                f"{name}: expected the lines {', '.join(f'`include {one}`' for one in order)}, in"
+                f" this order; `include {file}` is missing ([[explore]])"
+            )
+    if sorted(order, key=places.__getitem__) != list(order):
+        raise ConfigError(
+            f"{name}: expected {', '.join(f'`include {one}`' for one in order)} in this order"
+            " ([[explore]])"
+        )
+
+
+def _word(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TableObserved:
+    """What was observed in a run of an input; see `Observed`."""
+
+    quantity_key: str
+    value: float | None
+    cv: float | None
+    """Value of the collective variable, or of the step, where the observable is decided."""
+    peak_step: int
+    event_step: int | None
+    event: Event | None
+    peak_energy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Observed`."""
+        return {
+            self.quantity_key: self.value,
+            "cv": self.cv,
+            "peak_step": self.peak_step,
+            "event_step": self.event_step,
+            "event": None if self.event is None else vars(self.event),
+            "peak_energy": self.peak_energy,
+        }
+
+
+def observe_table(
+    explore: Explore, table: Table, frames: Sequence[Atoms], driven: Sequence[int] = ()
+) -> TableObserved:
+    """Compute the observable of a run.
+
+    Parameters
+    ----------
+    explore : Explore
+        Event and observable.
+    table : mapping from str to array (n,)
+        One value per step; `step` among them.
+    frames : sequence of Atoms
+        Configurations of the run with `info["step"]`.
+    driven : sequence of int
+        As for `find_event`.
+
+    Raises
+    ------
+    SimulationError
+        If the observable's column holds no finite number.
+    """
+    observable, steps = explore.observable, table["step"]
+    event = find_event(frames, driven) if explore.event == "bond" else None
+    event_step = (
+        _event_step(explore.event, table)
+        if explore.event != "bond"
+        else None
+        if event is None
+        else int(frames[event.index].info["step"])
+    )
+    counts = np.ones(len(steps), dtype=bool)
+    if event_step is not None and observable.kind != "last":
+        counts = steps <= event_step + observable.plus_steps
+    values = table[observable.column]
+    if not np.isfinite(values[counts]).any():
+        raise SimulationError(
+            f"column {observable.column}: expected finite numbers, got none; the run blew up"
+        )
+    number, row = _decided(observable.kind, np.where(counts, values, np.nan), steps, event_step)
+    needs_event = explore.event != "none" and observable.kind != "last"
+    energies = table["potential_energy"]
+    energies = energies[counts & np.isfinite(energies)]
+    return TableObserved(
+        quantity_key=observable.name.replace(" ", "_").replace("-", "_"),
+        value=None if needs_event and event_step is None else number,
+        cv=float(table[explore.cv][row]) if explore.cv else float(steps[row]),
+        peak_step=int(steps[row]),
+        event_step=event_step,
+        event=event,
+        peak_energy=float(energies.max() - energies[0]),
+    )
+
+
+def _event_step(rule: str, table: Table) -> int | None:
+    """Return the step of an event that a column tells."""
+    if rule == "none":
+        return None
+    extreme = re.fullmatch(r"(max|min)\(\s*(\w+)\s*\)", rule)
+    if extreme is not None:
+        values = table[extreme.group(2)]
+        best = np.nanargmax(values) if extreme.group(1) == "max" else np.nanargmin(values)
+        return int(table["step"][best])
+    column, sign, limit = re.split(r"\s*([<>])\s*", rule)
+    beyond = table[column] > float(limit) if sign == ">" else table[column] < float(limit)
+    return int(table["step"][np.argmax(beyond)]) if beyond.any() else None
+
+
+def _decided(
+    kind: str, values: np.ndarray[Any, Any], steps: np.ndarray[Any, Any], event_step: int | None
+) -> tuple[float, int]:
+    """Return the value and the row that decides it; rows that do not count are NaN."""
+    last = int(np.flatnonzero(np.isfinite(values))[-1])
+    if kind == "mean":
+        return float(np.nanmean(values)), last
+    if kind == "event" and event_step is not None:
+        row = int(np.argmin(np.abs(steps - event_step)))
+        return float(values[row]), row
+    if kind in ("max", "min"):
+        row = int(np.nanargmax(values) if kind == "max" else np.nanargmin(values))
+        return float(values[row]), row
+    return float(values[last]), last
