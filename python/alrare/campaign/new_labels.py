@@ -48,8 +48,12 @@ def label_candidates(
         keys = campaign.label(system, frames, f"iteration {iteration}")
         if not frames and maximum:
             of_system = f", {system.name}" if system.subfolder else ""
+            screened = any(run.selection.threshold is not None for run in explored.runs)
             campaign.progress.message(
                 f"iteration {iteration}{of_system}: no configuration was above the threshold"
+                if screened
+                else f"WARNING iteration {iteration}{of_system}: nothing was selected: no run did"
+                " the screening_steps that give the threshold ([select]); lower it, or run longer"
             )
         of_copies = {frame_key(f, campaign.method) for f in frames if "copy_of" in f.info}
         content = {

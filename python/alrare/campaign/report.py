@@ -316,8 +316,8 @@ pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
 <h1>{name}</h1>
 <p>{reference}. {observable}
 Error: the value of the model minus that of the labeller, over the same seeds. Calibrated / error:
-rms standard deviation of the members on the iteration's new labels, calibrated as one half of the pulls
-calibrates the other, and rms error of their mean.
+rms standard deviation of the members on the iteration's new labels, calibrated as one half of the
+pulls calibrates the other, and rms error of their mean.
 Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own
 pulls and never trained on. Test MAE: error of the relative energies on the test pulls.
 {convergence}</p>

@@ -304,11 +304,10 @@ def _other_settings(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 def _flat(settings: dict[str, Any], hashed: Collection[str]) -> dict[str, Any]:
     """Return the settings that are shown, those of `pull` or `explore` beside the others."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key not in hashed:
-            flat |= value if isinstance(value, dict) else {key: value}
-    return flat
+    shown = {key: value for key, value in settings.items() if key not in hashed}
+    tables = [value for value in shown.values() if isinstance(value, dict)]
+    flat = {key: value for key, value in shown.items() if not isinstance(value, dict)}
+    return flat | {key: value for table in tables for key, value in table.items()}
 
 
 def _read_result(

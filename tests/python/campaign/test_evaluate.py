@@ -64,8 +64,8 @@ def _observed(activation_energy: float, bond: tuple[int, int] | None = (1, 2)) -
 
 
 def _evaluate(model: Path, **given: Any) -> Evaluation:
-    nothing: dict[str, Any] = {"test_pulls": [], "new": [], "pulls": {}, "reference": {}}
-    return evaluate(model=model, forces="best", **(nothing | given))
+    nothing: dict[str, Any] = {"test_pulls": [], "new": [], "runs": {}, "reference": {}}
+    return evaluate(model=model, forces="best", key="activation_energy", **(nothing | given))
 
 
 def test_a_common_offset_is_no_error(model: Path) -> None:
@@ -149,7 +149,7 @@ def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     assert result.test_intact.n_frames == 2 * first.index
     assert result.test_intact.energy_mae == pytest.approx(0.0, abs=1e-9)
     assert result.test_broken.energy_mae == pytest.approx(0.5, abs=0.05)
-    assert result.activation_energy is None and result.error is None and result.n_pulls == 0
+    assert result.value is None and result.error is None and result.n_pulls == 0
 
 
 def test_the_barrier_error_is_that_of_the_highest_frame_against_the_first(model: Path) -> None:
@@ -169,24 +169,24 @@ def test_the_barrier_error_is_that_of_the_highest_frame_against_the_first(model:
 def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
     result = _evaluate(
         model,
-        pulls={1: _observed(6.4), 2: _observed(6.8), 3: _observed(7.2)},
+        runs={1: _observed(6.4), 2: _observed(6.8), 3: _observed(7.2)},
         reference={1: _observed(6.3), 2: _observed(6.5), 9: _observed(99.0)},
     )
-    assert result.activation_energy == pytest.approx(6.8)
-    assert result.activation_energy_sem == pytest.approx(0.4 / np.sqrt(3))
+    assert result.value == pytest.approx(6.8)
+    assert result.value_sem == pytest.approx(0.4 / np.sqrt(3))
     assert result.error == pytest.approx(0.2)
     assert result.error_sem == pytest.approx(0.1)
-    of_labeller = [pull.reference and pull.reference.activation_energy for pull in result.pulls]
+    of_labeller = [pull.reference and pull.reference["activation_energy"] for pull in result.pulls]
     assert of_labeller == [6.3, 6.5, None]
 
 
 def test_pulls_in_which_no_bond_broke_give_no_activation_energy(model: Path) -> None:
     result = _evaluate(
         model,
-        pulls={1: _observed(6.4), 2: _observed(9.0, None), 3: _observed(7.2)},
+        runs={1: _observed(6.4), 2: _observed(9.0, None), 3: _observed(7.2)},
         reference={1: _observed(6.3), 2: _observed(6.5), 3: _observed(9.0, None)},
     )
-    assert result.activation_energy == pytest.approx(6.8) and result.n_pulls == 3
+    assert result.value == pytest.approx(6.8) and result.n_pulls == 3
     assert result.error == pytest.approx(0.1) and result.error_sem is None
     assert [pull.seed for pull in result.pulls] == [1, 2, 3]
 
@@ -195,7 +195,7 @@ def test_pulls_in_which_no_bond_broke_give_no_activation_energy(model: Path) -> 
 def test_an_evaluation_is_plain_json(model: Path) -> None:
     frames = _with_labels(model, _pull(), np.zeros(6))
     result = _evaluate(
-        model, test_pulls=[frames], new=(frames[:2], frames[2:]), pulls={1: _observed(6.4)}
+        model, test_pulls=[frames], new=(frames[:2], frames[2:]), runs={1: _observed(6.4)}
     )
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert content["energy_mae_test"] == content["test"]["energy_mae"]

@@ -11,6 +11,7 @@ from alrare.campaign.reference import run_reference
 from alrare.config import InitialData, Labeller, Pull
 from alrare.electronic_state import state_of
 from alrare.errors import AlrareError, LabelError, SimulationError
+from alrare.exploration.exploration import SpringPull
 from alrare.exploration.label_server import labeller_potential
 from alrare.exploration.labeller_md import LabellerMD, relax, run_md
 from alrare.exploration.labeller_runs import run_pulls
@@ -41,13 +42,13 @@ def reference(folder, labeller=None, pull=PULL, progress=None, known=None):
         elements=["H", "C"],
         labeller=labeller or Labeller(),
         initial=INITIAL,
-        pull=pull,
+        exploration=SpringPull(pull),
         timestep=0.5,
         folder=folder,
         store_path=folder / "labels.sqlite",
         workers=2,
         progress=progress or SilentProgress(),
-        known=known,
+        known=[known] if known else [],
     )
 
 
@@ -78,8 +79,8 @@ def test_the_relaxed_structure_is_a_minimum(ethane):
 
 def test_the_pull_stretches_the_molecule_and_its_work_is_the_force_integral(ethane):
     _, result = ethane
-    assert set(result.pulls) == {1, 2}
-    curves = [read_work(folder / "work.dat") for folder in result.pulls.values()]
+    assert set(result.runs) == {1, 2}
+    curves = [read_work(folder / "work.dat") for folder in result.runs.values()]
     for curve in curves:
         np.testing.assert_array_equal(curve.step, np.arange(61))
         np.testing.assert_allclose(curve.work, np.cumsum(curve.force) * 20 * 0.5e-3, atol=1e-9)
@@ -90,17 +91,17 @@ def test_the_pull_stretches_the_molecule_and_its_work_is_the_force_integral(etha
 
 def test_kept_frames_carry_the_labels_of_their_positions(ethane):
     _, result = ethane
-    frames = read_frames(result.pulls[1] / "trajectory.extxyz")
+    frames = read_frames(result.runs[1] / "trajectory.extxyz")
     steps = [frame.info["step"] for frame in frames]
     assert steps == list(range(TRAJECTORY_STRIDE, 61, TRAJECTORY_STRIDE))
-    curve = read_work(result.pulls[1] / "work.dat")
+    curve = read_work(result.runs[1] / "work.dat")
     np.testing.assert_allclose(
         [f.info["distance"] for f in frames], curve.distance[steps], atol=1e-7
     )
     energies = [label_of(frame)[0] for frame in frames]
     np.testing.assert_allclose(energies, curve.potential_energy[steps], atol=1e-6)
     energy, forces = evaluate_frame(
-        make_calculator(Labeller(), result.pulls[1]), frames[-1], min_distance=0.5
+        make_calculator(Labeller(), result.runs[1]), frames[-1], min_distance=0.5
     )
     assert energies[-1] == pytest.approx(energy, abs=1e-5)
     np.testing.assert_allclose(label_of(frames[-1])[1], forces, atol=1e-3)
@@ -131,7 +132,7 @@ def test_what_is_finished_is_never_repeated(ethane):
     wider = PULL.model_copy(update={"seeds": (1, 2, 3)})
     again = reference(folder, pull=wider)
     assert again.data_keys == result.data_keys
-    assert set(again.pulls) == {1, 2, 3}
+    assert set(again.runs) == {1, 2, 3}
     assert {path: path.stat().st_mtime_ns for path in files} == before
     assert not list(folder.glob(".*"))
 
@@ -353,7 +354,7 @@ def test_md_and_pulls_of_an_ion_have_its_charge(tmp_path):
         elements=["H", "N"],
         labeller=Labeller(),
         initial=INITIAL,
-        pull=PULL.model_copy(update={"seeds": (1,)}),
+        exploration=SpringPull(PULL.model_copy(update={"seeds": (1,)})),
         timestep=0.5,
         folder=tmp_path,
         store_path=tmp_path / "labels" / "labels.sqlite",
@@ -362,7 +363,7 @@ def test_md_and_pulls_of_an_ion_have_its_charge(tmp_path):
     )
     with LabelStore(tmp_path / "labels" / "labels.sqlite") as store:
         stored = store.frames(result.data_keys)
-    pulled = read_frames(result.pulls[1] / "trajectory.extxyz")
+    pulled = read_frames(result.runs[1] / "trajectory.extxyz")
     frames = [result.structure, *stored, *pulled]
     assert {state_of(frame) for frame in frames} == {(1, 1)}
     for frame in (result.structure, stored[-1], pulled[-1]):

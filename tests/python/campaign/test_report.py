@@ -21,6 +21,7 @@ from alrare.campaign.results import (
     write_results,
 )
 from alrare.errors import AlrareError
+from alrare.exploration.exploration import ACTIVATION_ENERGY
 
 HEADER = (
     "# step distance/angstrom target/angstrom force/(eV/angstrom) work/eV potential_energy/eV"
@@ -90,6 +91,7 @@ def run(tmp_path: Path) -> Path:
     (folder / "config.toml").write_text('name = "hexane"  # <script>\n')
     write_results(
         folder,
+        observables={"hexane": ACTIVATION_ENERGY.to_json()},
         reference={
             "hexane": {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2}
         },
@@ -133,7 +135,10 @@ def test_unknown_values_are_shown_as_a_dash() -> None:
 
 
 def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> None:
-    broken, whole = ({"model": {"event": bond}} for bond in ([1, 2], None))
+    broken, whole = (
+        {"model": {"event": bond, "activation_energy": energy}}
+        for bond, energy in (([1, 2], 6.3), (None, None))
+    )
     rows = [_changed(_record(0, 0.0), pulls=[broken, whole])]
     rows += [_changed(_record(1, 0.0), pulls=[whole, whole], activation_energy=None)]
     reference = {"activation_energy": None, "n_pulls": 2, "values": [None, None]}
@@ -143,7 +148,7 @@ def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> N
     assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no event in 1"
     assert "no event" in lines[-1] and "6.340" not in lines[-1]
     some = {"activation_energy": 6.3, "n_pulls": 2, "values": [None, 6.3]}
-    assert "6.300 eV (2 pulls, no event in 1)" in reference_line(some)
+    assert "6.300 eV (2 pulls, no event in 1)" in reference_line(some, ACTIVATION_ENERGY.to_json())
 
 
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:

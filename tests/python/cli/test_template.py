@@ -131,7 +131,9 @@ DFTB = {"labeller.program": "dftb+", "labeller.slater_koster": "/skf"}
 
 def keys() -> list[str]:
     """Return every key of al.toml with its table: `train.epochs`."""
-    plain = [key for key in Config.model_fields if key not in (*tables(), "system")]
+    plain = [
+        key for key in Config.model_fields if key not in (*tables(), "system", "groups", "explore")
+    ]
     return plain + [f"{name}.{key}" for name, t in tables().items() for key in t.model_fields]
 
 

@@ -224,7 +224,7 @@ def test_a_structure_that_blows_up_still_yields_what_it_had(tmp_path: Path, mode
     good, bad = _simulate(model, _lmp(tmp_path, body))
     assert good.finished and not bad.finished
     assert "blew up" in bad.reason and ".partial" not in bad.reason
-    assert bad.work is not None and len(read_work(bad.work).step) == 8
+    assert bad.table is not None and len(read_work(bad.table).step) == 8
     assert bad.selection.selected == 4
 
 
@@ -236,7 +236,7 @@ def test_a_molecule_that_blows_up_at_rest_leaves_the_other_seeds(
         "else:\n    print('ERROR: Non-numeric atom coords - simulation unstable'); sys.exit(1)"
     )
     bad, good = _simulate(model, _lmp(tmp_path, body))
-    assert bad.work is None and not bad.finished and bad.selection.threshold is None
+    assert bad.table is None and not bad.finished and bad.selection.threshold is None
     assert good.finished
 
 

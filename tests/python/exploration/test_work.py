@@ -42,7 +42,7 @@ def test_a_cut_last_line_is_left_out(tmp_path):
         ("", "empty"),
         (HEADER + "\n", "no step"),
         ("# step distance\n1 2\n", "expected a work file with columns"),
-        ("1 2 3\n", "header is missing"),
+        ("1 2 3\n", "expected a header"),
         (HEADER + "\n1 2 three 4 5 6 7\n", "expected 7 numbers a row"),
         (HEADER + "\n1 2 3\n", "expected 7 columns, got 3"),
     ],
@@ -54,7 +54,7 @@ def test_a_foreign_work_file_is_refused(tmp_path, content, message):
 
 
 def test_a_missing_work_file_is_named(tmp_path):
-    with pytest.raises(SimulationError, match="no work curve"):
+    with pytest.raises(SimulationError, match="no table of a run"):
         read_work(tmp_path / "work.dat")
 
 
