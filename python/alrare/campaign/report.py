@@ -174,12 +174,10 @@ _HEADINGS = (
 
 def _headings(results: Mapping[str, Any]) -> list[str]:
     names = system_names(results)
-    found = [of_system(results, name)["observable"] for name in names] or [
-        of_system(results)["observable"]
-    ]
-    symbols = {(one["symbol"], one["unit"]) for one in found}
-    symbol, unit = symbols.pop() if len(symbols) == 1 else ("observable", "")
-    of_unit = f" ({unit})" if unit else ""
+    found = [of_system(results, name)["observable"] for name in names]
+    symbols, units = ({one[key] for one in found} for key in ("symbol", "unit"))
+    symbol = symbols.pop() if len(symbols) == 1 else "observable"
+    of_unit = f" ({units.pop()})" if len(units) == 1 and "" not in units else ""
     renamed = {"observable": f"{symbol}{of_unit}", "error": f"error{of_unit}"}
     first, *others = [renamed.get(heading, heading) for heading in _HEADINGS]
     return [first, *(["system"] if len(names) > 1 else []), *others]

@@ -1,0 +1,296 @@
+"""`[[explore]]`: the contract of an input, the files of a run, the observable of its table."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from alrare.config import Config, Explore, Select, parse_config
+from alrare.errors import ConfigError, SimulationError
+from alrare.exploration.exploration import SpringPull
+from alrare.exploration.input_run import InputRun, load_input, observe_table
+from alrare.exploration.lammps_run import find_program
+from alrare.exploration.observables import read_trajectory
+from alrare.exploration.table import read_table
+from alrare.exploration.try_input import try_exploration
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.units import GPa
+
+INPUT = """\
+include system.lmp
+include potential.lmp
+velocity all create ${temperature} ${seed}
+fix move all nve
+run 5
+reset_timestep 0
+variable height equal lz
+include watch.lmp
+fix tear top move linear 0 0 ${rate}
+run 20
+"""
+OBSERVABLE = {"name": "final height", "value": "last(height)", "tolerance": 0.1, "unit": "Å"}
+
+
+def explore(folder: Path, text: str = INPUT, **given: Any) -> Explore:
+    (folder / "in.tear").write_text(text)
+    values: dict[str, Any] = {
+        "input": folder / "in.tear",
+        "columns": {"height": "v_height"},
+        "observable": OBSERVABLE,
+        "variables": {"temperature": 50.0, "rate": 0.5},
+    }
+    return Explore(**(values | given))
+
+
+def load(folder: Path, text: str = INPUT, **given: Any) -> InputRun:
+    groups = {"top": (1, 2)}
+    return load_input(explore(folder, text, **given), groups, n_atoms=8, min_distance=0.5)
+
+
+CONTRACT = [
+    (INPUT.replace("include watch.lmp\n", ""), "`include watch.lmp` is missing"),
+    (INPUT.replace("include system.lmp\n", "#include system.lmp\n"), "`include system.lmp` is mi"),
+    (
+        INPUT.replace("include potential.lmp\n", "") + "include potential.lmp\n",
+        "`include watch.lmp` in this order",
+    ),
+    (INPUT + "clear\n", "`clear`: the forces come from"),
+    (INPUT + "pair_style lj/cut 5\n", "`pair_style`: the forces come from"),
+    ("units real\n" + INPUT, "expected `units metal`, got `units real`"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), CONTRACT)
+def test_an_input_that_breaks_the_contract_is_told_how(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load(tmp_path, text)
+    assert "in.tear" in str(caught.value) and len(str(caught.value)) <= 300
+
+
+def test_files_variables_and_groups_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"variables\.rat: in\.tear uses no \$\{rat\}"):
+        load(tmp_path, variables={"rat": 1})
+    with pytest.raises(ConfigError, match=r"variables\.seed: alrare sets this one"):
+        load(tmp_path, variables={"seed": 1})
+    with pytest.raises(ConfigError, match=r"files = .*cannot be read"):
+        load(tmp_path, files=[tmp_path / "none"])
+    (tmp_path / "watch.lmp").write_text("")
+    with pytest.raises(ConfigError, match=r"watch\.lmp: this name is taken"):
+        load(tmp_path, files=[tmp_path / "watch.lmp"])
+    with pytest.raises(ConfigError, match=r"groups\.top: expected atoms of the 8 .*got 9"):
+        load_input(explore(tmp_path), {"top": (9,)}, n_atoms=8, min_distance=0.5)
+    with pytest.raises(ConfigError, match=r"input = .*cannot be read"):
+        load_input(Explore(input="in.none", observable=OBSERVABLE | {"value": "max(step)"}), {},
+                   n_atoms=8, min_distance=0.5)  # fmt: skip
+
+
+def test_model_and_labeller_run_the_same_input(tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("numbers\n")
+    run = load(tmp_path, files=[tmp_path / "more"], cv="height", cv_gap=0.2)
+    given: dict[str, Any] = {"seed": 7, "timestep": 0.5}
+    model = run.files(
+        bulk("Cu", cubic=True) * (2, 1, 1), ["Cu"], potential="pair_style a\ncompute uq all b",
+        select=Select(), by_model=True, **given,
+    )  # fmt: skip
+    labeller = run.files(
+        bulk("Cu", cubic=True) * (2, 1, 1), ["Cu"], potential="pair_style c", select=None,
+        by_model=False, **given,
+    )  # fmt: skip
+    assert run.main == "in.tear" and model["in.tear"] == INPUT and model["more"] == "numbers\n"
+    same = ("in.tear", "more", "structure.data", "system.lmp")
+    assert [model[name] for name in same] == [labeller[name] for name in same]
+    assert "group top id 1 2" in model["system.lmp"]
+    assert "variable rate index 0.5" in model["system.lmp"]
+    assert "boundary p p p" in model["system.lmp"]
+    assert "variable al_cv equal v_height" in model["watch.lmp"]
+    assert " cv v_al_cv 0.2 " in model["watch.lmp"]
+    assert "al_select" not in labeller["watch.lmp"] and "c_uq" not in labeller["watch.lmp"]
+
+
+def table_of(**columns: Any) -> dict[str, np.ndarray[Any, Any]]:
+    n = len(next(iter(columns.values())))
+    always = {"step": np.arange(n) * 10.0, "potential_energy": np.linspace(-5, -1, n)}
+    return always | {name: np.asarray(values, dtype=float) for name, values in columns.items()}
+
+
+STRESS = [0, 1, 2, 3, 4, 3, 2, 9, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "plus_steps", "expected", "event_step", "peak_step"),
+    [
+        ("none", "max(stress)", 0, 9.0, None, 70),
+        ("strain > 0.35", "max(stress)", 10, 4.0, 40, 40),
+        ("strain > 0.35", "max(stress)", 30, 9.0, 40, 70),
+        ("strain>3.5e-1", "event(stress)", 0, 4.0, 40, 40),
+        ("strain > 9", "max(stress)", 0, None, None, 70),
+        ("strain > 9", "last(stress)", 0, 0.0, None, 90),
+        ("none", "last(strain)", 0, 0.9, None, 90),
+        ("none", "mean(stress)", 0, 2.4, None, 90),
+        ("strain < 0.05", "min(stress)", 10, 0.0, 0, 0),
+        ("max(stress)", "event(strain)", 0, 0.7, 70, 70),
+        ("min(stress)", "event(step)", 0, 0.0, 0, 0),
+    ],
+)
+def test_the_observable_follows_the_table_and_the_event(
+    event: str, value: str, plus_steps: int, expected: float | None, event_step: int | None,
+    peak_step: int,
+) -> None:  # fmt: skip
+    given = Explore(
+        input="in.own",
+        columns={"stress": "v_stress", "strain": "v_strain"},
+        cv="strain",
+        event=event,
+        observable={"name": "a b", "value": value, "tolerance": 1, "plus_steps": plus_steps},
+    )
+    seen = observe_table(given, table_of(stress=STRESS, strain=np.arange(10) / 10), [])
+    assert seen.value == (None if expected is None else pytest.approx(expected))
+    assert (seen.event_step, seen.peak_step) == (event_step, peak_step)
+    assert seen.to_json()["a_b"] == seen.value
+    assert seen.cv == pytest.approx(peak_step / 100)
+
+
+def test_a_bond_that_breaks_ends_the_observable_of_a_run() -> None:
+    frames = []
+    for step in range(0, 100, 10):
+        frame = molecule("H2")
+        frame.positions[0, 2] += 0.01 * step
+        frame.info["step"] = step
+        frames.append(frame)
+    given = Explore(
+        input="in.own",
+        columns={"stress": "v_stress"},
+        observable={"name": "a", "value": "max(stress)", "tolerance": 1, "plus_steps": 10},
+    )
+    seen = observe_table(given, table_of(stress=STRESS), frames)
+    assert seen.event is not None and (seen.event.kind, seen.event_step) == ("broken", 40)
+    assert (seen.value, seen.peak_step) == (4.0, 40)
+    assert seen.peak_energy == pytest.approx(4.0 * 5 / 9)
+
+
+def test_a_run_at_nan_is_refused() -> None:
+    given = Explore(
+        input="in.own",
+        columns={"stress": "v_stress"},
+        event="none",
+        observable={"name": "a", "value": "max(stress)", "tolerance": 1},
+    )
+    with pytest.raises(SimulationError, match="column stress: expected finite numbers"):
+        observe_table(given, table_of(stress=[np.nan] * 3), [])
+
+
+def test_a_table_without_a_header_or_a_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.dat"
+    for text, message in (
+        ("# step a\n1 2 3\n", "expected 2 columns, got 3"),
+        ("# step a\n", "no step"),
+        ("1 2\n", "expected a header"),
+        ("# step a\n1 x\n", "expected 2 numbers a row"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SimulationError, match=message):
+            read_table(path)
+
+
+def config(explore: Explore) -> Config:
+    values = explore.model_dump(exclude_none=True)
+    content = {"name": "a", "structure": "a.xyz", "explore": [values], "groups": {"top": [1, 2]}}
+    return parse_config(content, folder=Path("/"), source="al.toml")
+
+
+def test_lammps_reads_an_input_before_the_labeller_runs_it(tmp_path: Path, lmp: str) -> None:
+    crystal = bulk("Cu", cubic=True) * (2, 1, 1)
+
+    def attempt(text: str, **given: Any) -> None:
+        run = load(tmp_path, text, **given)
+        try_exploration(run, crystal, ["Cu"], config(run.explore))
+
+    attempt(INPUT)
+    with pytest.raises(ConfigError, match=r"in\.tear: LAMMPS refuses it: .*ungroup"):
+        attempt(INPUT + "ungroup top\n")
+    with pytest.raises(ConfigError, match=r"Invalid variable reference v_heigt"):
+        attempt(INPUT, columns={"height": "v_heigt"})
+    with pytest.raises(ConfigError, match=r"Could not find fix group ID|nowhere"):
+        attempt(INPUT.replace("tear top", "tear nowhere"))
+    with pytest.raises(ConfigError, match=r"without a step after `include watch\.lmp`"):
+        attempt(INPUT.replace("include watch.lmp", "quit\ninclude watch.lmp"))
+
+
+@pytest.mark.parametrize("name", ["md", "stretch"])
+def test_shipped_inputs_are_read_by_lammps(tmp_path: Path, name: str, lmp: str) -> None:
+    observable = {"name": "x", "value": "max(step)", "tolerance": 1.0}
+    given = Explore(input=name, observable=observable)
+    run = load_input(given, {}, n_atoms=8, min_distance=0.5)
+    assert not isinstance(run, SpringPull) and run.main == f"in.{name}"
+    try_exploration(run, bulk("Cu", cubic=True) * (2, 1, 1), ["Cu"], config(given))
+
+
+POTENTIAL = "pair_style lj/cut 5.0\npair_coeff * * 0.1 2.3\npair_modify shift yes"
+
+
+def test_the_stress_of_the_stretch_is_the_slope_of_the_energy(tmp_path: Path, lmp: str) -> None:
+    crystal = bulk("Cu", a=3.63, cubic=True) * (3, 3, 3)
+    given = Explore(
+        input="stretch",
+        variables={"rate": 1.0, "relax_steps": 0, "steps": 200, "temperature": 1e-6},
+        observable={"tolerance": 1.0},
+    )
+    run = load_input(given, {}, n_atoms=len(crystal), min_distance=0.5)
+    files = run.files(
+        crystal, ["Cu"], seed=1, timestep=1.0, potential=POTENTIAL, select=None, by_model=False
+    )
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    command = [find_program(lmp), "-in", run.main, "-screen", "none"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    table = read_table(tmp_path / "table.dat")
+    strain, stress = table["strain"], table["stress"]
+    work = np.concatenate([[0], np.cumsum(np.diff(strain) * (stress[1:] + stress[:-1]) / 2)])
+    done = work * GPa * crystal.get_volume()
+    change = table["potential_energy"] - table["potential_energy"][0]
+    assert strain[-1] == pytest.approx(0.2, abs=2e-3)
+    assert change[-1] > 1.0
+    np.testing.assert_allclose(done, change, atol=0.01 * change[-1])
+    frames = read_trajectory(tmp_path / "trajectory.lammpstrj")
+    assert frames[-1].pbc.all()
+    assert frames[-1].cell[0, 0] == pytest.approx(crystal.cell[0, 0] * 1.2, rel=2e-3)
+    assert frames[-1].cell[1, 1] == pytest.approx(crystal.cell[1, 1])
+
+
+def test_atoms_that_collide_end_a_run(tmp_path: Path, lmp: str) -> None:
+    text = INPUT.replace("run 20", "fix push top addforce 0 0 -500\nrun 2000")
+    run = load(tmp_path, text, variables={"temperature": 50.0, "rate": 0.0})
+    pair = Atoms("Cu4", [[0, 0, 2], [5, 0, 2], [0, 0, 0], [5, 0, 0]])
+    files = run.files(
+        pair, ["Cu"], seed=1, timestep=0.5, potential="pair_style zero 5.0\npair_coeff * *",
+        select=None, by_model=False,
+    )  # fmt: skip
+    files["in.tear"] = files["in.tear"].replace("fix tear top move linear 0 0 ${rate}\n", "")
+    for file, content in files.items():
+        (tmp_path / file).write_text(content)
+    command = [find_program(lmp), "-in", run.main, "-screen", "none"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode != 0
+    assert "atoms_collided" in (tmp_path / "log.lammps").read_text()
+
+
+def test_a_tilted_cell_is_read_from_the_dump(tmp_path: Path, lmp: str) -> None:
+    from alrare.exploration.lammps_box import box_of
+
+    cell = box_of(bulk("Cu") * (3, 3, 3))
+    run = load(tmp_path, INPUT.replace("fix tear top move linear 0 0 ${rate}\n", ""),
+               variables={"temperature": 300.0})  # fmt: skip
+    for file, content in run.files(
+        cell, ["Cu"], seed=1, timestep=0.5, potential=POTENTIAL, select=None, by_model=False
+    ).items():
+        (tmp_path / file).write_text(content)
+    command = [find_program(lmp), "-in", run.main, "-screen", "none"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    first = read_trajectory(tmp_path / "trajectory.lammpstrj")[0]
+    np.testing.assert_allclose(first.cell.array, cell.cell.array, atol=1e-8)
+    moved = first.get_all_distances(mic=True) - cell.get_all_distances(mic=True)
+    assert np.abs(moved).max() < 0.3 and np.abs(moved).max() > 0.0
