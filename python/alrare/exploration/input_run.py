@@ -340,7 +340,8 @@ def observe_table(
     values = table[observable.column]
     if not np.isfinite(values[counts]).any():
         raise SimulationError(
-            f"column {observable.column}: expected finite numbers, got none; the run blew up"
+            f"column {observable.column}: expected finite numbers, got none; the run blew up,"
+            " or the labeller gives no stress"
         )
     number, row = _decided(observable.kind, np.where(counts, values, np.nan), steps, event_step)
     needs_event = explore.event != "none" and observable.kind != "last"

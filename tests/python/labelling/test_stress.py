@@ -8,9 +8,10 @@ from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame, evaluate_stress, make_calculator
 from alrare.labelling.failures import LabelFailure
 from alrare.labelling.store import STORE_FILE, LabelStore
+from alrare.labelling.tblite import Tblite
 from alrare.progress import SilentProgress
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
@@ -138,3 +139,12 @@ def test_a_labelled_frame_keeps_its_stress_to_the_last_bit(tmp_path):
     write_frames(tmp_path / "a.extxyz", [cell])
     (read,) = read_frames(tmp_path / "a.extxyz")
     np.testing.assert_array_equal(stress_of(read), stress)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, True)])
+def test_tblite_refuses_a_cell_that_it_would_take_for_another(pbc):
+    sheet = graphene(size=(2, 2, 1), vacuum=10.0)
+    sheet.pbc = pbc
+    sheet.calc = Tblite(method="GFN1-xTB", verbosity=0)
+    with pytest.raises(LabelFailure, match="periodic along x, y and z"):
+        sheet.get_potential_energy()
