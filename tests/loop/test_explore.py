@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from alrare.campaign import of_system, read_results
+from alrare.campaign import of_system, read_results, run_explorations
+from alrare.config import load_config
+from alrare.errors import AlrareError
 from alrare.frames import read_frames
 from alrare.labelling.store import LabelStore
 from ase.build import bulk
@@ -148,3 +150,20 @@ def test_two_inputs_drive_one_crystal_and_survive_being_killed(folder: Path) -> 
     lmp = Path(sys.executable).parent / "lmp"
     subprocess.run([lmp, "-in", "in.press", "-screen", "none"], cwd=again, check=True)
     assert (again / "table.dat").read_text() == before
+    # The same runs without a campaign: by its model, and by its labeller.
+    reference = run / "reference"
+    config = load_config(folder / "al.toml")
+    by_model = run_explorations(
+        config, folder / "by_model", model=run / "iter_001", against=reference
+    )
+    for name in ("stretch", "press"):
+        rows = of_system(results, name)["iterations"]
+        assert by_model[name]["difference"]["mean"] == pytest.approx(rows[-1]["error"], abs=0.05)
+    by_labeller = run_explorations(config, folder / "by_labeller", against=reference)
+    # EMT's forces on the perfect crystal vanish, so that relaxation changes nothing
+    assert by_labeller["press"]["difference"]["mean"] == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(AlrareError, match="another potential"):
+        run_explorations(config, folder / "by_labeller", model=run / "iter_001")
+    (folder / "in.press").write_text(OWN.replace("run       10", "run       11"))
+    with pytest.raises(AlrareError, match=r"its in\.press is missing or another"):
+        run_explorations(load_config(folder / "al.toml"), folder / "x", against=reference)

@@ -15,4 +15,5 @@ from .report import write_plots as write_plots
 from .report import write_report as write_report
 from .results import of_system as of_system
 from .results import read_results as read_results
+from .run_alone import run_explorations as run_explorations
 from .summary import campaign_summary as campaign_summary

@@ -19,7 +19,7 @@ from .. import __version__
 from ..config import Config, Model, Pull, Run, Select, Train
 from ..errors import AlrareError
 from ..processes import Stopped, end_signals_as_ctrl_c
-from . import commands, interchange
+from . import commands, exploring, interchange
 from .options import add_options
 
 Command = Callable[[argparse.Namespace], int]
@@ -229,6 +229,9 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     _quiet_option(one)
     _add_select(add)
     _add_smd(add)
+    one = exploring.add_explore(add)
+    _json_option(one, "print one JSON object")
+    _quiet_option(one)
     _forces_option(interchange.add_export(add), "whose forces move the atoms")
     interchange.add_data(add)
 
@@ -390,10 +393,5 @@ def _forces_option(one: argparse.ArgumentParser, text: str) -> None:
 
 
 def _workers_option(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--workers",
-        type=_not_negative,
-        default=0,
-        metavar="N",
-        help="tasks at a time (0: one per core)",
-    )
+    text = "tasks at a time (0: one per core)"
+    one.add_argument("--workers", type=_not_negative, default=0, metavar="N", help=text)

@@ -1,0 +1,212 @@
+"""The explorations of an al.toml alone, by a model or by its labeller: `alrare explore`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..errors import AlrareError
+from ..exploration.exploration import Exploration, Observed, SpringPull
+from ..exploration.input_run import SYSTEM_FILE, InputRun
+from ..exploration.kept_settings import check_comparable
+from ..exploration.labeller_md import TRAJECTORY_FILE
+from ..exploration.labeller_runs import System as LabelledSystem
+from ..exploration.labeller_runs import run_all, seed_run
+from ..exploration.lammps_input import DUMP_FILE
+from ..exploration.model_runs import model_file, simulate
+from ..exploration.observables import read_trajectory
+from ..exploration.work import mean_of
+from ..files import PathLike, locked, write_json
+from ..frames import read_frames
+from ..labelling.batch import check_labeller
+from ..labelling.method import method_of
+from ..labelling.store import STORE_FILE
+from ..model.ensemble import load_ensemble, model_path
+from ..model.trained_states import check_state
+from ..progress import Progress, SilentProgress
+from ..structure import elements_of
+from .context import System, systems_of
+
+OBSERVED_FILE = "observed.json"
+"""What the runs in a folder have observed."""
+
+
+def run_explorations(
+    config: Config,
+    folder: PathLike,
+    *,
+    model: PathLike | None = None,
+    against: PathLike | None = None,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Run every exploration of a configuration, from its structures as they are.
+
+    Parameters
+    ----------
+    config : Config
+        Systems, `[pull]` or `[[explore]]`, `[labeller]`, `timestep`, `forces` and `[run]`.
+    folder : Path or str
+        Receives a folder per run, for several systems in a folder of each; finished runs in it are
+        not repeated.
+    model : Path or str, optional
+        Folder of a model, or one of its files; by default the labeller of `config` runs them.
+    against : Path or str, optional
+        Folder of runs with the same settings, by another model or by the labeller: of this
+        function, of an iteration of a campaign, or of its reference.
+    progress : Progress, optional
+        By default nothing is shown.
+
+    Returns
+    -------
+    dict
+        By the name of the system: ``observable`` (its ``name``, ``unit``, ``key``), ``runs`` (what
+        each seed has observed), ``mean`` (``mean``, ``sem``, ``n``; None without values) and, with
+        `against`, ``difference``, taken seed by seed. It is written to ``observed.json`` too.
+
+    Raises
+    ------
+    AlrareError
+        If the model does not fit a system, a run fails, the folder holds runs of other settings, or
+        those of `against` cannot be compared.
+    """
+    folder, progress = Path(folder).absolute(), progress or SilentProgress()
+    systems = systems_of(config)
+    others: dict[str, dict[int, Observed]] = {}
+    if against is not None:
+        for system in systems:
+            place = Path(against) / system.subfolder
+            _require_comparable(config, system, place, progress)
+            others[system.name] = _observe(system.exploration, place)
+    with locked(folder):
+        for system in systems:
+            if model is None:
+                _by_labeller(config, system, folder / system.subfolder, progress)
+            else:
+                _by_model(config, system, folder / system.subfolder, Path(model), progress)
+        content = {
+            system.name: _summary(
+                system.exploration,
+                _observe(system.exploration, folder / system.subfolder),
+                others.get(system.name),
+            )
+            for system in systems
+        }
+        write_json(folder / OBSERVED_FILE, content)
+    return content
+
+
+def _by_model(
+    config: Config, system: System, folder: Path, model: Path, progress: Progress
+) -> None:
+    metadata = load_ensemble(model).metadata
+    check_state(system.structure, metadata.training, system.structure.get_chemical_formula())
+    simulate(
+        model=model_path(model, model_file(Path(), config.run.device).suffix),
+        structure=system.structure,
+        elements=metadata.elements,
+        exploration=system.exploration,
+        select=None,
+        timestep=config.timestep,
+        forces=config.forces,
+        folder=folder,
+        run=config.run,
+        progress=progress,
+    )
+
+
+def _by_labeller(config: Config, system: System, folder: Path, progress: Progress) -> None:
+    elements, labeller = tuple(elements_of(system.structure)), config.labeller
+    runs = [
+        seed_run(
+            folder,
+            LabelledSystem(
+                system.structure,
+                elements,
+                labeller,
+                config.timestep,
+                method_of(labeller, elements).hash,
+                config.run.lmp,
+            ),
+            system.exploration,
+            seed,
+        )
+        for seed in system.exploration.seeds
+    ]
+    if not all(run.is_finished() for run in runs):
+        store = folder / "labels" / STORE_FILE
+        check_labeller(system.structure, labeller=labeller, folder=store.parent, store_path=store)
+    run_all(runs, workers=config.run.workers, progress=progress)
+
+
+def _require_comparable(config: Config, system: System, place: Path, progress: Progress) -> None:
+    """Refuse runs with other settings than those of an exploration."""
+    exploration = system.exploration
+    if isinstance(exploration, SpringPull):
+        note = check_comparable(
+            place, structure=system.structure, pull=exploration.pull, timestep=config.timestep
+        )
+        if note:
+            progress.message(note)
+        return
+    assert isinstance(exploration, InputRun)
+    for seed in exploration.seeds:
+        run = place / f"{exploration.quantity.runs}_{seed}"
+        if not run.is_dir():
+            continue
+        wanted = exploration.files(
+            system.structure, elements_of(system.structure), seed=seed, timestep=config.timestep,
+            potential="", select=None, by_model=False,
+        )  # fmt: skip
+        for name in (*exploration.texts, SYSTEM_FILE):
+            there = run / name
+            if not there.is_file() or there.read_text(encoding="utf-8") != wanted[name]:
+                raise AlrareError(
+                    f"{run}: cannot be compared: its {name} is missing or another (input,"
+                    " variables, groups, time step or periodic directions); run with the same"
+                    " settings"
+                )
+
+
+def _observe(exploration: Exploration, folder: Path) -> dict[int, Observed]:
+    """Return what the finished runs in a folder have observed, by seed."""
+    observed: dict[int, Observed] = {}
+    quantity = exploration.quantity
+    for seed in exploration.seeds:
+        run = folder / f"{quantity.runs}_{seed}"
+        if not (run / quantity.table).is_file():
+            continue
+        dump = run / DUMP_FILE
+        frames = read_trajectory(dump) if dump.is_file() else read_frames(run / TRAJECTORY_FILE)
+        observed[seed] = exploration.observe(run / quantity.table, frames)
+    if not observed:
+        raise AlrareError(
+            f"{folder}: holds no run with one of the seeds {', '.join(map(str, exploration.seeds))}"
+        )
+    return observed
+
+
+def _summary(
+    exploration: Exploration, runs: Mapping[int, Observed], others: Mapping[int, Observed] | None
+) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "observable": exploration.quantity.to_json(),
+        "runs": {str(seed): run.to_json() for seed, run in runs.items()},
+        "mean": _mean({seed: run.value for seed, run in runs.items()}),
+    }
+    if others is not None:
+        pairs = {seed: (runs[seed].value, others[seed].value) for seed in runs if seed in others}
+        content["difference"] = _mean(
+            {
+                seed: None if one is None or other is None else one - other
+                for seed, (one, other) in pairs.items()
+            }
+        )
+    return content
+
+
+def _mean(values: Mapping[int, float | None]) -> dict[str, Any] | None:
+    known = [value for value in values.values() if value is not None]
+    if not known:
+        return None
+    mean = mean_of(known)
+    return {"mean": mean.mean, "sem": mean.sem, "n": mean.n}
