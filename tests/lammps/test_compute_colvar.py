@@ -1,6 +1,8 @@
-"""compute colvar: the value of a collective variable of fix colvars."""
+"""compute colvar: the value of a collective variable of fix colvars, and the input in.colvars."""
 
 import re
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,3 +173,80 @@ def test_a_fix_that_asks_before_the_first_value_is_told_the_order(simulate):
     printed = simulate(VALUE + RECORD + LEAD + "run 1\n", fails=True)
     assert "fix colvars has no variable 'gap'; it reads its file where a run is set up" in printed
     assert "define it before the fixes that use this compute" in printed
+
+
+SYSTEM = """
+units metal
+atom_style atomic
+atom_modify map yes sort 0 0.0
+boundary m m m
+region box block -5 5 -5 5 -5 5
+create_box 2 box
+create_atoms 1 single -1.25 0.0 0.0
+create_atoms 1 single 1.25 0.0 0.0
+create_atoms 2 single -0.25 0.1 0.0
+mass 1 15.999
+mass 2 1.008
+timestep 0.0005
+variable seed index 54322
+variable noise_seed index 77124
+"""
+POTENTIAL = """
+pair_style morse 5.0
+pair_coeff 1 1 3.0 2.0 2.5
+pair_coeff 1 2 2.0 1.5 1.0
+pair_coeff 2 2 0.0 1.0 1.0
+"""
+WATCH = (
+    """
+fix table all print 1 "$(step) $(v_cv:%.17g) $(v_target:%.17g) $(v_force:%.17g) &
+$(v_work:%.17g) $(f_restraint:%.17g)" file table.dat screen no
+"""
+    + DUMP
+)
+TRANSFER = """
+colvar {
+    name transfer
+    distance {
+        group1 { atomNumbers 1 }
+        group2 { atomNumbers 3 }
+    }
+    distance {
+        componentCoeff -1.0
+        group1 { atomNumbers 2 }
+        group2 { atomNumbers 3 }
+    }
+}
+"""
+LED = {"from": -0.6, "to": 0.2, "spring": 10.0, "steps": 60, "relax_steps": 20}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_work_of_in_colvars_is_the_sum_of_force_times_advance(
+    tmp_path, run_lmp, read_dump, ranks
+):
+    for name, text in {
+        "system.lmp": SYSTEM,
+        "potential.lmp": POTENTIAL,
+        "watch.lmp": WATCH,
+        "transfer.colvars": TRANSFER,
+    }.items():
+        (tmp_path / name).write_text(text)
+    variables = {"colvars_file": "transfer.colvars", "colvar": "transfer", **LED}
+    words = [word for name, value in variables.items() for word in ("-var", name, str(value))]
+    source = resources.files("alrare.exploration") / "inputs" / "in.colvars"
+    result = run_lmp(source.read_text(), cwd=tmp_path, ranks=ranks, args=tuple(words))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    step, cv, target, force, work, energy = np.loadtxt(tmp_path / "table.dat").T
+    np.testing.assert_array_equal(step, np.arange(61))
+    positions = read_dump(tmp_path / "all.dump")
+    expected = distance(positions, 1, 3) - distance(positions, 2, 3)
+    np.testing.assert_allclose(cv, expected, rtol=0, atol=1e-10)
+
+    advance = 0.8 / 60
+    np.testing.assert_allclose(target, -0.6 + advance * step, atol=1e-12)
+    np.testing.assert_allclose(force, 10.0 * (target - cv), atol=1e-12)
+    np.testing.assert_allclose(energy, 5.0 * (target - cv) ** 2, atol=1e-10)  # Colvars' own
+    np.testing.assert_allclose(work, np.cumsum(np.r_[0.0, force[1:]]) * advance, atol=1e-12)
+    assert np.abs(work[-1]) > 0.01 and Path(tmp_path / "colvars.colvars.traj").is_file()
