@@ -43,7 +43,8 @@ alrare::RegisterStyles open_styles(std::string &why) {
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *lmp, void *handle,
                                                                          void *register_function) {
   const std::string without =
-      "pair_style nnp_ensemble, pair_style labeller and fix al_select are not available: ";
+      "pair_style nnp_ensemble, pair_style labeller, fix al_select and compute colvar are not "
+      "available: ";
   const alrare::LammpsBuild running = alrare::running_lammps(register_function);
   if (!alrare::same_interface(built_for(), running)) {
     alrare::warn(lmp, without + "alrare's plugin was built for LAMMPS " +

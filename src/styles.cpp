@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The styles of libalrare_lammps.so, which uses the classes of LAMMPS.
+#include "compute_colvar/compute_colvar.h"
 #include "fix_al_select/fix_al_select.h"
 #include "loader/plugin_interface.h"
 #include "pair_labeller/pair_labeller.h"
@@ -11,13 +12,15 @@ using namespace LAMMPS_NS;
 
 namespace {
 
+// LAMMPS casts the result to a pointer to its base class, so it must be one before it becomes void
+// *
+
 template <typename Style> void *make_pair(void *lmp) {
-  // LAMMPS casts the result to Pair *, so it must be one before it becomes void *
   return static_cast<Pair *>(new Style(static_cast<LAMMPS *>(lmp)));
 }
 
-void *make_fix(void *lmp, int narg, char **arg) {
-  return static_cast<Fix *>(new FixALSelect(static_cast<LAMMPS *>(lmp), narg, arg));
+template <typename Base, typename Style> void *make(void *lmp, int narg, char **arg) {
+  return static_cast<Base *>(new Style(static_cast<LAMMPS *>(lmp), narg, arg));
 }
 
 } // namespace
@@ -44,6 +47,12 @@ alrare_register_styles(void *lmp, void *handle, alrare::RegisterFunction registe
   plugin.style = "fix";
   plugin.name = "al_select";
   plugin.info = "selection of configurations worth a label, alrare " ALRARE_VERSION;
-  plugin.creator.v2 = &make_fix;
+  plugin.creator.v2 = &make<Fix, FixALSelect>;
+  register_plugin(&plugin, lmp);
+
+  plugin.style = "compute";
+  plugin.name = "colvar";
+  plugin.info = "value of a collective variable of fix colvars, alrare " ALRARE_VERSION;
+  plugin.creator.v2 = &make<Compute, ComputeColvar>;
   register_plugin(&plugin, lmp);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "loader/running_lammps.h"
 
-#include <dlfcn.h>
+#include "loader/host_function.h"
+
 #include <link.h>
 
 #include <algorithm>
@@ -48,18 +49,14 @@ int look_into(dl_phdr_info *object, std::size_t /*size*/, void *data) {
   return 1; // the end of the search
 }
 
-/// A function of LAMMPS by its symbol; null where this LAMMPS has none.
-template <typename Function> Function *find(const char *symbol) {
-  return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, symbol));
-}
-
 } // namespace
 
 LammpsBuild running_lammps(const void *code) {
   Search search{static_cast<const char *>(code), {}};
   dl_iterate_phdr(&look_into, &search);
-  auto *const has_git = find<bool()>("_ZN9LAMMPS_NS6LAMMPS12has_git_infoEv");
-  auto *const describe_git = find<const char *()>("_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv");
+  auto *const has_git = find_host_function<bool()>("_ZN9LAMMPS_NS6LAMMPS12has_git_infoEv");
+  auto *const describe_git =
+      find_host_function<const char *()>("_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv");
   if (has_git != nullptr && describe_git != nullptr && has_git())
     search.found.git = describe_git();
   return search.found;
@@ -67,10 +64,10 @@ LammpsBuild running_lammps(const void *code) {
 
 void warn(void *lmp, const std::string &text) {
   constexpr int warning = 0; // LMP_ERROR_WARNING of LAMMPS's library.h
-  auto *const setting = find<int(void *, const char *)>("lammps_extract_setting");
+  auto *const setting = find_host_function<int(void *, const char *)>("lammps_extract_setting");
   if (setting != nullptr && setting(lmp, "world_rank") > 0)
     return; // once is enough
-  auto *const print = find<void(void *, int, const char *)>("lammps_error");
+  auto *const print = find_host_function<void(void *, int, const char *)>("lammps_error");
   if (print != nullptr)
     print(lmp, warning, text.c_str());
   else

@@ -29,6 +29,7 @@ STYLES = (
     "pair style plugin nnp_ensemble",
     "pair style plugin labeller",
     "fix style plugin al_select",
+    "compute style plugin colvar",
 )
 INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
 OTHER_LAMMPS = (
@@ -195,9 +196,10 @@ def _lammps(program: str, info: dict[str, str]) -> Finding:
 
 
 def _plugin(program: str, file: Path) -> Finding:
+    names = "nnp_ensemble, labeller, al_select and colvar"
     text = _plugin_list(program, {})
     if all(style in text for style in STYLES):
-        return Finding("styles", "nnp_ensemble, labeller and al_select are known to LAMMPS")
+        return Finding("styles", f"{names} are known to LAMMPS")
     if "Unknown command" in text:
         return Finding(
             "styles",
@@ -214,14 +216,14 @@ def _plugin(program: str, file: Path) -> Finding:
             "this LAMMPS does not look for the plugin",
             f"tell it where: `export LAMMPS_PLUGIN_PATH={file.parent}`",
         )
-    return Finding(
-        "styles", "nnp_ensemble, labeller and al_select are not known to LAMMPS", INSTALL
-    )
+    return Finding("styles", f"{names} are not known to LAMMPS", INSTALL)
 
 
 def _refused(text: str) -> Finding | None:
     """Return what LAMMPS, or the plugin in it, says of a plugin that it does not take."""
-    found = re.search(r"(Open of file .* failed: .*)|al_select are not available: (.*)", text)
+    found = re.search(
+        r"(Open of file .* failed: .*)|(?:al_select|colvar) are not available: (.*)", text
+    )
     if found is None:
         return None
     why = found.group(1) or re.sub(r"; (?:run the LAMMPS|if a symbol) .*", "", found.group(2))

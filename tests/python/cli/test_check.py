@@ -17,6 +17,7 @@ MPI v5.0: MPICH Version:      5.0.2
 GOOD = (
     "   1: pair style plugin nnp_ensemble\n   2: pair style plugin labeller\n"
     "   3: fix style plugin al_select\n"
+    "   4: compute style plugin colvar\n"
 )
 
 
@@ -111,8 +112,9 @@ def test_a_plugin_for_the_very_update_and_source_is_fine(tmp_path: Path) -> None
     ("answer", "found"),
     [
         (
-            "WARNING: pair_style nnp_ensemble and fix al_select are not available: alrare's plugin"
-            " was built for LAMMPS A (SMALLBIG) and this is LAMMPS B; run the LAMMPS it was",
+            "WARNING: pair_style nnp_ensemble, pair_style labeller, fix al_select and compute"
+            " colvar are not available: alrare's plugin was built for LAMMPS A (SMALLBIG) and this"
+            " is LAMMPS B; run the LAMMPS it was",
             "alrare's plugin was built for LAMMPS A (SMALLBIG) and this is LAMMPS B",
         ),
         (
