@@ -98,8 +98,12 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _may_change(key: str) -> bool:
     if key.startswith("system."):  # system.C4.structure
-        key = key.rpartition(".")[2]
-        return key in _PLACES
+        return key.rpartition(".")[2] in _PLACES
+    if key.startswith("explore."):  # what is in them is kept with each run
+        *_, table, last = key.split(".")
+        if table in ("columns", "variables", "observable"):
+            return (table, last) == ("observable", "tolerance")
+        return last in ("input", "files")
     return any(key == free or key.startswith(f"{free}.") for free in (*MAY_CHANGE, *_PLACES))
 
 
@@ -114,14 +118,19 @@ def _defaults(recipe: str | None) -> dict[str, Any]:
     } | of_recipe
 
 
+def _title(entry: dict[str, Any]) -> str:
+    """Return the name of a table of a list; an exploration without one has that of its input."""
+    return str(entry.get("name") or Path(entry["input"]).name.removeprefix("in."))
+
+
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Name the values of nested tables by dotted keys: `train.epochs`."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif key == "system":  # the tables of a list, by name
-            flat |= _flat({entry["name"]: entry for entry in value}, f"{key}.")
+        elif key in ("system", "explore"):  # the tables of a list, by name
+            flat |= _flat({_title(entry): entry for entry in value}, f"{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -13,10 +13,11 @@ from alrare.campaign.context import System
 from alrare.campaign.run_folder import write_config
 from alrare.config import Config, Pull, parse_config
 from alrare.errors import AlrareError, ConfigError
+from alrare.exploration.exploration import SpringPull
 from alrare.files import locked
 from ase.build import molecule
 
-MOLECULE = (System("x", molecule("C2H6"), Pull(atoms=(1, 2))),)
+MOLECULE = (System("x", molecule("C2H6"), SpringPull(Pull(atoms=(1, 2)))),)
 
 
 def _config(**changes: Any) -> Config:
@@ -40,6 +41,31 @@ def test_a_change_that_results_depend_on_is_refused_by_name(tmp_path: Path, toml
     write_config(_config(), MOLECULE, toml, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"pull\.rate, seed changed since .* give the campaign"):
         write_config(_config(seed=2, pull={"rate": 2.0}), MOLECULE, toml, tmp_path / "run")
+
+
+def test_an_input_may_move_but_its_numbers_may_not_change(tmp_path: Path, toml: Path) -> None:
+    def config(folder: str, tolerance: float = 1.0, **changes: Any) -> Config:
+        observable = {"name": "s", "value": "max(stress)", "tolerance": tolerance}
+        explore = {
+            "input": "in.tear",
+            "files": ["table"],
+            "columns": {"stress": "v_stress"},
+            "variables": {"input": 1},
+            "observable": observable,
+        }
+        content = {"name": "x", "structure": "x.xyz", "explore": [explore | changes]}
+        return parse_config(content, folder=Path(folder), source="al.toml")
+
+    write_config(config("/here"), MOLECULE, toml, tmp_path / "run")
+    write_config(config("/there", tolerance=2.0), MOLECULE, toml, tmp_path / "run")
+    for changes, named in (
+        ({"variables": {"input": 2}}, r"explore\.tear\.variables\.input changed"),
+        ({"seeds": [1, 2]}, r"explore\.tear\.seeds changed"),
+        ({"event": "none"}, r"explore\.tear\.event changed"),
+        ({"input": "in.other"}, "explore"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            write_config(config("/here", **changes), MOLECULE, toml, tmp_path / "run")
 
 
 def test_a_key_that_an_older_alrare_did_not_know_had_its_default(
