@@ -68,6 +68,9 @@ WRONG = [
     ),
     (observable(plus_steps=500), "plus_steps = 500: expected at most 200"),
     (WITHOUT_INPUT, "input: required, but not given"),
+    (observable(name="peak step"), "results.json has an entry of this name"),
+    (observable(name="error"), "results.json has an entry of this name"),
+    (observable(name="n-pulls"), "results.json has an entry of this name"),
     ({"input": "stretch"}, "observable.tolerance: required, but not given"),
     ({"input": "stretch", "observable": {"tolerance": 1}, "rate": 1}, "rate: unknown key"),
 ]

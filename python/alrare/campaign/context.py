@@ -1,5 +1,6 @@
 """What all stages of a running campaign share: configuration, run folder, progress display."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,9 @@ from ..labelling.store import STORE_FILE
 from ..processes import worker_count
 from ..progress import Progress
 from ..structure import elements_of, load_structure
+
+_TAKEN = re.compile(r"data|(run|pull|member|iter)_\d+|.*\.(json|extxyz|csv|png|svg|pt|safetensors)")
+"""Names in the folders of an iteration and of the reference."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def systems_of(config: Config) -> tuple[System, ...]:
             first.setdefault(table.name, subfolder)
     if not systems:
         raise ConfigError("explore: no system is driven; correct `systems` of [[explore]]")
+    _check_names(systems)
     states: dict[str, System] = {}
     for system in systems:
         formula = system.structure.get_chemical_formula()
@@ -146,6 +151,24 @@ def systems_of(config: Config) -> tuple[System, ...]:
                 " model knows positions only and cannot learn both: make a campaign of each"
             )
     return tuple(systems)
+
+
+def _check_names(systems: Sequence[System]) -> None:
+    """Refuse names of which the folders would be one, or would be taken."""
+    known: dict[str, str] = {}
+    for system in systems:
+        name = system.name
+        other = known.setdefault(name.lower(), name)
+        if len(known) < systems.index(system) + 1:
+            raise ConfigError(
+                f'system, explore: "{other}" and "{name}" would have one folder; give names that'
+                " differ, also where system and exploration are joined by a hyphen"
+            )
+        if system.subfolder and _TAKEN.fullmatch(name.lower()):
+            raise ConfigError(
+                f'system, explore: "{name}" is the name of another folder or file of a campaign;'
+                " choose another"
+            )
 
 
 def _explorations(

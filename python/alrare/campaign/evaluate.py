@@ -1,6 +1,6 @@
 """Evaluation of an iteration's ensemble: activation energy, and errors on the test pulls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class PullComparison:
 
     seed: int
     """Seed of both pulls."""
+    finished: bool
+    """Whether the model's run came to its end."""
     model: dict[str, Any]
     """Observables of the model's run."""
     reference: dict[str, Any] | None
@@ -78,6 +80,7 @@ def evaluate(
     key: str,
     runs: Mapping[int, Observed],
     reference: Mapping[int, Observed],
+    finished: Collection[int] = (),
 ) -> Evaluation:
     """Evaluate an ensemble on its own pulls, on the test pulls, and on labels new to it.
 
@@ -96,6 +99,8 @@ def evaluate(
         Name of the observable in results.json.
     runs, reference : mapping from seed to Observed
         What was observed in the model's and in the labeller's runs.
+    finished : collection of int
+        Seeds of the model's runs that came to their ends.
 
     Raises
     ------
@@ -135,6 +140,7 @@ def evaluate(
         pulls=tuple(
             PullComparison(
                 seed,
+                seed in finished,
                 runs[seed].to_json(),
                 reference[seed].to_json() if seed in reference else None,
             )

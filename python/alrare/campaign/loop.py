@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, load_config
+from ..exploration.try_input import try_exploration
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
 from ..labelling.store import LabelStore
@@ -304,6 +305,7 @@ def _evaluate(
             key=system.exploration.quantity.key,
             runs=explored.observables,
             reference=observe_reference(system, reference, frames),
+            finished=[run.seed for run in explored.runs if run.finished],
         )
     write_json(target, evaluation.to_json())
 
@@ -372,4 +374,7 @@ def _open_campaign(
     folder = (runs / config.name).resolve()
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
         write_config(config, systems, config_path, folder)
-        yield Campaign(config, folder, systems, logged, retry)
+        campaign = Campaign(config, folder, systems, logged, retry)
+        for system in systems:
+            try_exploration(system.exploration, system.structure, campaign.elements, config)
+        yield campaign

@@ -222,12 +222,15 @@ def _calibrated_std(new: Mapping[str, Any]) -> float | None:
 
 
 def _observable(row: Mapping[str, Any], key: str) -> str:
-    runs = [run["model"] for run in row.get("pulls") or []]
+    pulls = row.get("pulls") or []
+    cut = sum(not pull.get("finished", True) for pull in pulls)
+    ended = f"\nended early {cut}" if cut else ""
+    runs = [pull["model"] for pull in pulls]
     without = sum(run[key] is None for run in runs)
     if runs and without == len(runs):
-        return NO_EVENT
+        return f"{NO_EVENT}{ended}"
     text = with_sem(row.get(key), row.get(f"{key}_sem"))
-    return f"{text}\n{NO_EVENT} in {without}" if without else text
+    return (f"{text}\n{NO_EVENT} in {without}" if without else text) + ended
 
 
 def _millis(value: float | None, digits: int) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from ..config import Config
 from ..errors import AlrareError
 from ..exploration.exploration import Exploration, Observed, SpringPull
-from ..exploration.input_run import SYSTEM_FILE, InputRun
+from ..exploration.input_contract import SYSTEM_FILE
+from ..exploration.input_run import InputRun
 from ..exploration.kept_settings import check_comparable
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.labeller_runs import System as LabelledSystem

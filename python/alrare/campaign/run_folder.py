@@ -61,6 +61,10 @@ def write_config(
     """
     resolved, start = folder / RESOLVED_FILE, folder / STRUCTURE_FILE
     content = json.loads(config.model_dump_json())
+    if config.explore:  # the texts of inputs and files, which are part of the results
+        content["inputs"] = {
+            system.name: system.exploration.settings().get("explore") for system in systems
+        }
     changed = _changed(read_json(resolved), content) if resolved.is_file() else []
     structures = [system.structure for system in systems]
     begun = read_frames(start) if start.is_file() else structures

@@ -43,10 +43,11 @@ def campaign_summary(config: Config) -> str:
             f"lmp = '{config.run.lmp}': no such program ([run]); give the path of a LAMMPS"
             " that knows nnp_ensemble and al_select (`alrare check` tells)"
         )
+    notes: list[str] = []
     for system in systems:
         if isinstance(config.reference, Path):
             require_reference(config.reference / "reference" / system.subfolder)
-        try_exploration(system.exploration, system.structure, elements, config)
+        notes.append(try_exploration(system.exploration, system.structure, elements, config))
     given = 0
     for path in config.initial.data:
         if not path.is_file():
@@ -71,6 +72,7 @@ def campaign_summary(config: Config) -> str:
         f" recipe {config.train.recipe}\n"
         f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
         " iterations"
+        + "".join(f"\n  WARNING     {note}" for note in notes if note)
         + (
             f"\n  WARNING     {type(calculator).__name__} lists no argument {', '.join(unlisted)}"
             " ([labeller] arguments) and may ignore it"

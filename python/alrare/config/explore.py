@@ -4,17 +4,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from ..units import KCAL_PER_MOL
 from .types import (
     Count,
     CountOrZero,
     NotNegative,
-    Number,
     Positive,
     Section,
-    WholeNumber,
     expand_numbers,
     matching,
 )
@@ -44,6 +42,14 @@ ALWAYS = ("step", "potential_energy", "temperature")
 _OF_THE_MODEL = ("energy_std", "force_std", "threshold", "selected", "above", "too_similar")
 _WATCHED = (*ALWAYS, *_OF_THE_MODEL, "unphysical")
 
+_OF_RESULTS = (
+    "barrier_error", "calibration", "convergence", "cv", "energy_mae_test", "error", "event",
+    "event_step", "finished", "force_mae_test", "index", "iteration", "kind", "model", "n_labels",
+    "n_left_out", "n_pulls", "peak_energy", "peak_step", "pulls", "reference", "seconds", "seed",
+    "seeds", "selection", "systems", "test", "test_broken", "test_intact", "values",
+)  # fmt: skip
+"""Keys of results.json, which no observable may have."""
+
 _WORD = r"[A-Za-z_]\w*"
 _VALUE = rf"(max|min|mean|last|event)\(\s*({_WORD})\s*\)"
 _EVENT = rf"bond|none|(max|min)\(\s*{_WORD}\s*\)|{_WORD}\s*[<>]\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?"
@@ -52,9 +58,11 @@ _QUANTITY = rf"{_WORD}(\[\d+\])*"
 _Name = matching(_WORD, "expected letters, digits and underscores, a letter first")
 
 
-def _no_line_breaks(value: Any) -> Any:
+def _variable(value: Any) -> Any:
     if isinstance(value, str) and ('"' in value or not value.isprintable()):
         raise ValueError('expected text of one line without "')
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
+        raise ValueError("expected a number or text")
     return value
 
 
@@ -75,6 +83,19 @@ class Observable(Section):
     error are below this, in the unit of the observable (`[stop]`)."""
     plus_steps: CountOrZero = 200
     """max, min and mean are taken until this many MD steps after the event."""
+
+    @model_validator(mode="after")
+    def _own_name(self) -> "Observable":
+        if self.key.removesuffix("_sem") in _OF_RESULTS:
+            raise ValueError(
+                f'name = "{self.name}": results.json has an entry of this name; add to it'
+            )
+        return self
+
+    @property
+    def key(self) -> str:
+        """Its name in results.json: `maximum_work`."""
+        return self.name.replace(" ", "_").replace("-", "_")
 
     @property
     def kind(self) -> str:
@@ -112,7 +133,11 @@ class Explore(Section):
     """One run per seed, the same for model and labeller, as in `[pull]`."""
     variables: dict[
         Annotated[str, *_Name],
-        WholeNumber | Number | Annotated[str, BeforeValidator(_no_line_breaks)],
+        Annotated[
+            float | int | str,
+            PlainValidator(_variable),
+            WithJsonSchema({"type": ["number", "string"]}),
+        ],
     ] = {}
     """Values of index variables of the input."""
     columns: dict[

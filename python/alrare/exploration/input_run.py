@@ -18,10 +18,20 @@ from ase import Atoms
 
 from ..config import Explore, Select
 from ..errors import ConfigError, SimulationError
-from ..selection.settings import fix_columns, fix_command
+from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
 from .event import Event, find_event
 from .exploration import Observed, Quantity
+from .input_contract import (
+    POTENTIAL_FILE,
+    SEEDS,
+    SYSTEM_FILE,
+    WATCH_FILE,
+    check_contract,
+    without_comments,
+)
 from .lammps_input import (
+    DATA_FILE,
+    DUMP_FILE,
     data_text,
     dump_commands,
     halt_commands,
@@ -31,13 +41,15 @@ from .lammps_input import (
 )
 from .table import Table, read_table
 
-SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE = "system.lmp", "potential.lmp", "watch.lmp"
-"""The files that an input includes."""
 STRUCTURE_FILE = "structure.data"
 TABLE_FILE = "table.dat"
 """File name of the table: a header, then one row per MD step."""
-_SEEDS = ("seed", "noise_seed")
-"""Variables that system.lmp defines: for `velocity` and for a thermostat."""
+_TAKEN = (
+    SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE, STRUCTURE_FILE, TABLE_FILE, DATA_FILE, DUMP_FILE,
+    CANDIDATES_FILE, "trajectory.extxyz", "log.lammps", "result.json", "settings.json",
+    "labels.journal", "progress", "labeller",
+)  # fmt: skip
+"""Names of other files in the folder of a run."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ class InputRun:
 
     def _system(self, structure: Atoms, seed: int, timestep: float) -> str:
         values: dict[str, Any] = {
-            name: random_seed(seed, stream) for stream, name in enumerate(_SEEDS)
+            name: random_seed(seed, stream) for stream, name in enumerate(SEEDS)
         } | self.explore.variables
         lines = [
             f"# the structure, its groups of atoms, and the variables of this run (seed {seed})",
@@ -131,7 +143,7 @@ class InputRun:
             name: f"$({value}:%.10g)"
             for name, value in {
                 **self.explore.columns,
-                "potential_energy/eV": "pe",
+                "potential_energy/eV": "c_thermo_pe",
                 "temperature/K": "c_thermo_temp",
                 **(fix_columns(select) if by_model else {}),
             }.items()
@@ -204,22 +216,24 @@ def load_input(
     else:
         texts = {explore.input.name: _text(explore.input, "input")}
     for path in explore.files:
-        taken = {*texts, SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE, STRUCTURE_FILE, TABLE_FILE}
-        if path.name in taken:
-            raise ConfigError(
-                f"files: {path.name}: this name is taken in the folder of a run; rename the file"
-                " ([[explore]])"
-            )
+        if path.name in texts:
+            raise ConfigError(f"files: {path.name}: given twice; rename one ([[explore]])")
         texts[path.name] = _text(path, "files")
-    _check_contract(next(iter(texts)), "\n".join(texts.values()))
+    for name in texts:
+        if name in _TAKEN:
+            raise ConfigError(
+                f"{name}: this name is taken in the folder of a run; rename the file ([[explore]])"
+            )
+    main, *others = texts
+    check_contract(main, texts[main], [texts[name] for name in others], explore.variables)
     for variable in explore.variables:
         used = rf"\$\{{{variable}\}}|\$\({variable}\)|\bv_{variable}\b|variable\s+{variable}\b"
-        if variable in _SEEDS:
+        if variable in SEEDS:
             raise ConfigError(
                 f"variables.{variable}: alrare sets this one, a number for each of `seeds`;"
                 " remove it ([[explore]])"
             )
-        if not any(re.search(used, text) for text in texts.values()):
+        if not any(re.search(used, without_comments(text)) for text in texts.values()):
             raise ConfigError(
                 f"variables.{variable}: {next(iter(texts))} uses no ${{{variable}}}; correct the"
                 " name, or remove it ([[explore]])"
@@ -242,33 +256,6 @@ def _text(path: Path, key: str) -> str:
             f"{key} = '{path}': cannot be read ({reason}); expected a text file, its path relative"
             " to al.toml ([[explore]])"
         ) from error
-
-
-def _check_contract(name: str, text: str) -> None:
-    commands = [line.partition("#")[0].split() for line in text.splitlines()]
-    places: dict[str, int] = {}
-    for number, words in enumerate(commands):
-        if words[:1] == ["include"] and len(words) > 1:
-            places.setdefault(words[1].strip("\"'").removeprefix("./"), number)
-        if words[:1] in (["pair_style"], ["clear"]):
-            raise ConfigError(
-                f"{name}: `{words[0]}`: the forces come from `include {POTENTIAL_FILE}`; remove"
-                " this command ([[explore]])"
-            )
-        if words[:1] == ["units"] and words[1:2] != ["metal"]:
-            raise ConfigError(f"{name}: expected `units metal`, got `{' '.join(words)}`")
-    order = (SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE)
-    for file in order:
-        if file not in places:
-            raise ConfigError(
-                f"{name}: expected the lines {', '.join(f'`include {one}`' for one in order)}, in"
-                f" this order; `include {file}` is missing ([[explore]])"
-            )
-    if sorted(order, key=places.__getitem__) != list(order):
-        raise ConfigError(
-            f"{name}: expected {', '.join(f'`include {one}`' for one in order)} in this order"
-            " ([[explore]])"
-        )
 
 
 def _word(value: object) -> str:
@@ -337,7 +324,7 @@ def observe_table(
     counts = np.ones(len(steps), dtype=bool)
     if event_step is not None and observable.kind != "last":
         counts = steps <= event_step + observable.plus_steps
-    values = table[observable.column]
+    values = np.where(np.isfinite(table[observable.column]), table[observable.column], np.nan)
     if not np.isfinite(values[counts]).any():
         raise SimulationError(
             f"column {observable.column}: expected finite numbers, got none; the run blew up,"
@@ -347,9 +334,11 @@ def observe_table(
     needs_event = explore.event != "none" and observable.kind != "last"
     energies = table["potential_energy"]
     energies = energies[counts & np.isfinite(energies)]
+    if not len(energies):
+        raise SimulationError("column potential_energy: expected finite numbers; the run blew up")
     return TableObserved(
-        quantity_key=observable.name.replace(" ", "_").replace("-", "_"),
-        value=None if needs_event and event_step is None else number,
+        quantity_key=observable.key,
+        value=None if (needs_event and event_step is None) or np.isnan(number) else number,
         cv=float(table[explore.cv][row]) if explore.cv else float(steps[row]),
         peak_step=int(steps[row]),
         event_step=event_step,
@@ -364,7 +353,9 @@ def _event_step(rule: str, table: Table) -> int | None:
         return None
     extreme = re.fullmatch(r"(max|min)\(\s*(\w+)\s*\)", rule)
     if extreme is not None:
-        values = table[extreme.group(2)]
+        values = np.where(np.isfinite(table[extreme.group(2)]), table[extreme.group(2)], np.nan)
+        if np.isnan(values).all():
+            return None
         best = np.nanargmax(values) if extreme.group(1) == "max" else np.nanargmin(values)
         return int(table["step"][best])
     column, sign, limit = re.split(r"\s*([<>])\s*", rule)
@@ -376,6 +367,8 @@ def _decided(
     kind: str, values: np.ndarray[Any, Any], steps: np.ndarray[Any, Any], event_step: int | None
 ) -> tuple[float, int]:
     """Return the value and the row that decides it; rows that do not count are NaN."""
+    if kind == "last":
+        return float(values[-1]), len(values) - 1
     last = int(np.flatnonzero(np.isfinite(values))[-1])
     if kind == "mean":
         return float(np.nanmean(values)), last

@@ -23,7 +23,8 @@ from ..labelling.store import STORE_FILE
 from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .exploration import Exploration, SpringPull
-from .input_run import POTENTIAL_FILE, STRUCTURE_FILE, WATCH_FILE
+from .input_contract import POTENTIAL_FILE, WATCH_FILE
+from .input_run import STRUCTURE_FILE
 from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
 from .label_server import labeller_potential, short_folder
 from .labeller_md import JOURNAL_FILE, PROGRESS_FILE, LabellerMD, run_md, steps_done

@@ -50,7 +50,9 @@ def read_table(path: Path) -> Table:
         raise SimulationError(f"{path}: no step; the run ended before its first step")
     if rows.shape[1] != len(names):
         raise SimulationError(f"{path}: expected {len(names)} columns, got {rows.shape[1]}")
-    return dict(zip(names, rows.T, strict=True))
+    steps = rows[:, names.index("step")]
+    again = np.append(steps[1:] == steps[:-1], False)  # a further `run` begins with the last step
+    return dict(zip(names, rows[~again].T, strict=True))
 
 
 @dataclass(frozen=True)

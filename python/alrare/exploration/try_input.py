@@ -12,7 +12,9 @@ from ..config import Config
 from ..errors import ConfigError, SimulationError
 from ..files import write_text
 from .exploration import Exploration, SpringPull
+from .lammps_input import DUMP_FILE
 from .lammps_run import end_process, find_program, lammps_command, run_lammps
+from .observables import read_trajectory
 from .table import last_row
 
 _TRIAL = "in.trial"
@@ -21,7 +23,7 @@ _LONGEST = 60.0  # s; an input whose loops wait for something that needs steps
 
 def try_exploration(
     exploration: Exploration, structure: Atoms, elements: Sequence[str], config: Config
-) -> None:
+) -> str:
     """Let LAMMPS read an input of `[[explore]]` without forces and without doing a step.
 
     Commands, variables, groups and columns that LAMMPS does not understand are found in a second,
@@ -36,13 +38,18 @@ def try_exploration(
         Element of each atom type.
     config : Config
 
+    Returns
+    -------
+    str
+        A sentence if the input could not be tried to its end, else empty.
+
     Raises
     ------
     ConfigError
         With what LAMMPS says.
     """
     if isinstance(exploration, SpringPull):
-        return
+        return ""
     files = exploration.files(
         structure,
         elements,
@@ -80,16 +87,29 @@ def try_exploration(
                 on_start=begin,
             )
         except SimulationError as error:
-            if late or not (folder / "log.lammps").is_file():
-                return
+            if late:
+                return (
+                    f"{exploration.main} was not tried to its end: a loop in it seems to wait for"
+                    " steps"
+                )
+            if not (folder / "log.lammps").is_file():
+                return ""
             reason = _said(folder / "log.lammps") or str(error)
             raise ConfigError(f"{exploration.main}: LAMMPS refuses it: {reason}") from error
         finally:
             for timer in timers:
                 timer.cancel()
         did = exploration.unfinished(last_row(folder / exploration.quantity.table))
+        dump = folder / DUMP_FILE
+        frames = read_trajectory(dump) if dump.is_file() else []
+        if frames and len(frames[0]) != len(structure):
+            raise ConfigError(
+                f"{exploration.main}: expected the {len(structure)} atoms of the structure, got"
+                f" {len(frames[0])} after `include watch.lmp`; put all atoms into the structure"
+            )
     if did:
         raise ConfigError(f"{exploration.main}: LAMMPS ends {did}; is the include reached?")
+    return ""
 
 
 def _said(log: Path) -> str:

@@ -65,9 +65,9 @@ def choose(
     strategy : {"paper", "spread"}
         paper: the earliest MD steps of all pulls (equal steps in the order of `files`). For one
         pull this is the paper's rule; with several, no pull uses up the budget of the others.
-        spread: one configuration from each of `maximum` equal intervals of the distance of the
-        pulled atoms, then those that differ most from all taken so far in their interatomic
-        distances.
+        spread: one configuration from each of `maximum` equal intervals of the collective variable
+        (the distance of the pulled atoms; without one, of the step), then those that differ most
+        from all taken so far in their interatomic distances.
     last_steps : sequence of int or None, optional
         For each pull, later MD steps than this are not taken; None: no limit.
 
@@ -88,10 +88,8 @@ def choose(
         if not path.is_file() or path.stat().st_size == 0:
             continue
         for frame in read_frames(path, leave_out_cut=True):
-            if "step" not in frame.info or "cv" not in frame.info:
-                raise AlrareError(
-                    f"{path}: expected frames with 'step' and 'cv', as fix al_select writes them"
-                )
+            if "step" not in frame.info:
+                raise AlrareError(f"{path}: expected frames with 'step', as fix al_select writes")
             if last is not None and frame.info["step"] > last:
                 continue
             frame.info["pull"] = pull
@@ -127,7 +125,8 @@ def most_unlike(frames: Sequence[Atoms], number: int) -> list[int]:
 
 def _spread(frames: list[Atoms], maximum: int) -> list[int]:
     """Take one frame per interval of the cv, then the most different ones; return indices."""
-    cv = np.array([frame.info["cv"] for frame in frames])
+    along = "cv" if all("cv" in frame.info for frame in frames) else "step"
+    cv = np.array([frame.info[along] for frame in frames], dtype=np.float64)
     shapes = np.array([_distances(frame) for frame in frames], dtype=np.float32)
     width = (cv.max() - cv.min()) / maximum or 1.0
     interval = np.minimum(((cv - cv.min()) / width).astype(int), maximum - 1)

@@ -36,3 +36,28 @@ def test_the_model_knows_the_elements_of_all_systems():
     systems = tuple(System(name, Atoms(name), PULL, name) for name in ("OH", "CH4"))
     campaign = Campaign(config, Path("runs/x"), systems, SilentProgress())
     assert campaign.elements == ("H", "C", "O")
+
+
+def test_names_that_share_a_folder_are_refused(tmp_path):
+    write(tmp_path / "a.xyz", Atoms("H2", [[0, 0, 0], [0, 0, 0.75]]))
+    observable = {"name": "x", "value": "max(step)", "tolerance": 1}
+
+    def systems(names, explorations):
+        content = {
+            "name": "x",
+            "system": [{"name": name, "structure": "a.xyz"} for name in names],
+            "explore": [
+                {"input": "md", "name": name, "observable": observable} for name in explorations
+            ],
+        }
+        return systems_of(parse_config(content, folder=tmp_path, source="al.toml"))
+
+    found = systems(["a", "b"], ["c", "d"])
+    assert [system.name for system in found] == ["a-c", "a-d", "b-c", "b-d"]
+    assert [system.twin for system in found] == ["", "a-c", "", "b-c"]
+    with pytest.raises(ConfigError, match='"a-b-c" and "a-b-c" would have one folder'):
+        systems(["a", "a-b"], ["b-c", "c"])
+    with pytest.raises(ConfigError, match='"a" and "A" would have one folder'):
+        systems(["a", "A"], ["c"])
+    with pytest.raises(ConfigError, match='"run_1" is the name of another folder'):
+        systems(["run_1", "b"], ["c"])

@@ -60,6 +60,13 @@ CONTRACT = [
     (INPUT + "clear\n", "`clear`: the forces come from"),
     (INPUT + "pair_style lj/cut 5\n", "`pair_style`: the forces come from"),
     ("units real\n" + INPUT, "expected `units metal`, got `units real`"),
+    ("variable rate index 3\n" + INPUT, "`variable rate` stands before `include system.lmp`"),
+    ("variable seed index 3\n" + INPUT, "`variable seed` stands before `include system.lmp`"),
+    (INPUT + "reset_timestep 0\n", "`reset_timestep` stands after `include watch.lmp`"),
+    (INPUT.replace("run 20", ""), "expected a `run` after `include watch.lmp`"),
+    (INPUT + "unfix table\n", "`unfix table`: alrare's own files use this name"),
+    ("compute uq all temp\n" + INPUT, "`compute uq`: alrare's own files use this name"),
+    (INPUT + "if 1 then 'pair_style zero 5.0'\n", "`pair_style`: the forces come from"),
 ]
 
 
@@ -79,9 +86,12 @@ def test_files_variables_and_groups_are_checked_before_anything_runs(tmp_path: P
         load(tmp_path, variables={"seed": 1})
     with pytest.raises(ConfigError, match=r"files = .*cannot be read"):
         load(tmp_path, files=[tmp_path / "none"])
-    (tmp_path / "watch.lmp").write_text("")
-    with pytest.raises(ConfigError, match=r"watch\.lmp: this name is taken"):
-        load(tmp_path, files=[tmp_path / "watch.lmp"])
+    for taken in ("watch.lmp", "settings.json", "table.dat"):
+        (tmp_path / taken).write_text("")
+        with pytest.raises(ConfigError, match=rf"{taken}: this name is taken"):
+            load(tmp_path, files=[tmp_path / taken])
+    with pytest.raises(ConfigError, match=r"variables\.zz: in\.tear uses no"):
+        load(tmp_path, INPUT + "# ${zz}\n", variables={"zz": 1})
     with pytest.raises(ConfigError, match=r"groups\.top: expected atoms of the 8 .*got 9"):
         load_input(explore(tmp_path), {"top": (9,)}, n_atoms=8, min_distance=0.5)
     with pytest.raises(ConfigError, match=r"input = .*cannot be read"):
@@ -184,6 +194,37 @@ def test_a_run_at_nan_is_refused() -> None:
         observe_table(given, table_of(stress=[np.nan] * 3), [])
 
 
+@pytest.mark.parametrize(
+    ("event", "value", "stress", "expected"),
+    [
+        ("max(stress)", "last(strain)", [np.nan] * 3, 0.2),  # no event; last needs none
+        ("none", "last(stress)", [1, 2, np.nan], None),
+        ("none", "max(stress)", [1, 2, np.inf], 2.0),
+        ("strain > 0.15", "event(stress)", [1, 2, np.nan], None),
+    ],
+)
+def test_what_is_no_number_is_no_observable(
+    event: str, value: str, stress: list[float], expected: float | None
+) -> None:
+    given = Explore(
+        input="in.own",
+        columns={"stress": "v_stress", "strain": "v_strain"},
+        event=event,
+        observable={"name": "a", "value": value, "tolerance": 1},
+    )
+    seen = observe_table(given, table_of(stress=stress, strain=[0, 0.1, 0.2]), [])
+    assert seen.value == expected
+    with pytest.raises(SimulationError, match="column potential_energy"):
+        nan = {"potential_energy": np.full(3, np.nan)}
+        observe_table(given, table_of(stress=[1, 2, 3], strain=[0, 0.1, 0.2]) | nan, [])
+
+
+def test_the_step_where_a_run_ends_and_the_next_begins_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "table.dat").write_text("# step p/eV\n0 0\n1 3\n1 3\n2 0\n2")
+    table = read_table(tmp_path / "table.dat")
+    assert table["step"].tolist() == [0, 1, 2] and table["p"].mean() == 1.0
+
+
 def test_a_table_without_a_header_or_a_row_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.dat"
     for text, message in (
@@ -217,6 +258,8 @@ def test_lammps_reads_an_input_before_the_labeller_runs_it(tmp_path: Path, lmp: 
         attempt(INPUT, columns={"height": "v_heigt"})
     with pytest.raises(ConfigError, match=r"Could not find fix group ID|nowhere"):
         attempt(INPUT.replace("tear top", "tear nowhere"))
+    with pytest.raises(ConfigError, match=r"expected the 8 atoms of the structure, got 16"):
+        attempt(INPUT.replace("include potential.lmp", "replicate 1 1 2\ninclude potential.lmp"))
     with pytest.raises(ConfigError, match=r"without a step after `include watch\.lmp`"):
         attempt(INPUT.replace("include watch.lmp", "quit\ninclude watch.lmp"))
 

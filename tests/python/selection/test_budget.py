@@ -50,6 +50,14 @@ def test_spread_covers_the_whole_spring_distance(tmp_path: Path) -> None:
     assert [step for step, _ in _steps(chosen)] == sorted(step for step, _ in _steps(chosen))
 
 
+def test_spread_goes_by_the_step_without_a_collective_variable(tmp_path: Path) -> None:
+    path = _pull(tmp_path / "a.extxyz", [*range(90), 500, 600, 700], [0.0] * 93)
+    path.write_text(path.read_text().replace(" cv=0.0", ""))
+    assert "cv" not in path.read_text()
+    taken = [step for step, _ in _steps(choose([path], maximum=5, strategy="spread"))]
+    assert len(taken) == 5 and 500 in taken and {600, 700} & set(taken)
+
+
 def test_spread_prefers_the_most_unlike_at_equal_distance(tmp_path: Path) -> None:
     width = [1.0, 1.001, 1.002, 3.0, 1.003]
     files = [_pull(tmp_path / "a.extxyz", list(range(5)), [7.0] * 5, width)]
@@ -94,5 +102,5 @@ def test_half_a_frame_that_a_kill_left_is_not_read(tmp_path: Path) -> None:
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     write_frames(tmp_path / "a.extxyz", [Atoms("H2", positions=[[0, 0, 0], [0, 0, 1]])])
-    with pytest.raises(AlrareError, match=r"a\.extxyz: expected frames with 'step' and 'cv'"):
+    with pytest.raises(AlrareError, match=r"a\.extxyz: expected frames with 'step'"):
         choose([tmp_path / "a.extxyz"], maximum=5, strategy="paper")
