@@ -25,6 +25,7 @@ from .smd import pull_with_model as pull_with_model
 from .smd import pulls_table as pulls_table
 from .smd import summarize as summarize
 from .smd import write_pulls as write_pulls
+from .table import read_table as read_table
 from .work import WorkCurve as WorkCurve
 from .work import mean_of as mean_of
 from .work import read_work as read_work
