@@ -72,7 +72,12 @@ WRONG = [
     (observable(name="error"), "results.json has an entry of this name"),
     (observable(name="n-pulls"), "results.json has an entry of this name"),
     ({"input": "stretch"}, "observable.tolerance: required, but not given"),
-    ({"input": "stretch", "observable": {"tolerance": 1}, "rate": 1}, "rate: unknown key"),
+    (
+        {"input": "stretch", "observable": {"tolerance": 1}, "rate": 1},
+        "explore, value 1.rate: unknown key; a variable of the input stands in variables = { rate",
+    ),
+    (OWN | {"sedes": [1]}, "explore, value 1.sedes: unknown key; did you mean seeds?"),
+    (observable(untl=1), "observable.untl: unknown key; remove it"),
 ]
 
 

@@ -77,7 +77,10 @@ def explain(
         table = str(loc.pop(0)) if loc and loc[0] in names else ""
         where = ", ".join(part for part in (source, table and f"[{table}]") if part)
         suffix = f" ({where})" if where else ""
-        if entry["type"] == "extra_forbidden":
+        listed = _listed(root, loc)
+        if entry["type"] == "extra_forbidden" and listed is not None:
+            message = _unknown_key_of_list(loc, listed)
+        elif entry["type"] == "extra_forbidden":
             message = _unknown_key(str(loc[-1]), table, root)
         else:
             key = _key(loc, name_key)
@@ -97,6 +100,26 @@ def tables_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
         for name, kind in kinds.items()
         if isinstance(kind, type) and issubclass(kind, BaseModel)
     }
+
+
+def _listed(root: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of a list of tables such as `[[system]]`, if a mistake is in one."""
+    field = root.model_fields.get(str(loc[0])) if len(loc) > 2 else None
+    kinds = get_args(field.annotation) if field is not None else ()
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _unknown_key_of_list(loc: Sequence[int | str], listed: type[BaseModel]) -> str:
+    """Say what to do about an unknown key of a table of a list."""
+    key = str(loc[-1])
+    near = difflib.get_close_matches(key, listed.model_fields, n=1) if len(loc) == 3 else []
+    if near:
+        advice = f"did you mean {near[0]}?"
+    elif "variables" in listed.model_fields and len(loc) == 3:
+        advice = f"a variable of the input stands in variables = {{ {key} = ... }}"
+    else:
+        advice = "remove it, or see the documentation for the keys that exist"
+    return f"{_key(loc, str)}: unknown key; {advice}"
 
 
 def _unknown_key(key: str, table: str, root: type[BaseModel]) -> str:
