@@ -86,6 +86,13 @@ class Study:
         content = merged(self.base, self.options)
         return parse_config(content, folder=HERE, source="examples/paper/al.toml")
 
+    @property
+    def pull(self) -> Pull:
+        """The `[pull]` table of these settings."""
+        pull = self.settings.pull
+        assert pull is not None
+        return pull
+
     def reference(self) -> Path:
         """Make what the labeller alone says; return its run folder."""
         path = self._write(self.root / "reference.toml", {})

@@ -97,7 +97,7 @@ def train_on_pull(study: Study, trajectory: Path) -> Path:
 
 def draw(study: Study, options: argparse.Namespace) -> None:
     """Make the figure."""
-    reference, pull = study.reference(), study.settings.pull
+    reference, pull = study.reference(), study.pull
     labeller, structure = reference_pulls(reference), study.relaxed()
     run = study.campaign(
         "initial",

@@ -62,7 +62,7 @@ def draw(study: Study, options: argparse.Namespace) -> None:
     model = study.model(options.model)
     panels = {}
     for n in options.chains or ((2, 3) if options.trial else range(2, 12)):
-        structure, pull = relaxed_chain(study, n), chain_pull(study.settings.pull, n)
+        structure, pull = relaxed_chain(study, n), chain_pull(study.pull, n)
         labeller = study.pull_with_labeller(f"C{n}", structure, pull)
         panels[f"C{n}"] = study.pull_with_model(model, f"C{n}", structure, pull), labeller
     draw_pulls(study.folder / "fig7", panels, columns=5)

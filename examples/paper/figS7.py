@@ -26,7 +26,7 @@ FACTORS = (0.5, 1.0, 2.0, 5.0)
 def draw(study: Study, options: argparse.Namespace) -> None:
     """Make the figure."""
     model = study.model(options.model)
-    structure, pull = study.relaxed(), study.settings.pull
+    structure, pull = study.relaxed(), study.pull
     panels = {}
     for factor in FACTORS:
         rate, steps = factor * pull.rate, round(pull.steps / factor)

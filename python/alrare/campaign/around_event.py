@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..exploration.exploration import Observed
 from ..files import read_json, write_json
 from ..labelling.store import LabelStore
 from ..model.accuracy import Forces, compare
@@ -86,7 +85,7 @@ def label_around_event(
     if not record.is_file():
         frames = frames_around_event(
             [explored.trajectories[seed] for seed in sorted(explored.trajectories)],
-            [_center(explored.observables[seed]) for seed in sorted(explored.trajectories)],
+            [explored.observables[seed].center for seed in sorted(explored.trajectories)],
             n_frames=n_frames,
             window=campaign.config.select.event_window,
         )
@@ -98,11 +97,6 @@ def label_around_event(
         write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
     content = read_json(record)
     return content.pop("keys"), EventErrors(**content) if content else None
-
-
-def _center(run: Observed) -> int:
-    """Return the MD step of the event, or the one that decides the observable without one."""
-    return run.peak_step if run.event_step is None else run.event_step
 
 
 def frames_around_event(

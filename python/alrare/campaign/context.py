@@ -132,14 +132,19 @@ def systems_of(config: Config) -> tuple[System, ...]:
     first: dict[str, str] = {}
     for table in config.systems:
         structure = _load(config, table)
-        for name, exploration in _explorations(config, table, structure):
+        driving = list(_explorations(config, table, structure))
+        if not driving:
+            raise ConfigError(
+                f"explore, systems: no input drives {table.name}; name it in one of [[explore]], or"
+                " remove the system"
+            )
+        for name, exploration in driving:
             several = bool(config.system) or len(config.explore) > 1
             subfolder, twin = name if several else "", first.get(table.name, "")
             systems.append(System(name, structure, exploration, subfolder, twin))
             first.setdefault(table.name, subfolder)
-    if not systems:
-        raise ConfigError("explore: no system is driven; correct `systems` of [[explore]]")
-    _check_names(systems)
+    if config.explore:
+        _check_names(systems)
     states: dict[str, System] = {}
     for system in systems:
         formula = system.structure.get_chemical_formula()

@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..config import Config
 from ..errors import AlrareError
 from ..exploration.exploration import Exploration, Observed, SpringPull
-from ..exploration.input_contract import SYSTEM_FILE
-from ..exploration.input_run import InputRun
-from ..exploration.kept_settings import check_comparable
+from ..exploration.input_contract import SYSTEM_FILE, WATCH_FILE
+from ..exploration.input_run import STRUCTURE_FILE, InputRun
+from ..exploration.kept_settings import SAME_PLACE, check_comparable, molecule_of
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.labeller_runs import System as LabelledSystem
 from ..exploration.labeller_runs import run_all, seed_run
 from ..exploration.lammps_input import DUMP_FILE
-from ..exploration.model_runs import model_file, simulate
+from ..exploration.model_runs import RESULT_FILE, model_file, simulate
 from ..exploration.observables import read_trajectory
+from ..exploration.table import last_row
 from ..exploration.work import mean_of
-from ..files import PathLike, locked, write_json
+from ..files import PathLike, locked, read_json, write_json
 from ..frames import read_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import method_of
@@ -60,9 +63,10 @@ def run_explorations(
     Returns
     -------
     dict
-        By the name of the system: ``observable`` (its ``name``, ``unit``, ``key``), ``runs`` (what
-        each seed has observed), ``mean`` (``mean``, ``sem``, ``n``; None without values) and, with
-        `against`, ``difference``, taken seed by seed. It is written to ``observed.json`` too.
+        By the name of the system: ``observable`` (its ``name``, ``unit``, ``key``); ``runs``, what
+        each seed has observed, and whether it ``finished``; ``mean`` (``mean``, ``sem``, ``n``;
+        None without values); and, with `against`, ``difference``, taken seed by seed. It is written
+        to ``observed.json`` too.
 
     Raises
     ------
@@ -86,9 +90,7 @@ def run_explorations(
                 _by_model(config, system, folder / system.subfolder, Path(model), progress)
         content = {
             system.name: _summary(
-                system.exploration,
-                _observe(system.exploration, folder / system.subfolder),
-                others.get(system.name),
+                system.exploration, folder / system.subfolder, others.get(system.name)
             )
             for system in systems
         }
@@ -158,14 +160,32 @@ def _require_comparable(config: Config, system: System, place: Path, progress: P
             system.structure, elements_of(system.structure), seed=seed, timestep=config.timestep,
             potential="", select=None, by_model=False,
         )  # fmt: skip
-        for name in (*exploration.texts, SYSTEM_FILE):
+        for name in (*exploration.texts, SYSTEM_FILE, WATCH_FILE):
             there = run / name
-            if not there.is_file() or there.read_text(encoding="utf-8") != wanted[name]:
+            text = there.read_text(encoding="utf-8") if there.is_file() else ""
+            if _columns_of(text) != _columns_of(wanted[name]):
                 raise AlrareError(
                     f"{run}: cannot be compared: its {name} is missing or another (input,"
-                    " variables, groups, time step or periodic directions); run with the same"
-                    " settings"
+                    " variables, groups, columns, time step or periodic directions); run with the"
+                    " same settings"
                 )
+        symbols, positions = molecule_of(run / STRUCTURE_FILE)
+        if symbols != system.structure.get_chemical_symbols():
+            raise AlrareError(f"{run}: cannot be compared: it is a run of other atoms")
+        apart = float(np.abs(positions - system.structure.positions).max())
+        if apart > SAME_PLACE and seed == exploration.seeds[0]:
+            progress.message(
+                f"the runs in {place} start from another configuration: atoms are up to"
+                f" {apart:.3g} Å elsewhere, which is part of the difference that is shown"
+            )
+
+
+def _columns_of(text: str) -> str:
+    """Return a file of a run; of watch.lmp only what both model and labeller have."""
+    if "fix table " not in text:
+        return text
+    line = next(line for line in text.splitlines() if line.startswith("fix table "))
+    return line.partition(" $(c_thermo_pe")[0]
 
 
 def _observe(exploration: Exploration, folder: Path) -> dict[int, Observed]:
@@ -174,7 +194,7 @@ def _observe(exploration: Exploration, folder: Path) -> dict[int, Observed]:
     quantity = exploration.quantity
     for seed in exploration.seeds:
         run = folder / f"{quantity.runs}_{seed}"
-        if not (run / quantity.table).is_file():
+        if last_row(run / quantity.table) is None:
             continue
         dump = run / DUMP_FILE
         frames = read_trajectory(dump) if dump.is_file() else read_frames(run / TRAJECTORY_FILE)
@@ -187,11 +207,15 @@ def _observe(exploration: Exploration, folder: Path) -> dict[int, Observed]:
 
 
 def _summary(
-    exploration: Exploration, runs: Mapping[int, Observed], others: Mapping[int, Observed] | None
+    exploration: Exploration, folder: Path, others: Mapping[int, Observed] | None
 ) -> dict[str, Any]:
+    runs = _observe(exploration, folder)
     content: dict[str, Any] = {
         "observable": exploration.quantity.to_json(),
-        "runs": {str(seed): run.to_json() for seed, run in runs.items()},
+        "runs": {
+            str(seed): {**run.to_json(), "finished": _finished(exploration, folder, seed)}
+            for seed, run in runs.items()
+        },
         "mean": _mean({seed: run.value for seed, run in runs.items()}),
     }
     if others is not None:
@@ -203,6 +227,12 @@ def _summary(
             }
         )
     return content
+
+
+def _finished(exploration: Exploration, folder: Path, seed: int) -> bool:
+    """Whether a run came to its end; the labeller's runs always do."""
+    result = folder / f"{exploration.quantity.runs}_{seed}" / RESULT_FILE
+    return not result.is_file() or bool(read_json(result)["finished"])
 
 
 def _mean(values: Mapping[int, float | None]) -> dict[str, Any] | None:

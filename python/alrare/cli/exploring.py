@@ -71,6 +71,7 @@ def observed_table(content: Mapping[str, Any], *, width: int = 100) -> str:
             value = run[observable["key"]]
             step = "none" if run["event_step"] is None else str(run["event_step"])
             shown = NO_EVENT if value is None else number(value)
+            step += "" if run["finished"] else ", ended early"
             table.add_row(seed, shown, str(run["peak_step"]), step)
         table.add_section()
         table.add_row("mean", mean_with_sem(one["mean"]))

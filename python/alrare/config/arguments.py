@@ -56,7 +56,7 @@ def with_first_system(values: Any) -> Any:
     if not isinstance(systems, list | tuple) or not systems or not isinstance(systems[0], dict):
         return values
     pull = values.get("pull", {})
-    given = [key for key in ("structure", "charge", "multiplicity") if key in values]
+    given = [key for key in ("structure", "charge", "multiplicity", "groups") if key in values]
     given += ["[pull] atoms"] if isinstance(pull, dict) and "atoms" in pull else []
     if given:
         raise ValueError(

@@ -303,6 +303,11 @@ class Config(Section):
                 raise ValueError(
                     f"system, value {number}.groups: only inputs of [[explore]] use them"
                 )
+        if self.explore and "tolerance" in self.stop.model_fields_set:
+            raise ValueError(
+                "[stop] tolerance: this is for [pull]; the observable of [[explore]] has a"
+                " `tolerance` of its own, in its unit: remove this one"
+            )
         titles = [explore.title for explore in self.explore]
         if len(set(titles)) != len(titles):
             twice = next(title for title in titles if titles.count(title) > 1)

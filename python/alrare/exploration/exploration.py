@@ -70,6 +70,10 @@ class Observed(Protocol):
         """MD step that decides the value."""
 
     @property
+    def center(self) -> int:
+        """MD step about which configurations are labelled: the event, or what decides the value."""
+
+    @property
     def peak_energy(self) -> float:
         """Highest potential energy until the observable is decided, eV above the first."""
 

@@ -44,7 +44,10 @@ def check_contract(name: str, text: str, others: Sequence[str], variables: Colle
     """
     lines = [line.split() for line in without_comments(text).splitlines()]
     places = _includes(name, lines)
-    for words in (*lines, *(line.split() for one in others for line in one.splitlines())):
+    for words in (
+        *lines,
+        *(line.split() for one in others for line in without_comments(one).splitlines()),
+    ):
         _check_command(name, words)
     for number, words in enumerate(lines):
         early = number < places[SYSTEM_FILE] and words[:1] == ["variable"] and len(words) > 1

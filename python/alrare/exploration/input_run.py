@@ -44,7 +44,14 @@ from .table import Table, read_table
 STRUCTURE_FILE = "structure.data"
 TABLE_FILE = "table.dat"
 """File name of the table: a header, then one row per MD step."""
+_ALWAYS = {
+    "step": "step",
+    "potential_energy": "c_thermo_pe",
+    "temperature": "c_thermo_temp",
+}
+"""What LAMMPS calls the columns that every table has."""
 _TAKEN = (
+    "in.trial",
     SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE, STRUCTURE_FILE, TABLE_FILE, DATA_FILE, DUMP_FILE,
     CANDIDATES_FILE, "trajectory.extxyz", "log.lammps", "result.json", "settings.json",
     "labels.journal", "progress", "labeller",
@@ -150,7 +157,7 @@ class InputRun:
         }
         select_command = []
         if select is not None and self.explore.cv is not None:
-            cv = self.explore.columns.get(self.explore.cv, self.explore.cv)
+            cv = {**_ALWAYS, **self.explore.columns}[self.explore.cv]
             select_command = [
                 f"variable al_cv equal {cv}",
                 fix_command(select, cv="v_al_cv", cv_gap=self.explore.cv_gap),
@@ -275,6 +282,7 @@ class TableObserved:
     cv: float | None
     """Value of the collective variable, or of the step, where the observable is decided."""
     peak_step: int
+    center: int
     event_step: int | None
     event: Event | None
     peak_energy: float
@@ -331,6 +339,7 @@ def observe_table(
             " or the labeller gives no stress"
         )
     number, row = _decided(observable.kind, np.where(counts, values, np.nan), steps, event_step)
+    cv = float(table[explore.cv][row]) if explore.cv else float(steps[row])
     needs_event = explore.event != "none" and observable.kind != "last"
     energies = table["potential_energy"]
     energies = energies[counts & np.isfinite(energies)]
@@ -339,7 +348,10 @@ def observe_table(
     return TableObserved(
         quantity_key=observable.key,
         value=None if (needs_event and event_step is None) or np.isnan(number) else number,
-        cv=float(table[explore.cv][row]) if explore.cv else float(steps[row]),
+        cv=cv if np.isfinite(cv) else None,
+        center=event_step
+        if event_step is not None and observable.kind != "last"
+        else int(steps[row]),
         peak_step=int(steps[row]),
         event_step=event_step,
         event=event,

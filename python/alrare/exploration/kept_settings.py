@@ -33,7 +33,7 @@ _BY_LABELLER = re.compile(
     re.MULTILINE,
 )
 """The commands by which the labeller's forces come into an input."""
-_SAME_PLACE = 1e-3
+SAME_PLACE = 1e-3
 """Å; distances that differ by more are those of another configuration."""
 
 
@@ -110,7 +110,7 @@ def check_comparable(against: Path, *, structure: Atoms, pull: Pull, timestep: f
     apart = 0.0
     for folder in folders:
         what = differences(settings_of_input(_read(folder / INPUT_FILE)), wanted)
-        symbols, positions = _molecule(folder / DATA_FILE)
+        symbols, positions = molecule_of(folder / DATA_FILE)
         if symbols != structure.get_chemical_symbols():
             there = Atoms(symbols).get_chemical_formula()
             what.append(f"molecule ({there}, now {structure.get_chemical_formula()}, or its order)")
@@ -121,7 +121,7 @@ def check_comparable(against: Path, *, structure: Atoms, pull: Pull, timestep: f
             )
         change = structure.get_all_distances() - Atoms(symbols, positions).get_all_distances()
         apart = max(apart, float(np.abs(change).max()))
-    if apart < _SAME_PLACE:
+    if apart < SAME_PLACE:
         return ""
     return (
         f"the pulls in {against} start from another configuration of the molecule: distances of its"
@@ -139,8 +139,8 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _molecule(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the symbols and the positions (N, 3), Å, of a file by `write_data_file`."""
+def molecule_of(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Return the symbols and the positions (N, 3), Å, of a file by `data_text`."""
     head, _, rows = _read(path).partition("Atoms # atomic")
     elements = dict(re.findall(r"^(\d+) \S+  # (\w+)$", head, re.MULTILINE))
     words = [row.split() for row in rows.splitlines() if row.strip()]

@@ -57,12 +57,6 @@ def write_data_file(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     AlrareError
         If LAMMPS cannot use the cell.
     """
-    cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
-    if np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-9:
-        raise AlrareError(
-            "structure: expected a molecule (pbc off) or a lower triangular cell, got pbc"
-            f" {list(atoms.pbc)}, cell {cell.tolist()}"
-        )
     write_text(path, data_text(atoms, elements))
 
 
@@ -80,7 +74,15 @@ def data_text(atoms: Atoms, elements: Sequence[str]) -> str:
     ------
     ModelError
         If an element is not listed.
+    AlrareError
+        If LAMMPS cannot use the cell.
     """
+    cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+    if np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-9:
+        raise AlrareError(
+            "structure: expected a molecule (pbc off) or a lower triangular cell, got pbc"
+            f" {list(atoms.pbc)}, cell {cell.tolist()}"
+        )
     types = species_of(atoms, elements) + 1
     lines = ["# written by alrare; units: angstrom, g/mol", ""]
     lines += [f"{len(atoms)} atoms", f"{len(elements)} atom types", "", *_box(atoms), ""]

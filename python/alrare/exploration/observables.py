@@ -52,6 +52,11 @@ class Observables:
         """The activation energy, eV."""
         return self.activation_energy
 
+    @property
+    def center(self) -> int:
+        """MD step of the event, or that of the largest work if there was none."""
+        return self.peak_step if self.event_step is None else self.event_step
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
         return asdict(self)
@@ -123,8 +128,8 @@ def read_trajectory(path: Path) -> list[Atoms]:
     Returns
     -------
     list of Atoms
-        In order of step; `info["step"]` is the MD step. Positions are unwrapped. Along periodic
-        directions there is a cell, and its corner is the origin.
+        In order of step; `info["step"]` is the MD step. Positions are unwrapped. If any
+        direction is periodic there is a cell, whose corner is the origin along those.
 
     Raises
     ------
