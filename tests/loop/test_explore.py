@@ -164,6 +164,10 @@ def test_two_inputs_drive_one_crystal_and_survive_being_killed(folder: Path) -> 
     assert by_labeller["press"]["difference"]["mean"] == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(AlrareError, match="another potential"):
         run_explorations(config, folder / "by_labeller", model=run / "iter_001")
+    text = CONFIG.replace('pressure = "v_pressure" }', 'pressure = "v_rest" }')
+    (folder / "other.toml").write_text(text)
+    with pytest.raises(AlrareError, match=r"its watch\.lmp is missing or another"):
+        run_explorations(load_config(folder / "other.toml"), folder / "x", against=reference)
     (folder / "in.press").write_text(OWN.replace("run       10", "run       11"))
     with pytest.raises(AlrareError, match=r"its in\.press is missing or another"):
         run_explorations(load_config(folder / "al.toml"), folder / "x", against=reference)

@@ -94,6 +94,7 @@ def test_a_wrong_table_is_one_sentence(explore: dict[str, Any], message: str) ->
     ("given", "message"),
     [
         ({"pull": {"atoms": [1, 2]}}, "[pull]: given beside [[explore]]; remove one of them"),
+        ({"stop": {"tolerance": 0.1}}, "[stop] tolerance: this is for [pull]"),
         ({"groups": {"head": []}}, "groups.head = []: expected at least one value"),
         ({"groups": {"head": [0]}}, "expected at least 1"),
     ],

@@ -59,5 +59,10 @@ def test_names_that_share_a_folder_are_refused(tmp_path):
         systems(["a", "a-b"], ["b-c", "c"])
     with pytest.raises(ConfigError, match='"a" and "A" would have one folder'):
         systems(["a", "A"], ["c"])
+    with pytest.raises(ConfigError, match=r"explore, systems: no input drives b; name it"):
+        only = {"input": "md", "systems": ["a"], "observable": observable}
+        tables = [{"name": name, "structure": "a.xyz"} for name in ("a", "b")]
+        content = {"name": "x", "system": tables, "explore": [only]}
+        systems_of(parse_config(content, folder=tmp_path, source="al.toml"))
     with pytest.raises(ConfigError, match='"run_1" is the name of another folder'):
         systems(["run_1", "b"], ["c"])

@@ -86,7 +86,7 @@ def test_files_variables_and_groups_are_checked_before_anything_runs(tmp_path: P
         load(tmp_path, variables={"seed": 1})
     with pytest.raises(ConfigError, match=r"files = .*cannot be read"):
         load(tmp_path, files=[tmp_path / "none"])
-    for taken in ("watch.lmp", "settings.json", "table.dat"):
+    for taken in ("watch.lmp", "settings.json", "table.dat", "in.trial"):
         (tmp_path / taken).write_text("")
         with pytest.raises(ConfigError, match=rf"{taken}: this name is taken"):
             load(tmp_path, files=[tmp_path / taken])
@@ -120,6 +120,20 @@ def test_model_and_labeller_run_the_same_input(tmp_path: Path) -> None:
     assert "variable al_cv equal v_height" in model["watch.lmp"]
     assert " cv v_al_cv 0.2 " in model["watch.lmp"]
     assert "al_select" not in labeller["watch.lmp"] and "c_uq" not in labeller["watch.lmp"]
+
+
+def test_a_column_that_every_table_has_may_be_the_collective_variable(tmp_path: Path) -> None:
+    crystal = bulk("Cu", cubic=True) * (2, 1, 1)
+    for name, value in (("temperature", "c_thermo_temp"), ("step", "step")):
+        files = load(tmp_path, cv=name).files(
+            crystal, ["Cu"], seed=1, timestep=0.5, potential="", select=Select(), by_model=True
+        )
+        assert f"variable al_cv equal {value}\n" in files["watch.lmp"]
+
+
+def test_comments_of_a_file_beside_the_input_are_no_commands(tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("# no pair_style here, and no\n# clear\n")
+    assert load(tmp_path, files=[tmp_path / "more"]).main == "in.tear"
 
 
 def table_of(**columns: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -214,6 +228,11 @@ def test_what_is_no_number_is_no_observable(
     )
     seen = observe_table(given, table_of(stress=stress, strain=[0, 0.1, 0.2]), [])
     assert seen.value == expected
+    columns = given.columns | {"height": "v_height"}
+    nowhere = Explore(**given.model_dump() | {"columns": columns, "cv": "height"})
+    table = table_of(stress=stress, strain=[0, 0.1, 0.2], height=[np.nan] * 3)
+    seen = observe_table(nowhere, table, [])
+    assert seen.cv is None  # null in results.json, which has no NaN
     with pytest.raises(SimulationError, match="column potential_energy"):
         nan = {"potential_energy": np.full(3, np.nan)}
         observe_table(given, table_of(stress=[1, 2, 3], strain=[0, 0.1, 0.2]) | nan, [])
