@@ -12,8 +12,7 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-// LAMMPS casts the result to a pointer to its base class, so it must be one before it becomes void
-// *
+// LAMMPS casts the result to its base class, so it must point to one before it becomes void *
 
 template <typename Style> void *make_pair(void *lmp) {
   return static_cast<Pair *>(new Style(static_cast<LAMMPS *>(lmp)));
