@@ -26,6 +26,11 @@ def number(value: float | None, *, factor: float = 1.0, digits: int = 3) -> str:
     return "-" if value is None else f"{value * factor:.{digits}f}"
 
 
+def with_unit(name: str, unit: str) -> str:
+    """Write a name and its unit, if it has one: `error (eV)`."""
+    return f"{name} ({unit})" if unit else name
+
+
 def with_sem(value: float | None, sem: float | None, sign: str = "") -> str:
     """Write a value and its standard error: `7.727 ± 0.083`.
 

@@ -163,17 +163,18 @@ def _check_names(systems: Sequence[System]) -> None:
     known: dict[str, str] = {}
     for system in systems:
         name = system.name
-        other = known.setdefault(name.lower(), name)
-        if len(known) < systems.index(system) + 1:
+        if name.lower() in known:
             raise ConfigError(
-                f'system, explore: "{other}" and "{name}" would have one folder; give names that'
-                " differ, also where system and exploration are joined by a hyphen"
+                f'system, explore: "{known[name.lower()]}" and "{name}" would have one'
+                " folder; give names that differ, also where system and exploration are joined"
+                " by a hyphen"
             )
         if system.subfolder and _TAKEN.fullmatch(name.lower()):
             raise ConfigError(
                 f'system, explore: "{name}" is the name of another folder or file of a campaign;'
                 " choose another"
             )
+        known[name.lower()] = name
 
 
 def _explorations(

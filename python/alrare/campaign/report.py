@@ -11,7 +11,7 @@ from ..exploration.exploration import ACTIVATION_ENERGY
 from ..exploration.table import TableCurve, read_table
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
-from ..tables import NO_EVENT, number, table_text, with_sem
+from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
 from .results import of_system, read_results, system_names
 
 
@@ -177,8 +177,8 @@ def _headings(results: Mapping[str, Any]) -> list[str]:
     found = [of_system(results, name)["observable"] for name in names]
     symbols, units = ({one[key] for one in found} for key in ("symbol", "unit"))
     symbol = symbols.pop() if len(symbols) == 1 else "observable"
-    of_unit = f" ({units.pop()})" if len(units) == 1 and "" not in units else ""
-    renamed = {"observable": f"{symbol}{of_unit}", "error": f"error{of_unit}"}
+    unit = units.pop() if len(units) == 1 else ""
+    renamed = {"observable": with_unit(symbol, unit), "error": with_unit("error", unit)}
     first, *others = [renamed.get(heading, heading) for heading in _HEADINGS]
     return [first, *(["system"] if len(names) > 1 else []), *others]
 

@@ -12,19 +12,11 @@ from ..exploration.exploration import Exploration, Observed, SpringPull
 from ..exploration.input_contract import SYSTEM_FILE, WATCH_FILE
 from ..exploration.input_run import STRUCTURE_FILE, InputRun
 from ..exploration.kept_settings import SAME_PLACE, check_comparable, molecule_of
-from ..exploration.labeller_md import TRAJECTORY_FILE
-from ..exploration.labeller_runs import System as LabelledSystem
-from ..exploration.labeller_runs import run_all, seed_run
-from ..exploration.lammps_input import DUMP_FILE
+from ..exploration.labeller_runs import run_seeds
 from ..exploration.model_runs import RESULT_FILE, model_file, simulate
-from ..exploration.observables import read_trajectory
+from ..exploration.smd import mean_record, minus, trajectory_of
 from ..exploration.table import last_row
-from ..exploration.work import mean_of
 from ..files import PathLike, locked, read_json, write_json
-from ..frames import read_frames
-from ..labelling.batch import check_labeller
-from ..labelling.method import method_of
-from ..labelling.store import STORE_FILE
 from ..model.ensemble import load_ensemble, model_path
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
@@ -118,27 +110,17 @@ def _by_model(
 
 
 def _by_labeller(config: Config, system: System, folder: Path, progress: Progress) -> None:
-    elements, labeller = tuple(elements_of(system.structure)), config.labeller
-    runs = [
-        seed_run(
-            folder,
-            LabelledSystem(
-                system.structure,
-                elements,
-                labeller,
-                config.timestep,
-                method_of(labeller, elements).hash,
-                config.run.lmp,
-            ),
-            system.exploration,
-            seed,
-        )
-        for seed in system.exploration.seeds
-    ]
-    if not all(run.is_finished() for run in runs):
-        store = folder / "labels" / STORE_FILE
-        check_labeller(system.structure, labeller=labeller, folder=store.parent, store_path=store)
-    run_all(runs, workers=config.run.workers, progress=progress)
+    run_seeds(
+        system.exploration,
+        structure=system.structure,
+        elements=elements_of(system.structure),
+        labeller=config.labeller,
+        timestep=config.timestep,
+        folder=folder,
+        workers=config.run.workers,
+        progress=progress,
+        lmp=config.run.lmp,
+    )
 
 
 def _require_comparable(config: Config, system: System, place: Path, progress: Progress) -> None:
@@ -196,9 +178,7 @@ def _observe(exploration: Exploration, folder: Path) -> dict[int, Observed]:
         run = folder / f"{quantity.runs}_{seed}"
         if last_row(run / quantity.table) is None:
             continue
-        dump = run / DUMP_FILE
-        frames = read_trajectory(dump) if dump.is_file() else read_frames(run / TRAJECTORY_FILE)
-        observed[seed] = exploration.observe(run / quantity.table, frames)
+        observed[seed] = exploration.observe(run / quantity.table, trajectory_of(run))
     if not observed:
         raise AlrareError(
             f"{folder}: holds no run with one of the seeds {', '.join(map(str, exploration.seeds))}"
@@ -216,15 +196,12 @@ def _summary(
             str(seed): {**run.to_json(), "finished": _finished(exploration, folder, seed)}
             for seed, run in runs.items()
         },
-        "mean": _mean({seed: run.value for seed, run in runs.items()}),
+        "mean": mean_record([run.value for run in runs.values()]),
     }
     if others is not None:
-        pairs = {seed: (runs[seed].value, others[seed].value) for seed in runs if seed in others}
-        content["difference"] = _mean(
-            {
-                seed: None if one is None or other is None else one - other
-                for seed, (one, other) in pairs.items()
-            }
+        shared = runs.keys() & others.keys()
+        content["difference"] = mean_record(
+            [minus(runs[seed].value, others[seed].value) for seed in sorted(shared)]
         )
     return content
 
@@ -233,11 +210,3 @@ def _finished(exploration: Exploration, folder: Path, seed: int) -> bool:
     """Whether a run came to its end; the labeller's runs always do."""
     result = folder / f"{exploration.quantity.runs}_{seed}" / RESULT_FILE
     return not result.is_file() or bool(read_json(result)["finished"])
-
-
-def _mean(values: Mapping[int, float | None]) -> dict[str, Any] | None:
-    known = [value for value in values.values() if value is not None]
-    if not known:
-        return None
-    mean = mean_of(known)
-    return {"mean": mean.mean, "sem": mean.sem, "n": mean.n}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import load_config
 from ..progress import open_progress
-from ..tables import NO_EVENT, mean_with_sem, number, table_text
+from ..tables import NO_EVENT, mean_with_sem, number, table_text, with_unit
 
 
 def add_explore(add: Callable[..., argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -62,10 +62,10 @@ def observed_table(content: Mapping[str, Any], *, width: int = 100) -> str:
     parts = []
     for name, one in content.items():
         observable = one["observable"]
-        of_unit = f" ({observable['unit']})" if observable["unit"] else ""
+        value = with_unit(observable["name"], observable["unit"])
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=name)
         table.title_justify = "left"
-        for heading in ("seed", f"{observable['name']}{of_unit}", "decided at step", "event"):
+        for heading in ("seed", value, "decided at step", "event"):
             table.add_column(heading, justify="right", no_wrap=True)
         for seed, run in one["runs"].items():
             value = run[observable["key"]]

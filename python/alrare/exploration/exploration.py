@@ -25,6 +25,8 @@ class Quantity:
 
     name: str
     """In words: "activation energy"."""
+    key: str
+    """Its name in results.json: `activation_energy`."""
     symbol: str
     """For the heading of a column: "E_a"."""
     unit: str
@@ -40,14 +42,9 @@ class Quantity:
     runs: str
     """The folder of a run is this word, an underscore and the seed."""
 
-    @property
-    def key(self) -> str:
-        """Its name in results.json: `activation_energy`."""
-        return self.name.replace(" ", "_").replace("-", "_")
-
     def to_json(self) -> dict[str, Any]:
-        """Return the fields and the key, for results.json."""
-        return {**asdict(self), "key": self.key}
+        """Return the fields, for results.json."""
+        return asdict(self)
 
 
 class Observed(Protocol):
@@ -159,6 +156,7 @@ class Exploration(Protocol):
 
 ACTIVATION_ENERGY = Quantity(
     name="activation energy",
+    key="activation_energy",
     symbol="E_a",
     unit="eV",
     tolerance=None,

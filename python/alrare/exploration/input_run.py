@@ -19,6 +19,7 @@ from ase import Atoms
 from ..config import Explore, Select
 from ..errors import ConfigError, SimulationError
 from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
+from ..tables import with_unit
 from .event import Event, find_event
 from .exploration import Observed, Quantity
 from .input_contract import (
@@ -78,15 +79,15 @@ class InputRun:
         """See `Exploration`."""
         explore, observable = self.explore, self.explore.observable
         y = observable.column
-        of_unit = f" ({observable.unit})" if observable.unit else ""
         x = explore.cv if explore.cv not in (None, y) else "step"
         return Quantity(
             name=observable.name,
+            key=observable.key,
             symbol=observable.name,
             unit=observable.unit,
             tolerance=observable.tolerance,
             x=(x or "step", x or "step"),
-            y=(y, f"{y}{of_unit}"),
+            y=(y, with_unit(y, observable.unit)),
             table=TABLE_FILE,
             runs="run",
         )

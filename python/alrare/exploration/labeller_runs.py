@@ -59,9 +59,31 @@ def run_pulls(
     dict
         Folder of the pull by seed.
     """
+    return run_seeds(
+        SpringPull(pull), structure=structure, elements=elements, labeller=labeller,
+        timestep=timestep, folder=folder, workers=workers, progress=progress, lmp=lmp,
+    )  # fmt: skip
+
+
+def run_seeds(
+    exploration: Exploration,
+    *,
+    structure: Atoms,
+    elements: Sequence[str],
+    labeller: Labeller,
+    timestep: float,
+    folder: Path,
+    workers: int,
+    progress: Progress,
+    lmp: str = "lmp",
+) -> dict[int, Path]:
+    """Run an exploration with the labeller, once per seed, from a structure as it is.
+
+    The arguments and the result are those of `run_pulls`.
+    """
     method = method_of(labeller, elements).hash
     system = System(structure, tuple(elements), labeller, timestep, method, lmp)
-    runs = {seed: seed_run(folder, system, SpringPull(pull), seed) for seed in pull.seeds}
+    runs = {seed: seed_run(folder, system, exploration, seed) for seed in exploration.seeds}
     if not all(run.is_finished() for run in runs.values()):
         labels = folder / "labels"
         check_labeller(structure, labeller=labeller, folder=labels, store_path=labels / STORE_FILE)

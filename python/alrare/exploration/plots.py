@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..files import atomic_path
+from ..tables import with_unit
 from ..units import KCAL_PER_MOL
 from .exploration import ACTIVATION_ENERGY
 
@@ -232,11 +233,6 @@ def _draw_pulls(
             x[thin], y[thin], style, color=color, linewidth=width, zorder=order,
             label=label,
         )  # fmt: skip
-
-
-def with_unit(name: str, unit: str) -> str:
-    """Return a name with its unit, if it has one: `error (eV)`."""
-    return f"{name} ({unit})" if unit else name
 
 
 def _thin(n: int) -> NDArray[np.intp]:

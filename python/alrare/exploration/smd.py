@@ -208,7 +208,7 @@ def observe_pulls(
     return {
         seed: observe(
             read_work(found[seed] / WORK_FILE),
-            _trajectory(found[seed]),
+            trajectory_of(found[seed]),
             plus_steps=plus_steps,
             pulled=pulled_atoms(found[seed]),
         )
@@ -246,12 +246,16 @@ def summarize(
     """
     content: dict[str, Any] = {
         "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
-        "mean": {key: _mean([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN},
+        "mean": {
+            key: mean_record([getattr(pull, key) for pull in pulls.values()]) for key in _SHOWN
+        },
     }
     if against is not None:
         shared = sorted(pulls.keys() & against.keys())
         content["difference"] = {
-            key: _mean([_minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared])
+            key: mean_record(
+                [minus(getattr(pulls[s], key), getattr(against[s], key)) for s in shared]
+            )
             for key in _SHOWN
         }
         events = [(pulls[s].event, against[s].event) for s in shared]
@@ -293,12 +297,14 @@ def _check_arguments(function: str, **given: tuple[object, type]) -> None:
             )
 
 
-def _trajectory(folder: Path) -> list[Atoms]:
+def trajectory_of(folder: Path) -> list[Atoms]:
+    """Return the configurations of a finished run, by a model or by the labeller."""
     dump = folder / DUMP_FILE
     return read_trajectory(dump) if dump.is_file() else read_frames(folder / TRAJECTORY_FILE)
 
 
-def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
+def mean_record(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Return mean, sem and n of the values that are known; None if there is none."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -306,5 +312,6 @@ def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"mean": mean.mean, "sem": mean.sem, "n": mean.n}
 
 
-def _minus(one: float | None, other: float | None) -> float | None:
+def minus(one: float | None, other: float | None) -> float | None:
+    """Return the difference; None if a value is not known."""
     return None if one is None or other is None else one - other
