@@ -14,8 +14,8 @@ from ..config import System as SystemTable
 from ..electronic_state import state_of, with_state
 from ..errors import AlrareError, ConfigError
 from ..exploration.exploration import Exploration, SpringPull
-from ..exploration.input_run import load_input
 from ..exploration.lammps_box import box_of
+from ..exploration.load_input import load_input
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE

@@ -51,6 +51,7 @@ def judge(
     finished: bool,
     around_event: EventErrors | None,
     stop: Stop,
+    n_atoms: int,
     tolerance: float,
 ) -> Convergence:
     """Decide whether a campaign stops.
@@ -67,6 +68,8 @@ def judge(
         Errors of the last iteration's model on its own trajectories.
     stop : Stop
         The `[stop]` table.
+    n_atoms : int
+        Number of atoms of the structure.
     tolerance : float
         Largest small change, in the unit of the observable.
     """
@@ -74,7 +77,7 @@ def judge(
         history, tolerance=tolerance, small_changes=stop.small_changes
     )
     confirmed = around_event is not None and around_event.is_below(
-        energy=stop.energy_error, force=stop.force_error
+        energy=stop.energy_limit(n_atoms), force=stop.force_error
     )
     change = (changes(history) or [None])[-1]
     return Convergence(change, settled, around_event, settled and confirmed)

@@ -218,6 +218,7 @@ def _iterate(
             finished=all(run.finished for run in explored[name].runs),
             around_event=errors[name],
             stop=campaign.config.stop,
+            n_atoms=len(references[name].structure),
             tolerance=tolerances[name],
         )
         for name in history

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import RECIPES, Config, tables
+from ..config import RECIPES, Config, tables, title_of
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
@@ -123,8 +123,8 @@ def _defaults(recipe: str | None) -> dict[str, Any]:
 
 
 def _title(entry: dict[str, Any]) -> str:
-    """Return the name of a table of a list; an exploration without one has that of its input."""
-    return str(entry.get("name") or Path(entry["input"]).name.removeprefix("in."))
+    """Return the name of a `[[system]]` or `[[explore]]` table."""
+    return title_of(entry.get("name"), Path(entry.get("input", "")))
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 """
 
 from .arguments import STATE_ARGUMENTS
-from .explore import Explore, Observable
+from .explore import Explore, Observable, title_of
 from .labeller import Labeller
 from .messages import explain
 from .reading import load_config, parse_config
@@ -39,5 +39,6 @@ __all__ = [
     "read_numbers",
     "set_by",
     "tables",
+    "title_of",
     "train_in_campaign",
 ]

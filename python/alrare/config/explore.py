@@ -17,8 +17,19 @@ from .types import (
     matching,
 )
 
+_MAXIMUM_WORK = {
+    "name": "maximum work",
+    "value": "max(work)",
+    "unit": "eV",
+    "tolerance": KCAL_PER_MOL,
+}
 SHIPPED: dict[str, dict[str, Any]] = {
     "md": {},
+    "pull": {
+        "columns": {"distance": "v_distance", "force": "v_force", "work": "v_work"},
+        "cv": "distance",
+        "observable": _MAXIMUM_WORK,
+    },
     "stretch": {
         "columns": {"strain": "v_strain", "stress": "v_stress"},
         "cv": "strain",
@@ -27,12 +38,7 @@ SHIPPED: dict[str, dict[str, Any]] = {
     "colvars": {
         "columns": {"cv": "v_cv", "target": "v_target", "force": "v_force", "work": "v_work"},
         "cv": "cv",
-        "observable": {
-            "name": "maximum work",
-            "value": "max(work)",
-            "unit": "eV",
-            "tolerance": KCAL_PER_MOL,
-        },
+        "observable": _MAXIMUM_WORK,
     },
 }
 """The inputs that come with alrare, with the values of their keys."""
@@ -118,8 +124,8 @@ class Explore(Section):
     """A LAMMPS input that drives a system toward its rare event, once per seed."""
 
     input: Annotated[Path, Field(examples=["in.tear"])]
-    """An input that comes with alrare ("stretch", "colvars", "md"), or the path of an input of
-    one's own, relative to al.toml."""
+    """An input that comes with alrare ("pull", "stretch", "colvars", "md"), or the path of one's
+    own, relative to al.toml."""
     name: Annotated[
         str | None,
         *matching(r"[A-Za-z0-9][\w.-]*", "expected letters, digits, dots, hyphens, underscores"),
@@ -209,4 +215,9 @@ class Explore(Section):
     @property
     def title(self) -> str:
         """`name`, by default that of the input."""
-        return self.name or self.shipped or self.input.name.removeprefix("in.")
+        return title_of(self.name, self.input)
+
+
+def title_of(name: str | None, path: Path) -> str:
+    """Return the name of an exploration, by default that of its input: "tear" for `in.tear`."""
+    return name or path.name.removeprefix("in.")

@@ -126,11 +126,15 @@ class Stop(Section):
     0: do all iterations (paper)."""
     tolerance: Positive = KCAL_PER_MOL
     """A change is small if its mean over the seeds and its standard error are below this, eV."""
-    energy_error: Positive = 0.02
+    energy_error: Annotated[Positive | None, Field(examples=[0.02])] = None
     """The campaign ends only if the energy MAE around the event of the model's pulls is below this,
-    eV."""
+    eV; by default 1 meV per atom, at least 20 meV."""
     force_error: Positive = 0.05
     """The campaign ends only if the MAE of the force components there is below this, eV/Å."""
+
+    def energy_limit(self, n_atoms: int) -> float:
+        """Return `energy_error`, or its default for a structure of so many atoms, eV."""
+        return max(0.02, 0.001 * n_atoms) if self.energy_error is None else self.energy_error
 
 
 class Run(Section):

@@ -45,7 +45,7 @@ include {potential}
 timestep {timestep}        # ps
 velocity all create 300.0 1 mom yes rot yes dist gaussian
 fix move all nve
-fix bath all langevin 300.0 300.0 0.1 1 zero yes
+fix bath all langevin 300.0 300.0 0.1 1
 
 thermo 100
 thermo_style custom step temp pe c_uq[1]

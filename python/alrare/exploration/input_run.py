@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,13 @@ import numpy as np
 from ase import Atoms
 
 from ..config import Explore, Select
-from ..errors import ConfigError, SimulationError
-from ..selection.settings import CANDIDATES_FILE, fix_columns, fix_command
+from ..errors import SimulationError
+from ..selection.settings import fix_columns, fix_command
 from ..tables import with_unit
 from .event import Event, find_event
 from .exploration import Observed, Quantity
-from .input_contract import (
-    POTENTIAL_FILE,
-    SEEDS,
-    SYSTEM_FILE,
-    WATCH_FILE,
-    check_contract,
-    without_comments,
-)
+from .input_contract import POTENTIAL_FILE, SEEDS, SYSTEM_FILE, WATCH_FILE
 from .lammps_input import (
-    DATA_FILE,
-    DUMP_FILE,
     data_text,
     dump_commands,
     halt_commands,
@@ -51,18 +41,11 @@ _ALWAYS = {
     "temperature": "c_thermo_temp",
 }
 """What LAMMPS calls the columns that every table has."""
-_TAKEN = (
-    "in.trial",
-    SYSTEM_FILE, POTENTIAL_FILE, WATCH_FILE, STRUCTURE_FILE, TABLE_FILE, DATA_FILE, DUMP_FILE,
-    CANDIDATES_FILE, "trajectory.extxyz", "log.lammps", "result.json", "settings.json",
-    "labels.journal", "progress", "labeller",
-)  # fmt: skip
-"""Names of other files in the folder of a run."""
 
 
 @dataclass(frozen=True)
 class InputRun:
-    """An exploration of `[[explore]]`; `load_input` makes it."""
+    """An exploration of `[[explore]]`; `load_input.load_input` makes it."""
 
     explore: Explore
     texts: Mapping[str, str]
@@ -195,75 +178,6 @@ class InputRun:
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `Exploration`."""
         return observe_table(self.explore, read_table(table), frames, self.atoms)
-
-
-def load_input(
-    explore: Explore, groups: Mapping[str, tuple[int, ...]], *, n_atoms: int, min_distance: float
-) -> InputRun:
-    """Read an input and the files beside it, and check what can be checked without LAMMPS.
-
-    Parameters
-    ----------
-    explore : Explore
-    groups : mapping from str to tuple of int
-        Named groups of atoms, from 1.
-    n_atoms : int
-        Number of atoms of the system.
-    min_distance : float, Å
-
-    Raises
-    ------
-    ConfigError
-        If a file is missing, the input does not keep the contract, a variable is not used, or a
-        group names an atom that is not there.
-    """
-    if explore.shipped is not None:
-        name = f"in.{explore.shipped}"
-        source = resources.files(__package__) / "inputs" / name
-        texts = {name: source.read_text(encoding="utf-8")}
-    else:
-        texts = {explore.input.name: _text(explore.input, "input")}
-    for path in explore.files:
-        if path.name in texts:
-            raise ConfigError(f"files: {path.name}: given twice; rename one ([[explore]])")
-        texts[path.name] = _text(path, "files")
-    for name in texts:
-        if name in _TAKEN:
-            raise ConfigError(
-                f"{name}: this name is taken in the folder of a run; rename the file ([[explore]])"
-            )
-    main, *others = texts
-    check_contract(main, texts[main], [texts[name] for name in others], explore.variables)
-    for variable in explore.variables:
-        used = rf"\$\{{{variable}\}}|\$\({variable}\)|\bv_{variable}\b|variable\s+{variable}\b"
-        if variable in SEEDS:
-            raise ConfigError(
-                f"variables.{variable}: alrare sets this one, a number for each of `seeds`;"
-                " remove it ([[explore]])"
-            )
-        if not any(re.search(used, without_comments(text)) for text in texts.values()):
-            raise ConfigError(
-                f"variables.{variable}: {next(iter(texts))} uses no ${{{variable}}}; correct the"
-                " name, or remove it ([[explore]])"
-            )
-    for group, atoms in groups.items():
-        if max(atoms) > n_atoms:
-            raise ConfigError(
-                f"groups.{group}: expected atoms of the {n_atoms} of the structure, counted from"
-                f" 1, got {max(atoms)}"
-            )
-    return InputRun(explore, texts, groups, min_distance)
-
-
-def _text(path: Path, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigError(
-            f"{key} = '{path}': cannot be read ({reason}); expected a text file, its path relative"
-            " to al.toml ([[explore]])"
-        ) from error
 
 
 def _word(value: object) -> str:

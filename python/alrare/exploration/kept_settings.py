@@ -19,6 +19,7 @@ _IN_INPUT = {
     "rate": r"^fix pull .* cvel \S+ (\S+) ",
     "temperature": r"^velocity all create (\S+) ",
     "thermostat": r"^fix bath all (?:temp/)?(\w+) ",
+    "zero of fix langevin": r"^fix bath all langevin .* zero (\w+)",  # of older versions
     "damping_time": r"^fix bath all \S+ \S+ \S+ (\S+)",
     "timestep": r"^timestep (\S+)",
     "relax_steps": r"\A(?s:.*?)^run (\d+)",

@@ -202,7 +202,7 @@ def md_input(
     pbc: Iterable[bool] = (False, False, False),
     thermo_every: int = 100,
 ) -> str:
-    """Return the text of an MD at constant temperature (Langevin, total momentum kept at zero).
+    """Return the text of an MD at constant temperature (Langevin).
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def halt_commands(min_distance: float | None = None) -> list[str]:
 def _thermostat(kind: str, temperature: float, damping_time: float, seed: int) -> list[str]:
     span = f"{temperature:.10g} {temperature:.10g} {damping_time:.10g}"
     if kind == "langevin":
-        return ["fix move all nve", f"fix bath all langevin {span} {random_seed(seed, 1)} zero yes"]
+        return ["fix move all nve", f"fix bath all langevin {span} {random_seed(seed, 1)}"]
     return ["fix move all nve", f"fix bath all temp/berendsen {span}"]
 
 

@@ -1,7 +1,9 @@
 """When the activation energy has settled."""
 
 import pytest
-from alrare.campaign.convergence import changes, is_settled
+from alrare.campaign.around_event import EventErrors
+from alrare.campaign.convergence import changes, is_settled, judge
+from alrare.config import Stop
 
 
 def test_changes_are_taken_seed_by_seed() -> None:
@@ -35,3 +37,17 @@ def test_a_change_whose_error_bar_is_wide_is_not_small() -> None:
 
 def test_zero_iterations_never_settle() -> None:
     assert not is_settled([{1: 6.0}, {1: 6.0}], tolerance=0.04, small_changes=0)
+
+
+def test_the_limit_of_the_energy_error_follows_the_number_of_atoms_unless_it_is_given() -> None:
+    assert [Stop().energy_limit(n) for n in (2, 20, 32)] == [0.02, 0.02, 0.032]
+    assert Stop(energy_error=0.005).energy_limit(32) == 0.005
+    wrong = EventErrors(n_frames=8, energy_mae=0.03, force_mae=0.01)
+    same = [{1: 6.0}, {1: 6.0}, {1: 6.0}]
+    verdicts = [
+        judge(
+            same, finished=True, around_event=wrong, stop=Stop(), n_atoms=n_atoms, tolerance=0.04
+        ).converged
+        for n_atoms in (20, 32)
+    ]
+    assert verdicts == [False, True]

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alrare.config import Config, Explore, Select, parse_config
+from alrare.config import Config, Explore, Pull, Select, parse_config
 from alrare.errors import ConfigError, SimulationError
-from alrare.exploration.exploration import SpringPull
-from alrare.exploration.input_run import InputRun, load_input, observe_table
+from alrare.exploration.exploration import Exploration, SpringPull
+from alrare.exploration.input_run import InputRun, observe_table
 from alrare.exploration.lammps_run import find_program
+from alrare.exploration.load_input import load_input
 from alrare.exploration.observables import read_trajectory
 from alrare.exploration.table import read_table
 from alrare.exploration.try_input import try_exploration
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.units import GPa
+from ase.units import GPa, kB
 
 INPUT = """\
 include system.lmp
@@ -356,3 +357,93 @@ def test_a_tilted_cell_is_read_from_the_dump(tmp_path: Path, lmp: str) -> None:
     np.testing.assert_allclose(first.cell.array, cell.cell.array, atol=1e-8)
     moved = first.get_all_distances(mic=True) - cell.get_all_distances(mic=True)
     assert np.abs(moved).max() < 0.3 and np.abs(moved).max() > 0.0
+
+
+def executed(
+    folder: Path, lmp: str, run: Exploration, structure: Atoms, elements: list[str]
+) -> dict[str, Any]:
+    """Return the table of a run with Morse potentials between all atoms and steps of 0.1 fs."""
+    folder.mkdir(exist_ok=True)
+    files = run.files(
+        structure, elements, seed=1, timestep=0.1, potential=BOND, select=None, by_model=False
+    )
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    command = [find_program(lmp), "-in", run.main, "-screen", "none"]
+    subprocess.run(command, cwd=folder, check=True)
+    return read_table(folder / run.quantity.table)
+
+
+def shipped_pull(groups: dict[str, tuple[int, ...]], n_atoms: int, **variables: Any) -> Exploration:
+    given = Explore(input="pull", variables={"relax_steps": 0, "damping_time": 1e6} | variables)
+    return load_input(given, groups, n_atoms=n_atoms, min_distance=0.1)
+
+
+BOND = "pair_style morse 9.0\npair_coeff * * 4.0 2.0 1.4"
+TRIMER = Atoms("C3", [[0, 0, 0], [1.4, 0, 0], [0.7, 1.4 * 0.75**0.5, 0]])  # at rest
+TRIMER.rotate(50, "z")
+GROUPS = {"head": (1, 2), "tail": (3,)}
+
+
+def brought(table: dict[str, Any]) -> Any:
+    """Return the change of potential and kinetic energy of a trimer that starts at rest, eV."""
+    kinetic = 3 * kB * table["temperature"]  # LAMMPS takes off the three of its center
+    return table["potential_energy"] - table["potential_energy"][0] + kinetic
+
+
+@pytest.mark.parametrize("along", ["line", "x", "y"])
+@pytest.mark.parametrize("rate", [4.0, -4.0])
+def test_the_work_of_the_shipped_pull_is_the_energy_that_it_brings(
+    tmp_path: Path, lmp: str, along: str, rate: float
+) -> None:
+    run = shipped_pull(GROUPS, 3, rate=rate, along=along, steps=1000, temperature=1e-6)
+    table = executed(tmp_path, lmp, run, TRIMER, ["C"])
+    way = TRIMER.positions[2] - TRIMER.positions[:2].mean(axis=0)
+    start = {"line": np.linalg.norm(way), "x": abs(way[0]), "y": abs(way[1])}[along]
+    assert table["distance"][0] == pytest.approx(start, abs=1e-6)
+    length = start + rate * 0.1e-3 * table["step"]
+    taut = np.abs(table["force"]) > 0.02
+    expected = 10.0 * (length - table["distance"])
+    np.testing.assert_allclose(table["force"][taut], expected[taut], atol=0.03)
+    moved = rate * 0.1e-3
+    np.testing.assert_allclose(table["work"], np.cumsum(table["force"]) * moved, atol=1e-5)
+    assert table["work"].max() > 0.005
+    done = brought(table) + table["force"] ** 2 / 20.0
+    np.testing.assert_allclose(table["work"], done, atol=0.05 * table["work"].max())
+
+
+@pytest.mark.parametrize("tension", [0.4, -0.4])
+def test_a_constant_tension_does_the_work_force_times_length(
+    tmp_path: Path, lmp: str, tension: float
+) -> None:
+    run = shipped_pull(GROUPS, 3, tension=tension, steps=300, temperature=1e-6)
+    table = executed(tmp_path, lmp, run, TRIMER, ["C"])
+    longer = table["distance"] - table["distance"][0]
+    np.testing.assert_allclose(table["work"], tension * longer, atol=1e-6)
+    np.testing.assert_allclose(table["work"], brought(table), atol=0.01 * table["work"].max())
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"head": (1,)}, "two groups of atoms, head and tail, and tail is not there"),
+        ({"head": (1, 2), "tail": (2, 3)}, "atom 2 is in head and in tail"),
+    ],
+)
+def test_the_shipped_pull_asks_for_its_groups(
+    groups: dict[str, tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        shipped_pull(groups, 3)
+
+
+def test_the_shipped_pull_of_two_atoms_is_that_of_the_table_pull(tmp_path: Path, lmp: str) -> None:
+    same = {"relax_steps": 50, "steps": 200, "rate": 4.0, "temperature": 100.0, "damping_time": 0.1}
+    ethane, elements = molecule("C2H6"), ["H", "C"]
+    theirs = executed(
+        tmp_path / "pull", lmp, SpringPull(Pull(atoms=(1, 2), **same)), ethane, elements
+    )
+    run = shipped_pull({"head": (1,), "tail": (2,)}, 8, **same)
+    ours = executed(tmp_path / "input", lmp, run, ethane, elements)
+    for column, atol in {"distance": 1e-6, "force": 1e-5, "work": 1e-5}.items():
+        np.testing.assert_allclose(ours[column], theirs[column], atol=atol)

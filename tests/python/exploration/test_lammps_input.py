@@ -13,6 +13,7 @@ from alrare.exploration.lammps_run import lammps_command, run_lammps
 from alrare.exploration.work import read_work
 from ase import Atoms
 from ase.build import molecule
+from ase.units import kB
 
 MORSE = """
 pair_style morse 5.0
@@ -154,3 +155,28 @@ def test_md_and_pull_share_no_noise_and_keep_the_temperature():
     assert "langevin 500 500 0.1" in text
     assert "timestep 0.0005" in text
     assert "run 10\nreset_timestep 0\nrun 20\n" in text
+
+
+def test_atoms_of_different_mass_have_the_same_temperature(tmp_path, lmp):
+    """Equipartition: three fourths of the kinetic energy of a free CH3 belong to its hydrogens."""
+    write_data_file(tmp_path / DATA_FILE, Atoms("CH3", np.eye(4, 3) * 3), ["H", "C"])
+    watch = """
+pair_style zero 1.0
+pair_coeff * *
+group hydrogens type 1
+compute kinetic all ke/atom
+variable hydrogens atom c_kinetic*gmask(hydrogens)
+compute hydrogens all reduce sum v_hydrogens
+compute all_atoms all reduce sum c_kinetic
+fix mean all ave/time 10 15000 150000 c_hydrogens c_all_atoms file kinetic.dat
+"""
+    text = md_input(
+        potential=watch, temperature=300.0, damping_time=0.01, seed=1, timestep=0.5,
+        equilibration_steps=1000, steps=150_000,
+    )  # fmt: skip
+    text = text.replace("reset_timestep 0\n", "")  # which an average over time forbids
+    (tmp_path / INPUT_FILE).write_text(text)
+    run_lammps(lammps_command(lmp, 1), folder=tmp_path)
+    _, hydrogens, everything = np.loadtxt(tmp_path / "kinetic.dat", ndmin=2)[-1]
+    assert hydrogens / everything == pytest.approx(0.75, abs=0.02)
+    assert everything == pytest.approx(4 * 1.5 * kB * 300.0, rel=0.05)
