@@ -124,7 +124,7 @@ def read_frames(
         # Formats of one configuration give one Atoms, even for an index that asks for all.
         if (source := _source(path, leave_out_cut=leave_out_cut)) is None:
             return []
-        content = ase.io.read(**source, index=":")
+        content = ase.io.read(**source, index=":", parallel=False)
     except AlrareError:
         raise
     except Exception as error:  # ASE's readers raise anything from StopIteration to KeyError
@@ -228,7 +228,13 @@ def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
     """
     with atomic_path(Path(path)) as partial:
         text = io.StringIO()
-        ase.io.write(text, [without_empty_texts(frame) for frame in frames], format="extxyz")
+        # parallel: in a process that has imported mpi4py, ASE would let rank 0 alone write
+        ase.io.write(
+            text,
+            [without_empty_texts(frame) for frame in frames],
+            format="extxyz",
+            parallel=False,
+        )
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 

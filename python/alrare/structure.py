@@ -167,7 +167,7 @@ def _read(path: Path) -> Atoms:
     if not path.is_file():
         raise ConfigError(f"structure = '{path}': no such file; paths are relative to al.toml")
     try:
-        atoms = read(path)
+        atoms = read(path, parallel=False)
     except Exception as error:  # ASE's readers raise anything
         raise ConfigError(
             f"structure = '{path}': expected a file that ASE reads (.xyz, .cif, .gen, ...),"

@@ -13,13 +13,13 @@ from ..config import Config
 from ..config import System as SystemTable
 from ..electronic_state import state_of, with_state
 from ..errors import AlrareError, ConfigError
+from ..execution.executor import Workers
 from ..exploration.exploration import Exploration, SpringPull
 from ..exploration.lammps_box import box_of
 from ..exploration.load_input import load_input
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
-from ..processes import worker_count
 from ..progress import Progress
 from ..structure import elements_of, load_structure
 
@@ -62,6 +62,8 @@ class Campaign:
     """Progress display of all stages."""
     retry: bool = False
     """Whether labels that failed are tried again, whatever the reason."""
+    executor: Workers = 0
+    """Where its tasks run."""
 
     @property
     def store_path(self) -> Path:
@@ -77,11 +79,6 @@ class Campaign:
     def elements(self) -> tuple[str, ...]:
         """Elements of all molecules by atomic number: the species of the model."""
         return tuple(elements_of(*(system.structure for system in self.systems)))
-
-    @property
-    def workers(self) -> int:
-        """Number of tasks that run at a time."""
-        return worker_count(self.config.run.workers)
 
     def rng(self, iteration: int, purpose: str) -> np.random.Generator:
         """Return a stage's random generator, which depends on seed, iteration and purpose only."""
@@ -105,7 +102,7 @@ class Campaign:
             system.of_molecule(frames),
             labeller=self.config.labeller,
             folder=folder,
-            workers=self.workers,
+            workers=self.executor,
             progress=self.progress,
             origin=origin,
             retry=self.retry,

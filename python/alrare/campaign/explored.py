@@ -54,6 +54,7 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         forces=config.forces,
         folder=folder / system.subfolder,
         run=config.run,
+        workers=campaign.executor,
         progress=campaign.progress,
     )
     tables = {run.seed: run.table for run in runs if run.table is not None}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, load_config
+from ..execution.choose import open_executor, works_for_another
 from ..exploration.try_input import try_exploration
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
@@ -19,6 +20,7 @@ from ..model.accuracy import compare
 from ..model.calibration import factors_of, write_calibration
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
+from ..structure import elements_of
 from ..training.ensemble import is_trained, train_ensemble
 from .budgets import label_all_candidates, label_around_events
 from .context import Campaign, System, systems_of
@@ -70,8 +72,10 @@ def run_campaign(
     AlrareError
         If a stage cannot go on. Finished stages are kept and not repeated by the next call.
     """
-    with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
-        config = campaign.config
+    config = load_config(config_path)
+    if works_for_another(config):
+        return (Path(runs) / config.name).resolve()
+    with _open_campaign(config, Path(config_path), Path(runs), progress, retry) as campaign:
         given_labels(campaign)  # what is wrong with them is said before the labeller's long runs
         references = _references(campaign)
         before = _Step(first_data(campaign, references), {}, {}, {})
@@ -107,7 +111,10 @@ def run_reference_alone(
     retry: bool = False,
 ) -> Path:
     """Make only the reference of a campaign; arguments as in `run_campaign`."""
-    with _open_campaign(Path(config_path), Path(runs), progress, retry) as campaign:
+    config = load_config(config_path)
+    if works_for_another(config):
+        return (Path(runs) / config.name).resolve()
+    with _open_campaign(config, Path(config_path), Path(runs), progress, retry) as campaign:
         _references(campaign)
         return campaign.folder
 
@@ -174,7 +181,7 @@ def _reference(campaign: Campaign, system: System) -> Reference:
         timestep=config.timestep,
         folder=campaign.folder / "reference" / system.subfolder,
         store_path=campaign.store_path,
-        workers=campaign.workers,
+        workers=campaign.executor,
         progress=campaign.progress,
         retry=campaign.retry,
         known=known,
@@ -265,7 +272,7 @@ def _train(campaign: Campaign, iteration: int, data: TrainingData, folder: Path)
         folder=folder,
         cache=campaign.folder / "descriptors",
         method=campaign.method,
-        workers=campaign.workers,
+        workers=campaign.executor,
         progress=campaign.progress,
         start=_start(campaign, iteration),
     )
@@ -368,14 +375,14 @@ def _report(
 
 @contextmanager
 def _open_campaign(
-    config_path: Path, runs: Path, progress: Progress | None, retry: bool
+    config: Config, config_path: Path, runs: Path, progress: Progress | None, retry: bool
 ) -> Iterator[Campaign]:
-    config = load_config(config_path)
     systems = systems_of(config)
     folder = (runs / config.name).resolve()
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
         write_config(config, systems, config_path, folder)
-        campaign = Campaign(config, folder, systems, logged, retry)
         for system in systems:
-            try_exploration(system.exploration, system.structure, campaign.elements, config)
-        yield campaign
+            elements = elements_of(*(one.structure for one in systems))
+            try_exploration(system.exploration, system.structure, elements, config)
+        with open_executor(config, folder) as executor:
+            yield Campaign(config, folder, systems, logged, retry, executor)

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from ..config import InitialData, Labeller
 from ..errors import AlrareError
+from ..execution.executor import Workers, result_of, task_pool
 from ..exploration.exploration import Exploration
 from ..exploration.kept_settings import made_otherwise
 from ..exploration.labeller_md import TRAJECTORY_FILE, relax
@@ -28,7 +29,6 @@ from ..frames import frame_key, label_of, read_frames, stress_of, write_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
-from ..processes import result_of, worker_pool
 from ..progress import Progress
 
 ORIGIN = "initial"
@@ -61,7 +61,7 @@ def run_reference(
     timestep: float,
     folder: Path,
     store_path: Path,
-    workers: int,
+    workers: Workers,
     progress: Progress,
     retry: bool = False,
     known: Sequence[Path] = (),
@@ -88,8 +88,8 @@ def run_reference(
         Receives `relaxed.extxyz`, `data/` and one `pull_SEED/` (`Quantity.runs`) per seed.
     store_path : Path
         The label store; the energies and forces of the MD are its first labels.
-    workers : int
-        Runs at a time; 0 means one per core.
+    workers : Workers
+        Where the runs are done.
     progress : Progress
         Shows the progress.
     retry : bool
@@ -118,6 +118,7 @@ def run_reference(
             labeller=labeller,
             folder=store_path.parent,
             store_path=store_path,
+            workers=workers,
             retry=retry,
         )
     start = relaxed_structure(
@@ -125,6 +126,7 @@ def run_reference(
         labeller=labeller,
         folder=folder,
         method=method.hash,
+        workers=workers,
         progress=progress,
     )
     system = System(start, tuple(elements), labeller, timestep, method.hash, lmp)
@@ -163,14 +165,20 @@ def require_reference(known: Path) -> None:
 
 
 def relaxed_structure(
-    *, structure: Atoms, labeller: Labeller, folder: Path, method: str, progress: Progress
+    *,
+    structure: Atoms,
+    labeller: Labeller,
+    folder: Path,
+    method: str,
+    workers: Workers,
+    progress: Progress,
 ) -> Atoms:
     """Relax a structure with the labeller; return it, or read it if `relaxed.extxyz` exists."""
     target = folder / RELAXED_FILE
     if not target.is_file():
-        with progress.stage("relax", total=None), worker_pool(1) as pool:
+        with progress.stage("relax", total=None), task_pool(workers, "run") as submit:
             scratch = folder / ".relax"
-            task = pool.submit(relax, structure, labeller, scratch)
+            task = submit(relax, structure, labeller, scratch)
             relaxed = result_of(task, "the structure's relaxation")
             relaxed.info["start"] = frame_key(structure, method)
             write_frames(target, [relaxed])

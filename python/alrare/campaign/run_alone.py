@@ -105,6 +105,7 @@ def _by_model(
         forces=config.forces,
         folder=folder,
         run=config.run,
+        workers=config.run.workers,
         progress=progress,
     )
 

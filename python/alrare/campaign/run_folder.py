@@ -34,6 +34,7 @@ them."""
 MAY_CHANGE = (
     "iterations",
     "run",
+    "cluster",
     "stop",
     "labeller.timeout",
     "labeller.engine",

@@ -5,6 +5,7 @@ The defaults are the settings that docs/results.md found best; the protocol of t
 """
 
 from .arguments import STATE_ARGUMENTS
+from .cluster import Cluster, Machines
 from .explore import Explore, Observable, title_of
 from .labeller import Labeller
 from .messages import explain
@@ -19,10 +20,12 @@ __all__ = [
     "STATE_ARGUMENTS",
     "STEPS_IN_CAMPAIGN",
     "Augment",
+    "Cluster",
     "Config",
     "Explore",
     "InitialData",
     "Labeller",
+    "Machines",
     "Model",
     "Observable",
     "Pull",

@@ -12,6 +12,7 @@ from .arguments import (
     with_state_of_arguments,
     with_tables,
 )
+from .cluster import Cluster
 from .explore import Explore
 from .labeller import Labeller
 from .messages import tables_of
@@ -146,6 +147,10 @@ class Run(Section):
     """MPI ranks of each LAMMPS run; more than 1 are started by `mpiexec -n`."""
     workers: CountOrZero = 0
     """Labels, members or pulls that run at a time, one thread each; 0: one per core."""
+    executor: Literal["local", "mpi", "parsl"] = "local"
+    """Where they run. local: in processes of this machine. mpi: on the ranks of
+    `mpiexec -n N alrare run al.toml`, the first of which drives. parsl: in the jobs of
+    `[cluster]`."""
     device: Annotated[
         str, *matching(r"auto|cpu|cuda(:\d+)?", 'expected "auto", "cpu", "cuda" or "cuda:N"')
     ] = "auto"
@@ -245,6 +250,7 @@ class Config(Section):
     augment: Augment = Augment()
     stop: Stop = Stop()
     run: Run = Run()
+    cluster: Cluster = Cluster()
 
     @model_validator(mode="before")
     @classmethod

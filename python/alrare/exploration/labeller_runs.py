@@ -15,12 +15,12 @@ from typing import Any
 from ase import Atoms
 
 from ..config import InitialData, Labeller, Pull
+from ..execution.executor import Workers, executor_of, result_of, task_pool
 from ..files import publish, read_json, write_json
 from ..frames import frame_key
 from ..labelling.batch import check_labeller
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
-from ..processes import result_of, worker_pool
 from ..progress import Progress
 from .exploration import Exploration, SpringPull
 from .input_contract import POTENTIAL_FILE, WATCH_FILE
@@ -46,7 +46,7 @@ def run_pulls(
     pull: Pull,
     timestep: float,
     folder: Path,
-    workers: int,
+    workers: Workers,
     progress: Progress,
     lmp: str = "lmp",
 ) -> dict[int, Path]:
@@ -73,7 +73,7 @@ def run_seeds(
     labeller: Labeller,
     timestep: float,
     folder: Path,
-    workers: int,
+    workers: Workers,
     progress: Progress,
     lmp: str = "lmp",
 ) -> dict[int, Path]:
@@ -86,7 +86,10 @@ def run_seeds(
     runs = {seed: seed_run(folder, system, exploration, seed) for seed in exploration.seeds}
     if not all(run.is_finished() for run in runs.values()):
         labels = folder / "labels"
-        check_labeller(structure, labeller=labeller, folder=labels, store_path=labels / STORE_FILE)
+        check_labeller(
+            structure, labeller=labeller, folder=labels, store_path=labels / STORE_FILE,
+            workers=workers,
+        )  # fmt: skip
     run_all(list(runs.values()), workers=workers, progress=progress)
     return {seed: run.folder for seed, run in runs.items()}
 
@@ -279,14 +282,14 @@ def data_run(folder: Path, system: System, initial: InitialData) -> Run:
     )
 
 
-def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
+def run_all(runs: Sequence[Run], *, workers: Workers, progress: Progress) -> None:
     """Do the runs that are not finished, several at a time.
 
     Parameters
     ----------
     runs : sequence of Run
-    workers : int
-        Runs at a time; 0 means one per core.
+    workers : Workers
+        Where they are done.
     progress : Progress
         Receives one stage that counts the MD steps of all runs.
 
@@ -306,12 +309,13 @@ def run_all(runs: Sequence[Run], *, workers: int, progress: Progress) -> None:
         progress.stage("reference", total=total) as stage,
         # here, since the processes of the pool are killed when the command is interrupted
         TemporaryDirectory(prefix="alrare-", dir=short_folder()) as sockets,
-        worker_pool(workers) as pool,
+        task_pool(workers, "run") as submit,
     ):
         tasks: dict[Future[None], Run] = {}
         for run in open_runs:
             run.prepare()
-            tasks[pool.submit(run_md, replace(run.md, sockets=Path(sockets)))] = run
+            here = Path(sockets) if executor_of(workers).is_here("run") else None
+            tasks[submit(run_md, replace(run.md, sockets=here))] = run
         finished, done_before = 0, dict.fromkeys((run.folder for run in open_runs), 0)
         while tasks:
             done, _ = wait(tasks, timeout=0.5, return_when=FIRST_EXCEPTION)

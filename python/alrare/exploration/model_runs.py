@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +21,10 @@ from ase import Atoms
 
 from ..config import Run, Select
 from ..errors import AlrareError, BlownUpError, UnstableModelError
+from ..execution.executor import Workers, executor_of, task_pool
 from ..files import publish, read_json, write_json, write_text
 from ..frames import frame_key
 from ..model.model_file import model_hash
-from ..processes import worker_count
 from ..progress import Progress, Stage
 from ..selection.settings import CANDIDATES_FILE, fix_command
 from .exploration import Exploration
@@ -98,6 +100,7 @@ def simulate(
     forces: Literal["best", "mean"],
     folder: Path,
     run: Run,
+    workers: Workers,
     progress: Progress,
 ) -> list[RunResult]:
     """Run an exploration with the model, once for each seed, several runs at a time.
@@ -120,7 +123,9 @@ def simulate(
     folder : Path
         Receives one folder ``pull_SEED`` per seed.
     run : Run
-        LAMMPS program, MPI ranks per pull, number of processes, and device of the ensemble.
+        LAMMPS program, MPI ranks per pull, and device of the ensemble.
+    workers : Workers
+        Where the runs are done.
     progress : Progress
         Receives one stage that counts the MD steps of all seeds.
 
@@ -148,23 +153,15 @@ def simulate(
         model=model, structure=structure, elements=elements, exploration=exploration, select=select,
         timestep=timestep, forces=forces, command=command, device=run.device,
     )  # fmt: skip
+    folders = {seed: folder / f"{runs}_{seed}" for seed in seeds}
+    executor = executor_of(workers)
     with progress.stage(f"{runs}s by the model ({folder.name})", total) as stage:
-        running = _Running(stage, steps)
-        with ThreadPoolExecutor(max(1, worker_count(run.workers) // run.mpi_ranks)) as pool:
-            try:
-                futures = [
-                    pool.submit(_one_run, task, seed, folder / f"{runs}_{seed}", running)
-                    for seed in seeds
-                ]
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in futures:
-                    if future in done:
-                        future.result()
-            except BaseException:
-                running.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            results = [future.result() for future in futures]
+        running = _Running(stage)
+        if executor.is_here("run"):
+            at_a_time = max(1, executor.size("run") // run.mpi_ranks)
+            results = _run_here(task, folders, running, at_a_time)
+        else:
+            results = _run_elsewhere(task, folders, running, executor)
     for result in results:
         if not result.finished:
             progress.message(f"{result.folder}: ended early: {result.reason}")
@@ -174,6 +171,67 @@ def simulate(
             " even at rest: give it more initial data ([initial] steps) or more epochs ([train])"
         )
     return results
+
+
+def _run_here(
+    task: "_Task", folders: Mapping[int, Path], running: "_Running", at_a_time: int
+) -> list[RunResult]:
+    with ThreadPoolExecutor(at_a_time) as pool:
+        try:
+            futures = [
+                pool.submit(
+                    _one_run, task, seed, folder, partial(running.show, seed), running.started
+                )
+                for seed, folder in folders.items()
+            ]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future in done:
+                    future.result()
+        except BaseException:
+            running.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+def _run_elsewhere(
+    task: "_Task", folders: Mapping[int, Path], running: "_Running", workers: Workers
+) -> list[RunResult]:
+    """Let workers elsewhere do the runs, which leave their steps in files beside the folders."""
+    for folder in folders.values():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _steps_file(folder).unlink(missing_ok=True)
+    with task_pool(workers, "run") as submit:
+        pending = {submit(_run_there, task, seed, folder) for seed, folder in folders.items()}
+        while pending:
+            ended, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+            for future in ended:
+                future.result()
+            for seed, folder in folders.items():
+                with suppress(OSError, ValueError):
+                    running.show(seed, int(_steps_file(folder).read_text()))
+    for folder in folders.values():
+        _steps_file(folder).unlink(missing_ok=True)
+    # As done here, which finds them finished.
+    return [
+        _one_run(task, seed, folder, partial(running.show, seed), running.started)
+        for seed, folder in folders.items()
+    ]
+
+
+def _steps_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.steps")
+
+
+def _run_there(task: "_Task", seed: int, folder: Path) -> None:
+    """Do a run; in a worker elsewhere."""
+    steps = _steps_file(folder)
+
+    def show(done: int) -> None:
+        steps.write_text(str(done))
+
+    _one_run(task, seed, folder, show, lambda process: None)
 
 
 @dataclass(frozen=True)
@@ -203,8 +261,7 @@ class _Task:
 class _Running:
     """The pulls that are running: shows the sum of their steps, and can end them all."""
 
-    def __init__(self, stage: Stage, steps: int | None) -> None:
-        self.steps = steps
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._lock = threading.Lock()
         self._steps: dict[int, int] = {}
@@ -231,7 +288,13 @@ class _Running:
             end_process(process)
 
 
-def _one_run(task: _Task, seed: int, folder: Path, running: _Running) -> RunResult:
+def _one_run(
+    task: _Task,
+    seed: int,
+    folder: Path,
+    show: Callable[[int], None],
+    on_start: Callable[[subprocess.Popen[bytes]], None],
+) -> RunResult:
     settings = task.settings()
     if not folder.exists():
         _remove_unfinished(folder)
@@ -244,16 +307,16 @@ def _one_run(task: _Task, seed: int, folder: Path, running: _Running) -> RunResu
                 task.command,
                 folder=partial,
                 input_file=task.exploration.main,
-                on_step=lambda done: running.show(seed, done),
-                on_start=running.started,
+                on_step=show,
+                on_start=on_start,
             )
             _check_end(task, partial)
         except BlownUpError as error:
             reason = str(error).replace(str(partial), str(folder))
         result = {"seconds": round(time.monotonic() - begin, 3), "settings": settings}
         _finish(task, partial, folder, {"finished": not reason, "reason": reason, **result})
-    if running.steps is not None:
-        running.show(seed, running.steps)
+    if task.exploration.steps is not None:
+        show(task.exploration.steps)
     return _read_result(task.exploration, seed, folder, settings)
 
 

@@ -99,6 +99,7 @@ def pull_with_model(
             forces=forces,
             folder=folder,
             run=run,
+            workers=run.workers,
             progress=progress or SilentProgress(),
         )
     seeds = [result.seed for result in results if result.table is not None]

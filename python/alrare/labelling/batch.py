@@ -9,9 +9,9 @@ from ase import Atoms
 from ..config import Labeller
 from ..electronic_state import check_whole, state_of, with_state
 from ..errors import AlrareError, LabelError
+from ..execution.executor import Workers
 from ..files import PathLike
 from ..frames import frame_key, place_of, require_frames
-from ..processes import worker_count
 from ..progress import Progress, SilentProgress
 from .compute import Asked, check_gradient, compute, refused
 from .failures import FINAL, advice, describe_failures
@@ -52,7 +52,7 @@ def label(
     labeller: Labeller,
     folder: PathLike,
     store_path: PathLike | None = None,
-    workers: int = 0,
+    workers: Workers = 0,
     progress: Progress | None = None,
     origin: str = "",
     retry: bool = False,
@@ -79,8 +79,8 @@ def label(
         Working folder; inputs and outputs of failed labels are kept in its `failed/KEY/`.
     store_path : Path or str, optional
         The label store; by default `labels.sqlite` in the folder.
-    workers : int
-        Labels computed at a time; 0 means one per core.
+    workers : int or Executor
+        Labels computed at a time, 0 meaning one per core; or where they are computed.
     progress : Progress, optional
         By default nothing is shown.
     origin : str
@@ -124,7 +124,7 @@ def label(
                 labeller=labeller,
                 store=store,
                 folder=folder,
-                workers=worker_count(workers),
+                workers=workers,
                 progress=progress or SilentProgress(),
                 asked=Asked(origin, method.hash),
             )
@@ -147,7 +147,13 @@ def label(
 
 
 def check_labeller(
-    structure: Atoms, *, labeller: Labeller, folder: Path, store_path: Path, retry: bool = False
+    structure: Atoms,
+    *,
+    labeller: Labeller,
+    folder: Path,
+    store_path: Path,
+    workers: Workers,
+    retry: bool = False,
 ) -> None:
     """Check once in a store that a labeller's forces are minus the gradient of its energy.
 
@@ -157,7 +163,7 @@ def check_labeller(
     Parameters
     ----------
     structure : Atoms
-    labeller, folder, store_path, retry
+    labeller, folder, store_path, executor, retry
         As of `label`.
 
     Raises
@@ -171,7 +177,10 @@ def check_labeller(
         if _contradiction(store, method.hash, retry=retry) == "":
             return
         store.put_method(method.hash, method.description)
-        check_gradient(frame, labeller=labeller, store=store, folder=folder, method=method.hash)
+        check_gradient(
+            frame, labeller=labeller, store=store, folder=folder, workers=workers,
+            method=method.hash,
+        )  # fmt: skip
 
 
 def require_labels(done: Labelled, *, max_failed: float, folder: Path) -> None:

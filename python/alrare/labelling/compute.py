@@ -7,9 +7,9 @@ workers.
 import queue
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from ase import Atoms
 
 from ..config import Labeller
 from ..errors import LabelError
+from ..execution.executor import Workers, executor_of
 from ..progress import Progress
+from .elsewhere import LabelsElsewhere, forget, take_over
 from .failures import ATTEMPTS, LabelFailure
 from .gradient import Step, contradiction, displaced, energy_changes
 from .scratch import own_scratch
@@ -43,7 +45,7 @@ def compute(
     labeller: Labeller,
     store: LabelStore,
     folder: Path,
-    workers: int,
+    workers: Workers,
     progress: Progress,
     asked: Asked,
 ) -> None:
@@ -59,8 +61,8 @@ def compute(
         Open.
     folder : Path
         Has the workers' folders in `scratch/`, and receives those of failed labels in `failed/`.
-    workers : int
-        Labels computed at a time.
+    workers : Workers
+        Where they are computed.
     progress : Progress
         Receives one stage that counts the labels.
     asked : Asked
@@ -74,12 +76,19 @@ def compute(
     """
     failures, attempts = 0, Counter[str]()
     with (
-        own_scratch(folder / "scratch") as scratch,
-        _Workers(labeller, scratch, min(workers, len(frames))) as pool,
+        _workers(labeller, workers, folder, len(frames)) as pool,
         progress.stage("label", total=len(frames)) as stage,
     ):
         check = _GradientCheck(store, asked.method, pool.submit)
-        tasks = {pool.submit(frames[key], folder / "failed" / key[:16]): key for key in frames}
+
+        def submit(key: str) -> Future[Label]:
+            return pool.submit(frames[key], folder / "failed" / key[:16], key)
+
+        finished = take_over(folder, frames)
+        with store.transaction():
+            for key, label in finished.items():
+                _store(store, key, frames[key], label, asked)
+        tasks = {submit(key): key for key in frames if key not in finished}
         while tasks or check.tasks:
             ended = wait([*tasks, *check.tasks], return_when=FIRST_COMPLETED).done
             for task in ended:
@@ -94,15 +103,22 @@ def compute(
                         continue
                     attempts[key] += 1
                     if attempts[key] < ATTEMPTS.get(failure.kind, 0):
-                        tasks[pool.submit(frames[key], folder / "failed" / key[:16])] = key
+                        tasks[submit(key)] = key
                     else:
                         failures += 1
             check.end()
             stage.update(len(frames) - len(tasks), note=f"{failures} failed" if failures else "")
+    forget(folder, store)
 
 
 def check_gradient(
-    frame: Atoms, *, labeller: Labeller, store: LabelStore, folder: Path, method: str
+    frame: Atoms,
+    *,
+    labeller: Labeller,
+    store: LabelStore,
+    folder: Path,
+    workers: Workers,
+    method: str,
 ) -> None:
     """Make the gradient check of a method on a frame, whose label is not kept.
 
@@ -113,12 +129,26 @@ def check_gradient(
     LabelError
         If the forces of the method are not minus the gradient of its energy.
     """
-    with own_scratch(folder / "scratch") as scratch, _Workers(labeller, scratch, 1) as pool:
+    with _workers(labeller, workers, folder, 1) as pool:
         check = _GradientCheck(store, method, pool.submit)
         with suppress(LabelFailure):
             check.begin(frame, pool.submit(frame).result())
         wait(check.tasks)
         check.end()
+
+
+@contextmanager
+def _workers(
+    labeller: Labeller, workers: Workers, folder: Path, n_frames: int
+) -> "Iterator[_Workers | LabelsElsewhere]":
+    executor = executor_of(workers)
+    if executor.is_here("label"):
+        size = min(executor.size("label"), n_frames)
+        with own_scratch(folder / "scratch") as scratch, _Workers(labeller, scratch, size) as here:
+            yield here
+    else:
+        with LabelsElsewhere(labeller, executor, folder) as elsewhere:
+            yield elsewhere
 
 
 class _Workers:
@@ -140,7 +170,7 @@ class _Workers:
             worker.end()
         self._threads.shutdown(wait=True)
 
-    def submit(self, frame: Atoms, kept: Path | None = None) -> Future[Label]:
+    def submit(self, frame: Atoms, kept: Path | None = None, key: str = "") -> Future[Label]:
         """Queue a frame; `kept` receives input and output if it fails."""
         return self._threads.submit(self._evaluate, frame, kept)
 
@@ -226,7 +256,11 @@ def _record(
             method=asked.method,
         )
         return failure
-    label = task.result()
+    _store(store, key, frame, task.result(), asked)
+    return None
+
+
+def _store(store: LabelStore, key: str, frame: Atoms, label: Label, asked: Asked) -> None:
     store.put_ok(
         key,
         frame,
@@ -237,4 +271,3 @@ def _record(
         origin=asked.origin,
         method=asked.method,
     )
-    return None

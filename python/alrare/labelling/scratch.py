@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..errors import disk_error
 
 _LOCK = ".lock"
+_HOST = socket.gethostname()
 
 
 @contextmanager
@@ -54,12 +56,12 @@ def _new_folder(folder: Path) -> tuple[Path, int]:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError), _locked(folder):  # another process removed the empty one
             _remove_abandoned(folder)
-            own = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder))
+            own = Path(tempfile.mkdtemp(prefix=f"{_HOST}-{os.getpid()}-", dir=folder))
             return own, _lock(own / _LOCK)
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in folder.glob(f"{_HOST}-*"):  # a lock need not be seen by another machine
         with suppress(BlockingIOError, NotADirectoryError):
             lock = _lock(path / _LOCK)
             shutil.rmtree(path, ignore_errors=True)

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from .. import __version__, config
 from ..errors import AlrareError, ModelError
+from ..execution.executor import Workers
 from ..files import PathLike, file_hash, locked, read_json, write_json
 from ..frames import check_labels, common_method, require_frames
 from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
@@ -136,7 +137,7 @@ def train_ensemble(
     seed: int,
     folder: Path,
     method: str,
-    workers: int,
+    workers: Workers,
     progress: Progress,
     cache: Path | None = None,
     isolated: Mapping[str, float] | None = None,
@@ -162,8 +163,8 @@ def train_ensemble(
         last, `training.json`.
     method : str
         Hash of the labels' method, for the metadata.
-    workers : int
-        Members trained at a time; 0 means one per core.
+    workers : Workers
+        Where members are trained.
     progress : Progress
     cache : Path, optional
         Folder of the descriptor cache, which several trainings may share; by default

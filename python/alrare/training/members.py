@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from .. import config
-from ..processes import result_of, worker_pool
+from ..execution.executor import Workers, result_of, task_pool
 from ..progress import Progress
 from .member_task import MemberTask, heartbeats, run_task
 from .trainer import count_epochs
@@ -17,7 +17,7 @@ ASTRAY = 1.5
 
 
 def train_members(
-    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
+    tasks: list[MemberTask], settings: config.Train, workers: Workers, progress: Progress
 ) -> list[MemberTask]:
     """Train the members that are not finished; once more, from other weights, those astray.
 
@@ -26,8 +26,8 @@ def train_members(
     tasks : list of MemberTask
         One per member.
     settings : config.Train
-    workers : int
-        Members trained at a time; 0 means one per core.
+    workers : Workers
+        Where members are trained.
     progress : Progress
         Is told which loss ran away and which members went astray.
 
@@ -101,7 +101,7 @@ def worth_of_start(tasks: Sequence[MemberTask], method: str) -> str:
 
 
 def _train(
-    tasks: list[MemberTask], settings: config.Train, workers: int, progress: Progress
+    tasks: list[MemberTask], settings: config.Train, workers: Workers, progress: Progress
 ) -> None:
     tasks = [task for task in tasks if not task.is_finished()]
     if not tasks:
@@ -110,8 +110,8 @@ def _train(
     for task in tasks:
         task.heartbeat.unlink(missing_ok=True)
     total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
-    with progress.stage("training", total=total) as stage, worker_pool(workers) as pool:
-        futures: list[Future[None]] = [pool.submit(run_task, task) for task in tasks]
+    with progress.stage("training", total=total) as stage, task_pool(workers, "train") as submit:
+        futures: list[Future[None]] = [submit(run_task, task) for task in tasks]
         pending = set(futures)
         while pending:
             _, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)

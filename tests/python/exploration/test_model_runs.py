@@ -78,7 +78,8 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[RunResult]:
         "timestep": 0.5,
         "forces": "best",
         "folder": model.parent / "iter_000",
-        "run": Run(lmp=lmp, workers=2, device="cpu"),
+        "run": Run(lmp=lmp, device="cpu"),
+        "workers": 2,
         "progress": SilentProgress(),
     }
     given = settings | changes

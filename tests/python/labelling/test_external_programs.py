@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,12 +168,15 @@ def test_a_command_that_is_told_to_end_says_how_to_go_on(
 
 
 def test_scratch_of_a_process_that_works_is_left_and_of_a_dead_one_removed(tmp_path):
-    (tmp_path / "dead").mkdir()
-    (tmp_path / "dead" / "file").touch()
+    dead = tmp_path / f"{socket.gethostname()}-1-dead"
+    elsewhere = tmp_path / "another.machine-1-working"
+    for folder in (dead, elsewhere):
+        folder.mkdir()
+        (folder / "file").touch()
     with own_scratch(tmp_path) as first, own_scratch(tmp_path) as second:
         assert first != second
-        assert sorted(tmp_path.iterdir()) == sorted([first, second])
-    assert not tmp_path.exists()
+        assert sorted(tmp_path.iterdir()) == sorted([first, second, elsewhere])
+    assert list(tmp_path.iterdir()) == [elsewhere]
 
 
 def test_a_folder_is_emptied_but_for_what_is_kept(tmp_path):
