@@ -46,11 +46,12 @@ $(VENV)/.extra-%: constraints.txt pyproject.toml | $(VENV)/.installed
 	@$(PIP) $(call dependencies,$*)
 	@touch $@
 
-test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani
-check format: $(VENV)/.extra-check
+test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-cluster
+check format: $(VENV)/.extra-check $(VENV)/.extra-cluster
 
 # The versions that .venv holds become the constraints; the head of that file says how to renew.
-constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check
+constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check \
+  $(VENV)/.extra-cluster
 	@sed -i '/^[^#]/d' constraints.txt
 	@$(BIN)/pip --disable-pip-version-check freeze --all --exclude alrare --exclude pip \
 	  | sed 's/+.*//' >> constraints.txt

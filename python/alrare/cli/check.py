@@ -11,16 +11,20 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, plugin
+from ..config import Config
 from ..errors import LabelError
+from ..execution.choose import open_executor
+from ..execution.executor import KINDS
 from ..exploration.lammps_run import find_program
 from ..labelling.dftb.run import PROGRAM, program_version
 
@@ -98,6 +102,48 @@ def check_installation(
     findings += [_backend(folder / BACKEND_FILE), _mpi(), _tblite(labeller), _dftbplus(labeller)]
     findings.append(_torchani())
     return findings if calculator is None else [*findings, _calculator(calculator)]
+
+
+def check_elsewhere(config: Config) -> list[Finding]:
+    """Let a task of each kind check what is there, where `[run] executor` sends them.
+
+    Parameters
+    ----------
+    config : Config
+
+    Raises
+    ------
+    AlrareError
+        If the jobs fail.
+    """
+    findings: list[Finding] = []
+    if config.run.executor == "local":
+        return findings
+    with (
+        tempfile.TemporaryDirectory(prefix="alrare-check-", dir=".") as folder,
+        open_executor(config, Path(folder).resolve()) as executor,
+    ):
+        kinds = [kind for kind in KINDS if not executor.is_here(kind)]
+        print(f"waiting for one task each: {', '.join(kinds)}", file=sys.stderr)
+        tasks = {kind: executor.submit(kind, _check_there, config) for kind in kinds}
+        for kind, task in tasks.items():
+            host, gpus, found = task.result()
+            broken = [one for one in found if one.cure and one.essential]
+            findings.append(
+                Finding(kind, f"on {host}: {found[0].found}; GPUs: {gpus or 'none assigned'}")
+            )
+            findings += [replace(one, found=f"{one.found} ({kind}, {host})") for one in broken]
+    return findings
+
+
+def _check_there(config: Config) -> tuple[str, str, list[Finding]]:
+    """Return host, GPUs and findings of the machine of a worker."""
+    found = check_installation(
+        lmp=config.run.lmp,
+        labeller=config.labeller.program,
+        calculator=config.labeller.calculator,
+    )
+    return socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES", ""), found
 
 
 def is_broken(findings: Sequence[Finding]) -> bool:

@@ -81,11 +81,15 @@ def reference(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """Print how far a campaign is."""
     from ..campaign import report, results
+    from ..execution.jobs import jobs_text
 
     if options.json:
         print(json.dumps(results.read_results(options.run), indent=1))
     else:
         print(report.status(options.run))
+        jobs = jobs_text(options.run)
+        if jobs:
+            print(f"\n{jobs}")
     return 0
 
 
@@ -333,17 +337,21 @@ def _refuse_options_of_models(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Print the state of the installation; return 1 if something essential is broken."""
-    from .check import as_json, as_text, check_installation, is_broken
+    from ..execution.choose import works_for_another
+    from .check import as_json, as_text, check_elsewhere, check_installation, is_broken
 
     if options.config is None:
         findings = check_installation()
     else:
         config = load_config(options.config)
+        if works_for_another(config):
+            return 0
         findings = check_installation(
             lmp=config.run.lmp,
             labeller=config.labeller.program,
             calculator=config.labeller.calculator,
         )
+        findings += check_elsewhere(config)
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if is_broken(findings) else 0
 

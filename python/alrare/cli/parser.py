@@ -309,7 +309,8 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=Path,
         nargs="?",
         metavar="AL.TOML",
-        help="check the `lmp` and labeller of this file",
+        help="check the `lmp` and labeller of this file, and with `[run] executor` also where its"
+        " tasks run",
     )
     _json_option(one, "print one JSON object")
 

@@ -43,7 +43,7 @@ class Cluster(Section):
     """The machines of `[run] executor = "parsl"`; a kind of tasks without a table runs here."""
 
     label: Annotated[Machines | None, Field(examples=[{"partition": "standard"}])] = None
-    """Labels, several to a task."""
+    """Labels, several to a task. The keys of these three tables are in docs/cluster.md."""
     train: Annotated[Machines | None, Field(examples=[{"partition": "standard"}])] = None
     """The training of one member each."""
     run: Annotated[Machines | None, Field(examples=[{"partition": "standard"}])] = None

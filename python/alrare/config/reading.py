@@ -70,6 +70,9 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
     }
     if initial.relabel is not None:
         given["relabel"] = (folder / initial.relabel.expanduser()).resolve()
+    if config.cluster.parsl_config is not None:
+        file = (folder / config.cluster.parsl_config.expanduser()).resolve()
+        paths["cluster"] = config.cluster.model_copy(update={"parsl_config": file})
     paths["initial"] = initial.model_copy(update=given)
     return config.model_copy(update={**paths, "labeller": labeller})
 

@@ -144,7 +144,14 @@ class Run(Section):
     lmp: str = "lmp"
     """The LAMMPS program; it must know nnp_ensemble and al_select (`alrare check` tests it)."""
     mpi_ranks: Count = 1
-    """MPI ranks of each LAMMPS run; more than 1 are started by `mpiexec -n`."""
+    """MPI ranks of each LAMMPS run; more than 1 are started by `launcher`."""
+    launcher: Annotated[
+        str,
+        *matching(
+            r"\S.*\{ranks\}.*", 'expected a command with {ranks}, "srun --overlap -n {ranks}"'
+        ),
+    ] = "mpiexec -n {ranks}"
+    """The command before LAMMPS that starts it on so many ranks."""
     workers: CountOrZero = 0
     """Labels, members or pulls that run at a time, one thread each; 0: one per core."""
     executor: Literal["local", "mpi", "parsl"] = "local"

@@ -1,7 +1,6 @@
 """Tasks on the ranks of one MPI job, by mpi4py.futures: rank 0 drives, the others work."""
 
 import atexit
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -12,19 +11,7 @@ import ase.parallel
 
 from ..errors import ConfigError
 from .executor import Kind
-from .remote import Call, Repeated, perform
-
-_OF_LAUNCHERS = (
-    "PMI_",
-    "PMIX_",
-    "PMI2_",
-    "OMPI_",
-    "MPI_LOCAL",
-    "HYDI_",
-    "HYDRA_",
-    "MPIR_",
-    "PRTE_",
-)
+from .remote import Call, Repeated, forget_launcher, perform
 
 
 def _world() -> Any:
@@ -37,9 +24,7 @@ def _world() -> Any:
         ) from error
     # To ASE every rank is a process of its own; it would let rank 0 alone write files.
     ase.parallel.world.comm = ase.parallel.DummyMPI()
-    # What is started from here is not a rank of this job, and must not take itself for one.
-    for name in [name for name in os.environ if name.startswith(_OF_LAUNCHERS)]:
-        del os.environ[name]
+    forget_launcher()
     return MPI.COMM_WORLD
 
 

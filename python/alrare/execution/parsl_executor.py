@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -86,6 +86,7 @@ class ParslExecutor:
                 partial(_meaning, kind),
                 _ADVICE,
             )
+            self._executors[kind].block_error_handler = partial(_judge_jobs, self._repeated[kind])
         self._watcher.start()
         return self
 
@@ -158,6 +159,19 @@ class ParslExecutor:
         for kind, managers in running.items():
             tasks[kind]["running"] = sum(int(one["tasks"]) for one in managers)
         write_json(self._folder / STATE_FILE, {"time": time.time(), "tasks": tasks, "jobs": jobs})
+
+
+def _judge_jobs(tasks: Repeated, executor: Any, status: Mapping[str, Any]) -> None:
+    """Give up if a first job fails, or three in a row: the queue refuses, or workers do not start.
+
+    A job that is lost later, with its node or by `scancel`, is replaced.
+    """
+    from parsl.jobs.states import JobState
+
+    last = [status[block] for block in sorted(status, key=int)][-(3 if tasks.done else 1) :]
+    if last and all(one.state in (JobState.FAILED, JobState.MISSING) for one in last):
+        said = last[-1].stderr_summary or last[-1].message or "no reason is known"
+        executor.set_bad_state_and_fail_all(RuntimeError(said))
 
 
 def cancel_left(state: Path) -> None:

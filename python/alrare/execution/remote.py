@@ -16,6 +16,16 @@ ATTEMPTS = 4
 """A call whose worker is lost this many times is given up."""
 
 
+_OF_LAUNCHERS = ("PMI_", "PMI2_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "PRTE_")
+"""Environment variables by which a launcher tells a process that it is a rank of a job."""
+
+
+def forget_launcher() -> None:
+    """Let no program that this process starts take itself for a rank of the job it is in."""
+    for name in [name for name in os.environ if name.startswith(_OF_LAUNCHERS)]:
+        del os.environ[name]
+
+
 @dataclass(frozen=True)
 class Call:
     """A call with what it needs of the process that asks for it; workers share its file system."""
@@ -37,6 +47,7 @@ def perform(call: Call) -> Any:
     """Make a call; in a worker."""
     os.chdir(call.folder)
     os.environ.update(ONE_THREAD)
+    forget_launcher()
     sys.path += [entry for entry in call.path if entry not in sys.path]
     return call.function(*call.args)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..config import Run
 from ..errors import BlownUpError, SimulationError
 from ..processes import start
 from .lammps_input import INPUT_FILE
@@ -25,10 +27,13 @@ _BLOWN_UP = re.compile(
 _LAST_LINES = 12  # of the log, shown when a run fails
 
 
-def lammps_command(lmp: str, ranks: int) -> list[str]:
-    """Return the command that starts LAMMPS on a number of MPI ranks."""
+def lammps_command(lmp: str, ranks: int, launcher: str = Run().launcher) -> list[str]:
+    """Return the command that starts LAMMPS on a number of MPI ranks; more than 1 by a launcher."""
     program = find_program(lmp)
-    return [find_program("mpiexec"), "-n", str(ranks), program] if ranks > 1 else [program]
+    if ranks == 1:
+        return [program]
+    first, *words = shlex.split(launcher.replace("{ranks}", str(ranks)))
+    return [find_program(first), *words, program]
 
 
 def find_program(name: str) -> str:

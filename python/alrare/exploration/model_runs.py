@@ -148,7 +148,7 @@ def simulate(
     steps, seeds = exploration.steps, exploration.seeds
     total = None if steps is None else steps * len(seeds)
     runs = exploration.quantity.runs
-    command = tuple(lammps_command(run.lmp, run.mpi_ranks))
+    command = tuple(lammps_command(run.lmp, run.mpi_ranks, run.launcher))
     task = _Task(
         model=model, structure=structure, elements=elements, exploration=exploration, select=select,
         timestep=timestep, forces=forces, command=command, device=run.device,

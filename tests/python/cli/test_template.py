@@ -9,6 +9,7 @@ from alrare.cli.template import protocol_content, template, toml_value
 from alrare.config import (
     STEPS_IN_CAMPAIGN,
     Config,
+    Section,
     Train,
     load_config,
     parse_config,
@@ -111,8 +112,16 @@ OTHER: dict[str, Any] = {
     "stop.force_error": 0.1,
     "run.lmp": "lmp_mpi",
     "run.mpi_ranks": 2,
+    "run.launcher": "srun -n {ranks}",
     "run.workers": 1,
     "run.device": "cpu",
+    "run.executor": "parsl",
+    "cluster.label": {"partition": "long"},
+    "cluster.train": {"provider": "local"},
+    "cluster.run": {"workers_per_node": 4},
+    "cluster.parsl_config": "cluster.py:config",
+    "cluster.idle": 10.0,
+    "cluster.address": "10.0.0.1",
 }
 """A valid value of each key that is not its default's."""
 
@@ -165,6 +174,8 @@ def plain(value: Any) -> Any:
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [plain(entry) for entry in value]
+    if isinstance(value, Section):
+        return value.model_dump(exclude_unset=True)
     return str(value).removeprefix("/x/") if isinstance(value, Path) else value
 
 

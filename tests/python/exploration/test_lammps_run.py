@@ -151,3 +151,10 @@ def test_one_rank_needs_no_mpiexec() -> None:
     assert lammps_command("/x/lmp", 1) == ["/x/lmp"]
     launcher, *rest = lammps_command("/x/lmp", 4)
     assert Path(launcher).name == "mpiexec" and rest == ["-n", "4", "/x/lmp"]
+
+
+def test_ranks_are_started_by_the_launcher() -> None:
+    assert lammps_command("/x/lmp", 1, "srun -n {ranks}") == ["/x/lmp"]
+    assert lammps_command("/x/lmp", 4, "/y/srun --overlap -n {ranks}") == [
+        "/y/srun", "--overlap", "-n", "4", "/x/lmp",
+    ]  # fmt: skip
