@@ -1,12 +1,15 @@
 """Kill a small campaign at random instants, and compare its results with those of a quiet run.
 
-    python tests/loop/random_kills.py --kills 100
+    python tests/loop/random_kills.py --kills 100 [--executor parsl]
 
 The labeller is an external program that works with files. Each process of a campaign is ended by a
 random signal (KILL, TERM, INT or HUP) to the driver alone after a random time, and started again,
 until the campaign ends; then the next campaign begins. At the end of each, results.json, both
 models and all labels must be those of the undisturbed campaign, to the last bit; after each kill no
 process may be left. Exit status 1 if anything differs.
+
+With `--executor parsl` or slurm, tasks run in jobs, of this machine or of Slurm. A random one of
+the driver, a worker and (slurm) a job is ended then; what a killed driver leaves ends later.
 """
 
 import argparse
@@ -72,14 +75,25 @@ max_energy = 1e3
 [run]
 workers = 2
 """
+ELSEWHERE = """\
+executor = "parsl"
+
+[cluster]
+idle = 2
+"""
+MACHINES = """
+[cluster.{kind}]
+provider = "{provider}"
+"""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Campaign:
     """A campaign in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, executor: str) -> None:
         self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
         (folder / "bin").mkdir(parents=True)
         program = folder / "bin" / "springs"
         program.write_text(PROGRAM.format(python=sys.executable), encoding="utf-8")
@@ -88,7 +102,20 @@ class Campaign:
         (folder / "springs.xyz").write_text(
             "3\n\nC 0 0 0\nO 0 1.4 0\nH 1.5 0.2 0\n", encoding="utf-8"
         )
-        (folder / "al.toml").write_text(CONFIG.format(program="springs"), encoding="utf-8")
+        text = CONFIG.format(program="springs")
+        if executor != "local":
+            provider = "local" if executor == "parsl" else executor
+            kinds = ("label", "train", "run")
+            text += ELSEWHERE + "".join(
+                MACHINES.format(kind=kind, provider=provider) for kind in kinds
+            )
+        (folder / "al.toml").write_text(text, encoding="utf-8")
+
+    def running(self) -> subprocess.Popen[bytes]:
+        """Return the driver, started if there is none."""
+        if self._process is None or self._process.returncode is not None:
+            self._process = self.start()
+        return self._process
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start `alrare run`; every process that it starts carries the folder's name."""
@@ -141,18 +168,36 @@ def run_quietly(campaign: Campaign) -> float:
     return time.monotonic() - begin
 
 
-def kill_once(campaign: Campaign, wait: float, number: int) -> bool:
-    """Start, wait, and end the driver; return whether the campaign had ended before."""
-    process = campaign.start()
+def kill_once(campaign: Campaign, wait: float, victim: str) -> bool:
+    """Start, wait, and end the victim; return whether the campaign had ended before."""
+    process = campaign.running()
     try:
         output, _ = process.communicate(timeout=wait)
     except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        process.communicate()
+        if victim == "worker":
+            workers = [pid for pid in campaign.left() if is_worker(pid)]
+            if workers:
+                os.kill(random.choice(workers), signal.SIGKILL)
+        elif victim == "job":
+            listed = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True)
+            if listed.stdout.split():
+                subprocess.run(["scancel", random.choice(listed.stdout.split())])
+        else:
+            process.send_signal(signal.Signals[victim])
+            process.communicate()
         return False
     if process.returncode != 0:
         raise SystemExit(f"{campaign.folder}: {output.decode()}")
     return True
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process is a worker of Parsl."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"HTEX worker" in words or b"process_worker_pool" in words
 
 
 def wait_for_nothing(campaign: Campaign, seconds: float = 10.0) -> list[int]:
@@ -168,6 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--executor", choices=("local", "parsl", "slurm"), default="local")
     parser.add_argument(
         "--longest", type=float, default=12.0, help="seconds that a process runs at most"
     )
@@ -176,28 +222,40 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, lambda *_: None)
     rng = random.Random(options.seed)
+    random.seed(options.seed)
+    victims = [one.name for one in SIGNALS]
+    if options.executor != "local":
+        victims += ["worker"] * 4
+    if options.executor == "slurm":
+        victims += ["job"] * 4
     kills: Counter[str] = Counter()
     ended = faults = count = 0
     with tempfile.TemporaryDirectory() as scratch:
-        quiet = Campaign(Path(scratch) / "quiet")
+        quiet = Campaign(Path(scratch) / "quiet", "local")
         seconds = run_quietly(quiet)
         expected = quiet.results()
         print(f"undisturbed: {seconds:.0f} s, {len(expected['labels'])} labels", flush=True)
         while sum(kills.values()) < options.kills:
-            campaign = Campaign(Path(scratch) / f"campaign_{count}")
+            campaign = Campaign(Path(scratch) / f"campaign_{count}", options.executor)
             count += 1
             done = False
             while not done and sum(kills.values()) < options.kills:
-                chosen = rng.choice(SIGNALS)
-                done = kill_once(campaign, rng.uniform(1.0, options.longest), chosen)
-                if not done:
-                    kills[chosen.name] += 1
-                    left = wait_for_nothing(campaign)
-                    if left:
-                        faults += 1
-                        print(f"{campaign.folder.name}: {chosen.name} left {left}", flush=True)
-            if not done:
-                run_quietly(campaign)
+                victim = rng.choice(victims)
+                done = kill_once(campaign, rng.uniform(1.0, options.longest), victim)
+                if done:
+                    continue
+                kills[victim] += 1
+                later = options.executor != "local" and victim in ("worker", "job", "SIGKILL")
+                left = [] if later else wait_for_nothing(campaign)
+                if left:
+                    faults += 1
+                    print(f"{campaign.folder.name}: {victim} left {left}", flush=True)
+            while not done:
+                done = kill_once(campaign, 3600.0, "worker")
+            left = wait_for_nothing(campaign)
+            if left:
+                faults += 1
+                print(f"{campaign.folder.name}: its end left {left}", flush=True)
             ended += 1
             found = campaign.results()
             for what in expected:

@@ -9,8 +9,9 @@ from ase import Atoms
 
 from ..exploration.exploration import Exploration, Observed
 from ..exploration.labeller_md import TRAJECTORY_FILE
-from ..exploration.model_runs import RunResult, model_file, simulate
+from ..exploration.model_runs import model_file, simulate
 from ..exploration.observables import read_trajectory
+from ..exploration.run_result import RunResult
 from ..frames import read_frames
 from .context import Campaign, System
 from .reference import Reference

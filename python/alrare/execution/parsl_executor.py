@@ -5,10 +5,8 @@ the file system only. Tasks that are queued or run when the driver ends are lost
 which are canceled: at the end of the driver, or at its next start if it was killed.
 """
 
-import importlib.util
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,16 +20,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..config import Cluster, Machines
-from ..errors import AlrareError, ConfigError
+from ..config import Cluster
+from ..errors import AlrareError
 from ..files import read_json, write_json
-from ..processes import ONE_THREAD
-from .executor import KINDS, Kind
+from .executor import Kind
+from .parsl_config import config_of
 from .remote import Call, Repeated, perform
 
 if TYPE_CHECKING:
-    from parsl.config import Config
-    from parsl.executors import HighThroughputExecutor
+    pass
 
 STATE_FILE = "jobs.json"
 """File name of what `alrare status` shows of the jobs, and of the jobs that are to be canceled."""
@@ -65,10 +62,13 @@ class ParslExecutor:
 
     def __init__(self, cluster: Cluster, workers: int, folder: Path) -> None:
         self._workers, self._folder = workers, folder
-        config = _own_config(cluster, folder) or _config(cluster, folder)
+        config = config_of(cluster, folder)
         self._executors: dict[str, Any] = {str(one.label): one for one in config.executors}
         self._config = config
         self._repeated: dict[str, Repeated] = {}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._submitted: list[tuple[str, str]] = []
+        self._writing = threading.Lock()
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -86,7 +86,8 @@ class ParslExecutor:
                 partial(_meaning, kind),
                 _ADVICE,
             )
-            self._executors[kind].block_error_handler = partial(_judge_jobs, self._repeated[kind])
+            self._executors[kind].block_error_handler = _judge_jobs
+            self._record_jobs(self._executors[kind].provider)
         self._watcher.start()
         return self
 
@@ -100,7 +101,8 @@ class ParslExecutor:
         self._ended.set()
         self._watcher.join()
         self._kernel.cleanup()
-        self._write_state(jobs={})
+        self._known, self._submitted = {}, []
+        self._write_state()
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""
@@ -126,27 +128,39 @@ class ParslExecutor:
         )  # fmt: skip
         return future
 
+    def _record_jobs(self, provider: Any) -> None:
+        """Write down each job before anything else can happen, so that it can be canceled."""
+        submit, name = provider.submit, _PROVIDERS.get(type(provider).__name__, "")
+
+        def submit_and_record(*args: Any, **kwargs: Any) -> Any:
+            job = submit(*args, **kwargs)
+            if job is not None:
+                self._submitted.append((name, str(job)))
+                self._write_state()
+            return job
+
+        provider.submit = submit_and_record
+
     def _watch(self) -> None:
         while not self._ended.wait(_POLL):
-            self._write_state(jobs=self._jobs())
+            self._known = self._jobs()
+            self._write_state()
 
     def _jobs(self) -> dict[str, dict[str, Any]]:
         """Return id, state and last message of each job, by kind and number of the block."""
         found = {}
         for kind, executor in self._executors.items():
             ids = dict(executor.blocks_to_job_id)
-            provider = _PROVIDERS.get(type(executor.provider).__name__, "")
             for block, status in dict(executor.status()).items():
                 said = status.message or status.stderr_summary or ""
                 found[f"{kind} {block}"] = {
-                    "provider": provider,
                     "id": str(ids.get(block, "")),
                     "state": status.state.name.lower(),
                     "message": said.strip().splitlines()[-1] if said.strip() else "",
                 }
         return found
 
-    def _write_state(self, jobs: dict[str, dict[str, Any]]) -> None:
+    def _write_state(self) -> None:
         tasks = {
             kind: {"waiting": one.waiting, "done": one.done, "workers lost": one.losses}
             for kind, one in self._repeated.items()
@@ -154,23 +168,34 @@ class ParslExecutor:
         running = {
             kind: executor.connected_managers() if self._repeated[kind].waiting else []
             for kind, executor in self._executors.items()
-            if jobs
+            if self._known
         }
         for kind, managers in running.items():
             tasks[kind]["running"] = sum(int(one["tasks"]) for one in managers)
-        write_json(self._folder / STATE_FILE, {"time": time.time(), "tasks": tasks, "jobs": jobs})
+        state = {"time": time.time(), "tasks": tasks, "jobs": self._known}
+        with self._writing:
+            write_json(self._folder / STATE_FILE, state | {"submitted": self._submitted})
 
 
-def _judge_jobs(tasks: Repeated, executor: Any, status: Mapping[str, Any]) -> None:
-    """Give up if a first job fails, or three in a row: the queue refuses, or workers do not start.
+def _judge_jobs(executor: Any, status: Mapping[str, Any]) -> None:
+    """Give up if the queue refuses a job, or if workers do not start.
 
-    A job that is lost later, with its node or by `scancel`, is replaced.
+    Two jobs whose workers do not start are enough if none ever did, otherwise three. A job that is
+    lost later, with its node or by `scancel`, is replaced.
     """
     from parsl.jobs.states import JobState
 
-    last = [status[block] for block in sorted(status, key=int)][-(3 if tasks.done else 1) :]
-    if last and all(one.state in (JobState.FAILED, JobState.MISSING) for one in last):
-        said = last[-1].stderr_summary or last[-1].message or "no reason is known"
+    ended = [
+        block for block, one in status.items() if one.state in (JobState.FAILED, JobState.MISSING)
+    ]
+    if not ended:
+        return
+    served = set(executor.connected_blocks())
+    useless = sorted(set(ended) - served, key=int)
+    refused = [one for one in useless if "Failed to start block" in (status[one].message or "")]
+    if refused or len(useless) >= (3 if served else 2):
+        last = status[(refused or useless)[-1]]
+        said = last.stderr_summary or last.message or "no reason is known"
         executor.set_bad_state_and_fail_all(RuntimeError(said))
 
 
@@ -187,9 +212,9 @@ def cancel_left(state: Path) -> None:
     AlrareError
         If jobs do not end.
     """
-    jobs = read_json(state)["jobs"] if state.is_file() else {}
-    for provider in sorted({job["provider"] for job in jobs.values()}):
-        ids = [job["id"] for job in jobs.values() if job["provider"] == provider and job["id"]]
+    jobs = read_json(state)["submitted"] if state.is_file() else []
+    for provider in sorted({name for name, _ in jobs if name}):
+        ids = [job for name, job in jobs if name == provider]
         ids = [one for one in ids if _is_ours(provider, one, state.parent)]
         if not ids:
             continue
@@ -257,127 +282,3 @@ def _meaning(kind: str, error: BaseException) -> BaseException | None:
             " finished is lost"
         )
     return error
-
-
-def _config(cluster: Cluster, folder: Path) -> "Config":
-    from parsl.config import Config
-
-    executors = [
-        _executor(kind, machines, cluster.address)
-        for kind in KINDS
-        if (machines := getattr(cluster, kind)) is not None
-    ]
-    return Config(
-        executors=executors,
-        run_dir=str(folder),
-        initialize_logging=False,
-        strategy="simple",  # htex_auto_scale ends blocks that start, when they outnumber the tasks
-        strategy_period=1,
-        max_idletime=cluster.idle,
-        usage_tracking=0,
-    )
-
-
-def _executor(kind: Kind, machines: Machines, address: str | None) -> "HighThroughputExecutor":
-    from parsl.executors import HighThroughputExecutor
-
-    hours, minutes, seconds = map(int, machines.walltime.split(":"))
-    limit = 3600 * hours + 60 * minutes + seconds
-    local = machines.provider == "local"
-    return HighThroughputExecutor(
-        label=kind,
-        address="127.0.0.1" if local else address,
-        cores_per_worker=machines.cores_per_worker,
-        max_workers_per_node=machines.workers_per_node,
-        available_accelerators=machines.gpus_per_node,
-        drain_period=None if local else int(0.8 * limit),
-        heartbeat_period=_HEARTBEAT,
-        heartbeat_threshold=_SILENCE,
-        # leaves Ctrl-C to the driver, and ends with it
-        interchange_launch_cmd=(sys.executable, "-P", str(Path(__file__).with_name("follow.py"))),
-        provider=_provider(machines),
-    )
-
-
-def _provider(machines: Machines) -> Any:
-    from parsl.launchers import SimpleLauncher, SrunLauncher
-    from parsl.providers import LocalProvider, LSFProvider, PBSProProvider, SlurmProvider
-
-    cores = machines.workers_per_node * machines.cores_per_worker
-    here = f"{Path(sys.executable).parent}"
-    setup = [machines.setup, f"export PATH={shlex.quote(here)}:$PATH"]
-    setup += [f"export {name}={value}" for name, value in ONE_THREAD.items()]
-    if "PYTHONPATH" in os.environ:
-        setup.append(f"export PYTHONPATH={shlex.quote(os.environ['PYTHONPATH'])}")
-    shared: dict[str, Any] = {
-        "nodes_per_block": machines.nodes,
-        "init_blocks": 0,
-        "min_blocks": 0,
-        "max_blocks": machines.max_blocks,
-        "worker_init": "\n".join(setup),
-        "launcher": SimpleLauncher() if machines.nodes == 1 else SrunLauncher(),
-    }
-    if machines.provider == "local":
-        return LocalProvider(**shared)
-    shared |= {
-        "walltime": machines.walltime,
-        "scheduler_options": machines.scheduler_options,
-        "cmd_timeout": 60,
-    }
-    if machines.provider == "slurm":
-        return SlurmProvider(
-            partition=machines.partition,
-            account=machines.account,
-            cores_per_node=cores,
-            gpus_per_node=machines.gpus_per_node or None,
-            exclusive=False,
-            **shared,
-        )
-    if machines.provider == "pbs":
-        gpus = f":ngpus={machines.gpus_per_node}" if machines.gpus_per_node else ""
-        return PBSProProvider(
-            queue=machines.partition,
-            account=machines.account,
-            cpus_per_node=cores,
-            select_options=gpus.removeprefix(":"),
-            **shared,
-        )
-    return LSFProvider(
-        queue=machines.partition,
-        project=machines.account,
-        cores_per_node=cores,
-        cores_per_block=cores * machines.nodes,
-        **shared,
-    )
-
-
-def _own_config(cluster: Cluster, folder: Path) -> "Config | None":
-    """Return the configuration that a file of the user's defines; None if there is no such file."""
-    if cluster.parsl_config is None:
-        return None
-    from parsl.config import Config
-
-    name, _, what = str(cluster.parsl_config).rpartition(":")
-    where = f"parsl_config: {name}"
-    spec = importlib.util.spec_from_file_location("alrare_cluster", name)
-    if spec is None or spec.loader is None or not Path(name).is_file():
-        raise ConfigError(f"{where}: no such file ([cluster])")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"{where}: {type(error).__name__}: {error} ([cluster])") from error
-    config = getattr(module, what, None)
-    if not isinstance(config, Config):
-        raise ConfigError(
-            f"{where}: expected {what} = parsl.config.Config(...), got {type(config).__name__}"
-            " ([cluster])"
-        )
-    labels = {str(executor.label) for executor in config.executors}
-    if not labels & set(KINDS) or labels - set(KINDS):
-        raise ConfigError(
-            f"{where}: expected executors labelled {', '.join(KINDS)}, got"
-            f" {', '.join(sorted(labels))} ([cluster])"
-        )
-    config.run_dir = str(folder)
-    return config

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -31,53 +31,10 @@ from .exploration import Exploration
 from .kept_settings import differences, made_otherwise
 from .lammps_input import DUMP_FILE
 from .lammps_run import end_process, lammps_command, no_lammps, run_lammps
+from .run_result import RunResult, SelectionCounts, counts_of
 from .table import last_row
 
 RESULT_FILE = "result.json"
-
-
-@dataclass(frozen=True)
-class SelectionCounts:
-    """The counts of fix al_select at the last step of a pull."""
-
-    threshold: float | None = None
-    """eV, or eV/Å with `uncertainty = "force"`; None if `screening_steps` was not reached."""
-    selected: int = 0
-    """Number of candidates written."""
-    above: int = 0
-    """Number of configurations above the threshold."""
-    too_similar: int = 0
-    """Number of those that were within a gap of a selected configuration."""
-    unphysical: int = 0
-    """Number of configurations refused as unphysical, which are never labelled."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain numbers."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One run by the model."""
-
-    seed: int
-    """Seed of the velocities and the noise."""
-    folder: Path
-    """Folder of the input and all files that LAMMPS wrote."""
-    table: Path | None
-    """Its table, of a pull the work curve; None if the structure blew up before it began."""
-    trajectory: Path
-    """Dump of the configurations (`read_trajectory`); missing if `table` is None."""
-    candidates: Path
-    """Extended XYZ; missing or empty if there are no candidates."""
-    selection: SelectionCounts
-    """Counts of the fix."""
-    finished: bool
-    """Whether it did all its steps."""
-    reason: str
-    """Why it ended early; empty if finished."""
-    seconds: float
-    """Wall time."""
 
 
 def model_file(folder: Path, device: str) -> Path:
@@ -352,7 +309,7 @@ def _check_end(task: _Task, folder: Path) -> None:
 
 def _finish(task: _Task, partial: Path, folder: Path, content: dict[str, Any]) -> None:
     row = last_row(partial / task.exploration.quantity.table)
-    selection = _counts(row).to_json() if row is not None and "threshold" in row else None
+    selection = counts_of(row).to_json() if row is not None and "threshold" in row else None
     write_json(partial / RESULT_FILE, {**content, "began": row is not None, "selection": selection})
     publish(partial, folder)
 
@@ -399,16 +356,6 @@ def _read_result(
             f"{folder / RESULT_FILE}: expected the result of a pull by alrare, got another file"
             f" ({error}); remove {folder} to pull again"
         ) from error
-
-
-def _counts(row: dict[str, float]) -> SelectionCounts:
-    return SelectionCounts(
-        threshold=row["threshold"] if row["threshold"] > 0.0 else None,
-        selected=int(row["selected"]),
-        above=int(row["above"]),
-        too_similar=int(row["too_similar"]),
-        unphysical=int(row["unphysical"]),
-    )
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 from alrare.config import Pull, Run, Select
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.exploration import SpringPull
-from alrare.exploration.model_runs import RunResult, model_file, simulate
+from alrare.exploration.model_runs import model_file, simulate
+from alrare.exploration.run_result import RunResult
 from alrare.exploration.work import read_work
 from alrare.frames import read_frames
 from alrare.progress import SilentProgress, Stage
