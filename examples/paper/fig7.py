@@ -53,6 +53,7 @@ def relaxed_chain(study: Study, n: int) -> Atoms:
         labeller=labeller,
         folder=study.root / "labeller" / f"C{n}",
         method=method_of(labeller, elements_of(structure)).hash,
+        workers=1,
         progress=study.progress,
     )
 
