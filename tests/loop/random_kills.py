@@ -197,7 +197,7 @@ def is_worker(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"HTEX worker" in words or b"process_worker_pool" in words
+    return b"multiprocessing" in words or b"process_worker_pool.py" in words
 
 
 def wait_for_nothing(campaign: Campaign, seconds: float = 10.0) -> list[int]:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .types import Count, CountOrZero, Positive, Section, matching
 
+_SHORTEST = 300
 _WALLTIME = matching(r"\d+:[0-5]\d:[0-5]\d", 'expected hours, minutes and seconds, "04:00:00"')
 
 
@@ -37,6 +38,23 @@ class Machines(Section):
     already."""
     scheduler_options: Annotated[str, Field(examples=["#SBATCH --qos=high"])] = ""
     """Further lines of the job's script."""
+
+    @field_validator("walltime")
+    @classmethod
+    def _long_enough(cls, given: str) -> str:
+        if _seconds(given) < _SHORTEST:
+            raise ValueError("expected at least five minutes")
+        return given
+
+    @property
+    def seconds(self) -> int:
+        """`walltime` in seconds."""
+        return _seconds(self.walltime)
+
+
+def _seconds(walltime: str) -> int:
+    hours, minutes, seconds = map(int, walltime.split(":"))
+    return 3600 * hours + 60 * minutes + seconds
 
 
 class Cluster(Section):

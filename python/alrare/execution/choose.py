@@ -8,9 +8,7 @@ from ..config import Config
 from ..errors import ConfigError
 from ..processes import worker_count
 from .executor import Executor, LocalExecutor
-
-JOBS_FOLDER = "jobs"
-"""Folder of Parsl's own files in the run folder."""
+from .jobs import JOBS_FOLDER, STATE_FILE, cancel_left
 
 
 def works_for_another(config: Config) -> bool:
@@ -44,6 +42,7 @@ def open_executor(config: Config, folder: Path) -> Iterator[Executor]:
         If the library is missing, or `[cluster]` has no machines.
     """
     workers = worker_count(config.run.workers)
+    cancel_left(folder / JOBS_FOLDER / STATE_FILE)
     if config.run.executor == "local":
         yield LocalExecutor(workers)
     elif config.run.executor == "mpi":
@@ -59,6 +58,8 @@ def open_executor(config: Config, folder: Path) -> Iterator[Executor]:
                 " [cluster.label], [cluster.train], [cluster.run], or parsl_config ([run])"
             )
         try:
+            import parsl.config  # noqa: F401
+
             from .parsl_executor import ParslExecutor
         except ImportError as error:
             raise ConfigError(

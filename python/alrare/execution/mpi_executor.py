@@ -1,9 +1,9 @@
 """Tasks on the ranks of one MPI job, by mpi4py.futures: rank 0 drives, the others work."""
 
-import atexit
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,8 @@ import ase.parallel
 from ..errors import ConfigError
 from .executor import Kind
 from .remote import Call, Repeated, forget_launcher, perform
+
+_LAST_WORDS = 2.0  # s
 
 
 def _world() -> Any:
@@ -44,6 +46,8 @@ def serve() -> bool:
         )
     if world.Get_rank() == 0:
         return False
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # rank 0 decides
+        signal.signal(number, signal.SIG_IGN)
     from mpi4py.futures import MPICommExecutor
 
     with MPICommExecutor(world, root=0):
@@ -71,12 +75,15 @@ class MpiExecutor:
     ) -> None:
         """Let the ranks end; after an exception (Ctrl-C too) end them in the midst of their tasks.
 
-        That ends this process too, so it is done when it has said what there is to say.
+        That ends this process too, so it is done when it has had time to say what there is to say.
         """
         if exc_type is None:
             self._ranks.__exit__(None, None, None)
         else:
-            atexit.register(partial(self._world.Abort, 1))
+            status = 130 if issubclass(exc_type, KeyboardInterrupt) else 1
+            end = threading.Timer(_LAST_WORDS, self._world.Abort, (status,))
+            end.daemon = True
+            end.start()
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""

@@ -11,12 +11,15 @@ from ..config import Cluster, Machines
 from ..errors import ConfigError
 from ..processes import ONE_THREAD
 from .executor import KINDS, Kind
+from .jobs import STATE_FILE
 
 if TYPE_CHECKING:
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
 
 _HEARTBEAT, _SILENCE = 10, 60  # s
+_PROGRAMS = Path(__file__).parent
+_STATUS_EVERY = 10.0  # s
 
 
 def config_of(cluster: Cluster, folder: Path) -> "Config":
@@ -38,7 +41,7 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
     if cluster.parsl_config is not None:
         return _own_config(cluster.parsl_config, folder)
     executors = [
-        _executor(kind, machines, cluster.address)
+        _executor(kind, machines, cluster.address, folder)
         for kind in KINDS
         if (machines := getattr(cluster, kind)) is not None
     ]
@@ -53,28 +56,39 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
     )
 
 
-def _executor(kind: Kind, machines: Machines, address: str | None) -> "HighThroughputExecutor":
+def _executor(
+    kind: Kind, machines: Machines, address: str | None, folder: Path
+) -> "HighThroughputExecutor":
     from parsl.executors import HighThroughputExecutor
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
-    hours, minutes, seconds = map(int, machines.walltime.split(":"))
-    limit = 3600 * hours + 60 * minutes + seconds
     local = machines.provider == "local"
+    block = (sys.executable, "-P", str(_PROGRAMS / "block.py"), str(folder / STATE_FILE))
     return HighThroughputExecutor(
         label=kind,
         address="127.0.0.1" if local else address,
         cores_per_worker=machines.cores_per_worker,
         max_workers_per_node=machines.workers_per_node,
         available_accelerators=machines.gpus_per_node,
-        drain_period=None if local else int(0.8 * limit),
+        drain_period=None if local else int(0.8 * machines.seconds),
         heartbeat_period=_HEARTBEAT,
         heartbeat_threshold=_SILENCE,
+        launch_cmd=f"{shlex.join(block)} {DEFAULT_LAUNCH_CMD}",
         # leaves Ctrl-C to the driver, and ends with it
-        interchange_launch_cmd=(sys.executable, "-P", str(Path(__file__).with_name("follow.py"))),
+        interchange_launch_cmd=(sys.executable, "-P", str(_PROGRAMS / "follow.py")),
         provider=_provider(machines),
     )
 
 
 def _provider(machines: Machines) -> Any:
+    provider = _of_batch_system(machines)
+    # Parsl looks once a minute, and a job that fails at once would be noticed late.
+    often = {"status_polling_interval": _STATUS_EVERY, "__doc__": type(provider).__doc__}
+    provider.__class__ = type(type(provider).__name__, (type(provider),), often)
+    return provider
+
+
+def _of_batch_system(machines: Machines) -> Any:
     from parsl.launchers import SimpleLauncher, SrunLauncher
     from parsl.providers import LocalProvider, LSFProvider, PBSProProvider, SlurmProvider
 

@@ -7,12 +7,10 @@ which are canceled: at the end of the driver, or at its next start if it was kil
 
 import logging
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -22,16 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Cluster
 from ..errors import AlrareError
-from ..files import read_json, write_json
+from ..files import write_json
 from .executor import Kind
+from .jobs import STATE_FILE
 from .parsl_config import config_of
 from .remote import Call, Repeated, perform
 
 if TYPE_CHECKING:
     pass
 
-STATE_FILE = "jobs.json"
-"""File name of what `alrare status` shows of the jobs, and of the jobs that are to be canceled."""
 _POLL = 2.0
 _HEARTBEAT, _SILENCE = 10, 60  # s
 _PROVIDERS = {
@@ -66,6 +63,7 @@ class ParslExecutor:
         self._executors: dict[str, Any] = {str(one.label): one for one in config.executors}
         self._config = config
         self._repeated: dict[str, Repeated] = {}
+        self._running: dict[str, int] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._submitted: list[tuple[str, str]] = []
         self._writing = threading.Lock()
@@ -75,7 +73,6 @@ class ParslExecutor:
     def __enter__(self) -> "ParslExecutor":
         from parsl.dataflow.dflow import DataFlowKernel
 
-        cancel_left(self._folder / STATE_FILE)
         # Parsl's programs lie beside this Python, whose environment need not be active.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         logging.getLogger("parsl").setLevel(logging.ERROR)
@@ -88,6 +85,7 @@ class ParslExecutor:
             )
             self._executors[kind].block_error_handler = _judge_jobs
             self._record_jobs(self._executors[kind].provider)
+        self._write_state()
         self._watcher.start()
         return self
 
@@ -102,7 +100,8 @@ class ParslExecutor:
         self._watcher.join()
         self._kernel.cleanup()
         self._known, self._submitted = {}, []
-        self._write_state()
+        with suppress(AlrareError):  # the disk is full: what went wrong has been said
+            self._write_state()
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""
@@ -143,15 +142,25 @@ class ParslExecutor:
 
     def _watch(self) -> None:
         while not self._ended.wait(_POLL):
-            self._known = self._jobs()
-            self._write_state()
+            # Tried again in a moment; no task depends on it.
+            with suppress(Exception):
+                self._known = self._jobs()
+            with suppress(Exception):
+                self._write_state()
 
     def _jobs(self) -> dict[str, dict[str, Any]]:
-        """Return id, state and last message of each job, by kind and number of the block."""
+        """Return id, state and last message of each job, by kind and number of the block.
+
+        The number of tasks that run is kept too.
+        """
         found = {}
         for kind, executor in self._executors.items():
+            managers = executor.connected_managers() if self._repeated[kind].waiting else []
+            self._running[kind] = sum(int(one["tasks"]) for one in managers)
             ids = dict(executor.blocks_to_job_id)
-            for block, status in dict(executor.status()).items():
+            for block, status in dict(executor.status_facade).items():
+                if status.state.name in ("SCALED_IN", "COMPLETED", "CANCELLED"):
+                    continue
                 said = status.message or status.stderr_summary or ""
                 found[f"{kind} {block}"] = {
                     "id": str(ids.get(block, "")),
@@ -165,16 +174,12 @@ class ParslExecutor:
             kind: {"waiting": one.waiting, "done": one.done, "workers lost": one.losses}
             for kind, one in self._repeated.items()
         }
-        running = {
-            kind: executor.connected_managers() if self._repeated[kind].waiting else []
-            for kind, executor in self._executors.items()
-            if self._known
-        }
-        for kind, managers in running.items():
-            tasks[kind]["running"] = sum(int(one["tasks"]) for one in managers)
-        state = {"time": time.time(), "tasks": tasks, "jobs": self._known}
+        for kind, running in self._running.items():
+            tasks[kind]["running"] = running
+        state = {"folder": str(self._folder), "time": time.time(), "tasks": tasks}
+        state |= {"jobs": self._known, "submitted": self._submitted}
         with self._writing:
-            write_json(self._folder / STATE_FILE, state | {"submitted": self._submitted})
+            write_json(self._folder / STATE_FILE, state)
 
 
 def _judge_jobs(executor: Any, status: Mapping[str, Any]) -> None:
@@ -185,9 +190,8 @@ def _judge_jobs(executor: Any, status: Mapping[str, Any]) -> None:
     """
     from parsl.jobs.states import JobState
 
-    ended = [
-        block for block, one in status.items() if one.state in (JobState.FAILED, JobState.MISSING)
-    ]
+    ends = (JobState.FAILED, JobState.MISSING, JobState.COMPLETED, JobState.TIMEOUT)
+    ended = [block for block, one in status.items() if one.state in ends]
     if not ended:
         return
     served = set(executor.connected_blocks())
@@ -197,74 +201,6 @@ def _judge_jobs(executor: Any, status: Mapping[str, Any]) -> None:
         last = status[(refused or useless)[-1]]
         said = last.stderr_summary or last.message or "no reason is known"
         executor.set_bad_state_and_fail_all(RuntimeError(said))
-
-
-def cancel_left(state: Path) -> None:
-    """Cancel the jobs of a driver that was killed, and wait for their end.
-
-    Parameters
-    ----------
-    state : Path
-        `STATE_FILE`; the tasks of its jobs will be submitted again.
-
-    Raises
-    ------
-    AlrareError
-        If jobs do not end.
-    """
-    jobs = read_json(state)["submitted"] if state.is_file() else []
-    for provider in sorted({name for name, _ in jobs if name}):
-        ids = [job for name, job in jobs if name == provider]
-        ids = [one for one in ids if _is_ours(provider, one, state.parent)]
-        if not ids:
-            continue
-        _cancel(provider, ids)
-        deadline = time.monotonic() + _SILENCE
-        while _any_left(provider, ids, state.parent):
-            if time.monotonic() > deadline:
-                raise AlrareError(
-                    f"{state}: the jobs {' '.join(ids)} ({provider}) of an earlier run of this"
-                    " campaign do not end; end them, then run the same command again"
-                )
-            time.sleep(0.5)
-    state.unlink(missing_ok=True)
-
-
-_COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "slurm": (("scancel",), ("squeue", "-h", "-o", "%i", "-j")),
-    "pbs": (("qdel",), ("qstat",)),
-    "lsf": (("bkill",), ("bjobs", "-noheader", "-r")),
-}
-"""How jobs are canceled, and how those that are not at their end are listed; ids follow."""
-
-
-def _cancel(provider: str, ids: Sequence[str]) -> None:
-    if provider == "local":
-        for one in ids:
-            with suppress(ProcessLookupError):
-                os.killpg(os.getpgid(int(one)), signal.SIGKILL)
-    else:
-        subprocess.run([*_COMMANDS[provider][0], *ids], capture_output=True, check=False)
-
-
-def _any_left(provider: str, ids: Sequence[str], folder: Path) -> bool:
-    if provider == "local":
-        return any(_is_ours("local", one, folder) for one in ids)
-    last = [",".join(ids)] if provider == "slurm" else ids
-    command = [*_COMMANDS[provider][1], *last]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    return bool(listed.stdout.strip())
-
-
-def _is_ours(provider: str, job: str, folder: Path) -> bool:
-    """Whether a process of this machine belongs to a campaign; of a batch system all do."""
-    if provider != "local":
-        return True
-    try:
-        words = Path(f"/proc/{job}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return str(folder).encode() in words
 
 
 def _meaning(kind: str, error: BaseException) -> BaseException | None:

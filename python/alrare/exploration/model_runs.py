@@ -160,7 +160,11 @@ def _run_elsewhere(
         folder.parent.mkdir(parents=True, exist_ok=True)
         _steps_file(folder).unlink(missing_ok=True)
     with task_pool(workers, "run") as submit:
-        pending = {submit(_run_there, task, seed, folder) for seed, folder in folders.items()}
+        pending = {
+            submit(_run_there, task, seed, folder)
+            for seed, folder in folders.items()
+            if not folder.exists()
+        }
         while pending:
             ended, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
             for future in ended:

@@ -1,0 +1,70 @@
+"""Run the workers of a job for as long as their driver lives.
+
+A program of its own, which imports nothing of alrare: `block.py STATE COMMAND...` runs the command,
+Parsl's process_worker_pool.py. It ends all of the job when the driver, which writes the file STATE
+every few seconds, has not done so for some time: it was killed, perhaps before this job began. And
+workers end when what started them was killed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PATIENCE = 120.0
+"""The driver may be silent for so many seconds; its file is on a disk that may be slow."""
+_POLL = 5.0
+
+
+def main(state: Path, command: list[str]) -> int:
+    """Run the command; return its exit status."""
+    process = subprocess.Popen(command)
+    seen, since = _read(state), time.monotonic()
+    while True:
+        try:
+            status = process.wait(_POLL)
+        except subprocess.TimeoutExpired:
+            now = _read(state)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > PATIENCE:
+                _end_others()
+                print(f"{state}: not written for {PATIENCE:g} s: the driver has ended")
+                return 1
+            continue
+        if status < 0:
+            _end_others()
+        return abs(status)
+
+
+def _read(state: Path) -> bytes:
+    try:
+        return state.read_bytes()
+    except OSError:
+        return b""
+
+
+def _end_others() -> None:
+    """Kill the pool and the workers that it has left: the process group but what waits for us."""
+    members = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent, group = path.read_text().rpartition(")")[2].split()[1:3]
+        except (OSError, ValueError):
+            continue
+        if int(group) == os.getpgrp():
+            members[int(path.parent.name)] = int(parent)
+    ours: int | None = os.getpid()
+    while ours in members:
+        ours = members.pop(ours)
+    for pid in members:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
