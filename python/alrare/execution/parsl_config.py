@@ -36,12 +36,27 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
     ConfigError
         If a configuration of the user's own cannot be read.
     """
+    if cluster.parsl_config is not None:
+        config = _own_config(cluster.parsl_config)
+        config.run_dir = str(folder)
+    else:
+        config = _config_of_tables(cluster, folder)
+    block = (sys.executable, "-P", str(_PROGRAMS / "block.py"), str(folder / STATE_FILE))
+    executor: Any
+    for executor in config.executors:
+        executor.launch_cmd = f"{shlex.join(block)} {executor.launch_cmd}"
+        # leaves Ctrl-C to the driver, and ends with it
+        executor.interchange_launch_cmd = (
+            sys.executable, "-P", str(_PROGRAMS / "follow.py"),
+        )  # fmt: skip
+    return config
+
+
+def _config_of_tables(cluster: Cluster, folder: Path) -> "Config":
     from parsl.config import Config
 
-    if cluster.parsl_config is not None:
-        return _own_config(cluster.parsl_config, folder)
     executors = [
-        _executor(kind, machines, cluster.address, folder)
+        _executor(kind, machines, cluster.address)
         for kind in KINDS
         if (machines := getattr(cluster, kind)) is not None
     ]
@@ -56,14 +71,10 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
     )
 
 
-def _executor(
-    kind: Kind, machines: Machines, address: str | None, folder: Path
-) -> "HighThroughputExecutor":
+def _executor(kind: Kind, machines: Machines, address: str | None) -> "HighThroughputExecutor":
     from parsl.executors import HighThroughputExecutor
-    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
     local = machines.provider == "local"
-    block = (sys.executable, "-P", str(_PROGRAMS / "block.py"), str(folder / STATE_FILE))
     return HighThroughputExecutor(
         label=kind,
         address="127.0.0.1" if local else address,
@@ -73,9 +84,6 @@ def _executor(
         drain_period=None if local else int(0.8 * machines.seconds),
         heartbeat_period=_HEARTBEAT,
         heartbeat_threshold=_SILENCE,
-        launch_cmd=f"{shlex.join(block)} {DEFAULT_LAUNCH_CMD}",
-        # leaves Ctrl-C to the driver, and ends with it
-        interchange_launch_cmd=(sys.executable, "-P", str(_PROGRAMS / "follow.py")),
         provider=_provider(machines),
     )
 
@@ -140,9 +148,10 @@ def _of_batch_system(machines: Machines) -> Any:
     )
 
 
-def _own_config(source: Path, folder: Path) -> "Config":
+def _own_config(source: Path) -> "Config":
     """Return the configuration that a file of the user's defines: `cluster.py:config`."""
     from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
 
     name, _, what = str(source).rpartition(":")
     where = f"parsl_config: {name}"
@@ -166,5 +175,10 @@ def _own_config(source: Path, folder: Path) -> "Config":
             f"{where}: expected executors labelled {', '.join(KINDS)}, got"
             f" {', '.join(sorted(labels))} ([cluster])"
         )
-    config.run_dir = str(folder)
+    other = [one for one in config.executors if not isinstance(one, HighThroughputExecutor)]
+    if other:
+        raise ConfigError(
+            f"{where}: expected each executor to be a HighThroughputExecutor, got"
+            f" {type(other[0]).__name__} ([cluster])"
+        )
     return config
