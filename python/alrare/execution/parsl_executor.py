@@ -22,7 +22,7 @@ from ..config import Cluster
 from ..errors import AlrareError
 from ..files import write_json
 from .executor import Kind
-from .jobs import STATE_FILE
+from .jobs import STATE_FILE, cancel_left
 from .parsl_config import config_of
 from .remote import Call, Repeated, perform
 
@@ -99,8 +99,11 @@ class ParslExecutor:
         self._ended.set()
         self._watcher.join()
         self._kernel.cleanup()
-        self._known, self._submitted = {}, []
-        with suppress(AlrareError):  # the disk is full: what went wrong has been said
+        with suppress(AlrareError):  # the disk is full, or a job does not end: nothing to be done
+            self._write_state()
+            # once more: Parsl does not know of a job that it was submitting meanwhile
+            cancel_left(self._folder / STATE_FILE)
+            self._known, self._submitted = {}, []
             self._write_state()
 
     def size(self, kind: Kind) -> int:
