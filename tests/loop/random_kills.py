@@ -238,15 +238,17 @@ def main() -> int:
         while sum(kills.values()) < options.kills:
             campaign = Campaign(Path(scratch) / f"campaign_{count}", options.executor)
             count += 1
-            done = False
+            done, later = False, set[int]()
             while not done and sum(kills.values()) < options.kills:
                 victim = rng.choice(victims)
                 done = kill_once(campaign, rng.uniform(1.0, options.longest), victim)
                 if done:
                     continue
                 kills[victim] += 1
-                later = options.executor != "local" and victim in ("worker", "job", "SIGKILL")
-                left = [] if later else wait_for_nothing(campaign)
+                if options.executor != "local" and victim in ("worker", "job", "SIGKILL"):
+                    later = set(campaign.left())  # ended by the next driver, if it lives so long
+                    continue
+                left = [pid for pid in wait_for_nothing(campaign) if pid not in later]
                 if left:
                     faults += 1
                     print(f"{campaign.folder.name}: {victim} left {left}", flush=True)
