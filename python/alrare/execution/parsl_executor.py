@@ -162,7 +162,8 @@ class ParslExecutor:
             self._running[kind] = sum(int(one["tasks"]) for one in managers)
             ids = dict(executor.blocks_to_job_id)
             for block, status in dict(executor.status_facade).items():
-                if status.state.name in ("SCALED_IN", "COMPLETED", "CANCELLED"):
+                wrong = status.state.name in ("FAILED", "MISSING", "TIMEOUT")
+                if status.terminal and not wrong:
                     continue
                 said = status.message or status.stderr_summary or ""
                 found[f"{kind} {block}"] = {
