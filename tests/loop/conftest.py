@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +86,9 @@ class Folder:
     def run(self) -> Path:
         return self.path / "runs" / "ethane"
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start `alrare run` in a process group of its own."""
-        command = [sys.executable, "-m", "alrare", "run", str(self.config)]
+    def start(self, launcher: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start `alrare run`, by a launcher if any, in a process group of its own."""
+        command = [*launcher, sys.executable, "-m", "alrare", "run", str(self.config)]
         path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
             [*command, "--runs", str(self.run.parent)],

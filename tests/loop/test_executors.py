@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ase.build import molecule
 from ase.io import write
-from loop.conftest import CONFIG, HERE, Folder
+from loop.conftest import CONFIG, Folder
 
 MACHINES = """
 executor = "parsl"
@@ -49,20 +50,10 @@ class Elsewhere(Folder):
 
     executor: str = "local"
 
-    def start(self) -> subprocess.Popen[str]:
-        ranks = []
+    def start(self, launcher: Sequence[str] = ()) -> subprocess.Popen[str]:
         if self.executor == "mpi":
-            ranks = [str(Path(sys.executable).with_name("mpiexec")), "-n", "3"]
-        command = [*ranks, sys.executable, "-m", "alrare", "run", str(self.config)]
-        path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-        return subprocess.Popen(
-            [*command, "--runs", str(self.run.parent)],
-            env=os.environ | {"PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+            launcher = [str(Path(sys.executable).with_name("mpiexec")), "-n", "3"]
+        return super().start(launcher)
 
 
 def made(path: Path, executor: str) -> Elsewhere:
@@ -237,6 +228,6 @@ def test_a_queue_that_refuses_is_said_at_once(tmp_path: Path, lmp: str, slurm: N
     folder = made(tmp_path, "slurm")
     text = folder.config.read_text().replace("[cluster.label]", '[cluster.label]\npartition = "no"')
     folder.config.write_text(text)
-    output, _ = (process := replace(folder).start()).communicate(timeout=120)
+    output, _ = (process := folder.start()).communicate(timeout=120)
     assert process.returncode == 1
     assert "[cluster.label]" in output and "invalid partition" in output, output

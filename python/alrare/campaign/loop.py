@@ -6,7 +6,7 @@ finds in the run folder what is done already.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ..model.accuracy import compare
 from ..model.calibration import factors_of, write_calibration
 from ..model.ensemble import load_ensemble
 from ..progress import Progress, SilentProgress, with_log
-from ..structure import elements_of
 from ..training.ensemble import is_trained, train_ensemble
 from .budgets import label_all_candidates, label_around_events
 from .context import Campaign, System, systems_of
@@ -381,8 +380,8 @@ def _open_campaign(
     folder = (runs / config.name).resolve()
     with locked(folder), with_log(progress or SilentProgress(), folder / "log.txt") as logged:
         write_config(config, systems, config_path, folder)
+        campaign = Campaign(config, folder, systems, logged, retry)
         for system in systems:
-            elements = elements_of(*(one.structure for one in systems))
-            try_exploration(system.exploration, system.structure, elements, config)
+            try_exploration(system.exploration, system.structure, campaign.elements, config)
         with open_executor(config, folder) as executor:
-            yield Campaign(config, folder, systems, logged, retry, executor)
+            yield replace(campaign, executor=executor)

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from ..config import InitialData, Labeller
 from ..errors import AlrareError
-from ..execution.executor import Workers, result_of, task_pool
+from ..execution.executor import Workers, task_pool
 from ..exploration.exploration import Exploration
 from ..exploration.kept_settings import made_otherwise
 from ..exploration.labeller_md import TRAJECTORY_FILE, relax
@@ -29,6 +29,7 @@ from ..frames import frame_key, label_of, read_frames, stress_of, write_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import Method, method_of
 from ..labelling.store import LabelStore
+from ..processes import result_of
 from ..progress import Progress
 
 ORIGIN = "initial"

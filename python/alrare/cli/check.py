@@ -104,6 +104,15 @@ def check_installation(
     return findings if calculator is None else [*findings, _calculator(calculator)]
 
 
+def check_for(config: Config) -> list[Finding]:
+    """Check on this machine what a campaign needs; see `check_installation`."""
+    return check_installation(
+        lmp=config.run.lmp,
+        labeller=config.labeller.program,
+        calculator=config.labeller.calculator,
+    )
+
+
 def check_elsewhere(config: Config) -> list[Finding]:
     """Let a task of each kind check what is there, where `[run] executor` sends them.
 
@@ -138,12 +147,8 @@ def check_elsewhere(config: Config) -> list[Finding]:
 
 def _check_there(config: Config) -> tuple[str, str, list[Finding]]:
     """Return host, GPUs and findings of the machine of a worker."""
-    found = check_installation(
-        lmp=config.run.lmp,
-        labeller=config.labeller.program,
-        calculator=config.labeller.calculator,
-    )
-    return socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES", ""), found
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return socket.gethostname(), gpus, check_for(config)
 
 
 def is_broken(findings: Sequence[Finding]) -> bool:

@@ -338,7 +338,7 @@ def _refuse_options_of_models(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> int:
     """Print the state of the installation; return 1 if something essential is broken."""
     from ..execution.choose import works_for_another
-    from .check import as_json, as_text, check_elsewhere, check_installation, is_broken
+    from .check import as_json, as_text, check_elsewhere, check_for, check_installation, is_broken
 
     if options.config is None:
         findings = check_installation()
@@ -346,12 +346,7 @@ def check(options: argparse.Namespace) -> int:
         config = load_config(options.config)
         if works_for_another(config):
             return 0
-        findings = check_installation(
-            lmp=config.run.lmp,
-            labeller=config.labeller.program,
-            calculator=config.labeller.calculator,
-        )
-        findings += check_elsewhere(config)
+        findings = check_for(config) + check_elsewhere(config)
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if is_broken(findings) else 0
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
-from ..processes import result_of, worker_count, worker_pool
+from ..processes import worker_count, worker_pool
 
 Kind = Literal["label", "train", "run"]
 """label: labels, several to a task; train: the training of one member; run: one run of LAMMPS, by
@@ -82,9 +82,3 @@ def task_pool(workers: Workers, kind: Kind) -> Iterator[Submit]:
             yield pool.submit
     else:
         yield lambda function, *args: executor.submit(kind, function, *args)
-
-
-__all__ = [
-    "KINDS", "Executor", "Kind", "LocalExecutor", "Submit", "Workers", "executor_of", "result_of",
-    "task_pool",
-]  # fmt: skip

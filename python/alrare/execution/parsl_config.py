@@ -131,12 +131,11 @@ def _of_batch_system(machines: Machines) -> Any:
             **shared,
         )
     if machines.provider == "pbs":
-        gpus = f":ngpus={machines.gpus_per_node}" if machines.gpus_per_node else ""
         return PBSProProvider(
             queue=machines.partition,
             account=machines.account,
             cpus_per_node=cores,
-            select_options=gpus.removeprefix(":"),
+            select_options=f"ngpus={machines.gpus_per_node}" if machines.gpus_per_node else "",
             **shared,
         )
     return LSFProvider(

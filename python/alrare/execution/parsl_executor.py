@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import Cluster
 from ..errors import AlrareError
@@ -26,11 +26,7 @@ from .jobs import STATE_FILE, cancel_left
 from .parsl_config import config_of
 from .remote import Call, Repeated, perform
 
-if TYPE_CHECKING:
-    pass
-
-_POLL = 2.0
-_HEARTBEAT, _SILENCE = 10, 60  # s
+_POLL = 2.0  # s
 _PROVIDERS = {
     "SlurmProvider": "slurm",
     "PBSProProvider": "pbs",

@@ -15,12 +15,13 @@ from typing import Any
 from ase import Atoms
 
 from ..config import InitialData, Labeller, Pull
-from ..execution.executor import Workers, executor_of, result_of, task_pool
+from ..execution.executor import Workers, executor_of, task_pool
 from ..files import publish, read_json, write_json
 from ..frames import frame_key
 from ..labelling.batch import check_labeller
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
+from ..processes import result_of
 from ..progress import Progress
 from .exploration import Exploration, SpringPull
 from .input_contract import POTENTIAL_FILE, WATCH_FILE

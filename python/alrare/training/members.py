@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any
 
 from .. import config
-from ..execution.executor import Workers, result_of, task_pool
+from ..execution.executor import Workers, task_pool
+from ..processes import result_of
 from ..progress import Progress
 from .member_task import MemberTask, heartbeats, run_task
 from .trainer import count_epochs

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,6 @@ def start(tmp_path: Path, then: str, patience: float) -> tuple[subprocess.Popen[
     return process, pids
 
 
-def wait_for_end(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20.0
-    while any(Path(f"/proc/{pid}/cmdline").is_file() and alive(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -48,10 +42,13 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_job_ends_when_its_driver_is_silent(tmp_path: Path) -> None:
+Ended = Callable[[int], bool]
+
+
+def test_a_job_ends_when_its_driver_is_silent(tmp_path: Path, has_ended: Ended) -> None:
     process, pids = start(tmp_path, "time.sleep(600)", patience=0.5)
     assert process.wait(20) == 1
-    wait_for_end(pids)
+    assert all(map(has_ended, pids))
 
 
 def test_a_job_goes_on_while_its_driver_writes(tmp_path: Path) -> None:
@@ -63,11 +60,13 @@ def test_a_job_goes_on_while_its_driver_writes(tmp_path: Path) -> None:
     assert process.wait(20) == 1
 
 
-def test_workers_end_with_a_pool_that_is_killed_and_stay_with_one_that_ends(tmp_path: Path) -> None:
+def test_workers_end_with_a_pool_that_is_killed_and_stay_with_one_that_ends(
+    tmp_path: Path, has_ended: Ended
+) -> None:
     process, pids = start(tmp_path, "time.sleep(600)", patience=60.0)
     os.kill(pids[0], 9)
     assert process.wait(20) == 9
-    wait_for_end(pids)
+    assert all(map(has_ended, pids))
     process, pids = start(tmp_path, "child.kill()\nsys.exit(3)", patience=60.0)
     assert process.wait(20) == 3
 
