@@ -121,6 +121,39 @@ class MatrixProduct:
     def __init__(self, *, instruction_set: str = "auto") -> None: ...
     def multiply(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]: ...
 
+def adam_step(
+    parameter: NDArray[np.float32],
+    *,
+    gradient: ArrayLike,
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    step: int,
+) -> None: ...
+
+class SoapStep:
+    def __init__(self, *, instruction_set: str = "auto") -> None: ...
+    def take(
+        self,
+        weight: NDArray[np.float32],
+        *,
+        gradient: ArrayLike,
+        first: NDArray[np.float32],
+        second: NDArray[np.float32],
+        left: NDArray[np.float32],
+        right: NDArray[np.float32],
+        base_left: ArrayLike,
+        base_right: ArrayLike,
+        goal: ArrayLike | None,
+        rate: float,
+        weight_decay: float,
+        share: float,
+        betas: tuple[float, float],
+        step: int,
+    ) -> None: ...
+
 class TrainingBatch:
     def __init__(
         self,

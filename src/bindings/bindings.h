@@ -35,10 +35,13 @@ Neighborhood distinct_neighbors(const Integers &species, const Doubles &position
 /// Adds Descriptor to the module.
 void bind_descriptor(pybind11::module_ &module);
 
+/// Adds MatrixProduct and SoapStep to the module.
+void bind_optimizer(pybind11::module_ &module);
+
 /// Adds Selection to the module.
 void bind_selection(pybind11::module_ &module);
 
-/// Adds MemberGradient, TrainingBatch and MatrixProduct to the module.
+/// Adds MemberGradient and TrainingBatch to the module.
 void bind_training(pybind11::module_ &module);
 
 } // namespace alrare

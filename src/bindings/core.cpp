@@ -165,5 +165,6 @@ PYBIND11_MODULE(_core, module) {
       species, positions, py::arg("cutoff"), cell, pbc,
       "Edges within the cutoff: edge_i (E,), edge_j (E,), vec (E, 3) = r_j - r_i in Å.");
   alrare::bind_descriptor(module);
+  alrare::bind_optimizer(module);
   alrare::bind_training(module);
 }

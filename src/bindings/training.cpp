@@ -4,7 +4,6 @@
 #include "nnp/native/training/training.h"
 #include "bindings/bindings.h"
 #include "nnp/native/kernels/instruction_set.h"
-#include "nnp/native/training/matrix_product.h"
 
 #include <pybind11/stl.h>
 
@@ -20,8 +19,6 @@ namespace {
 using alrare::native::DenseLayer;
 using alrare::native::DenseNetwork;
 using alrare::native::LayerGradient;
-using alrare::native::MatrixProduct;
-using alrare::native::MatrixView;
 using alrare::native::MemberGradient;
 using alrare::native::Prediction;
 using alrare::native::TrainingBatch;
@@ -158,24 +155,6 @@ py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
   return py::make_tuple(loss, out);
 }
 
-MatrixView view(const py::array_t<float> &matrix) {
-  if (matrix.ndim() != 2)
-    throw std::invalid_argument("a factor must have shape (rows, columns)");
-  constexpr auto bytes = static_cast<py::ssize_t>(sizeof(float));
-  return {matrix.data(), static_cast<int>(matrix.shape(0)), static_cast<int>(matrix.shape(1)),
-          matrix.strides(0) / bytes, matrix.strides(1) / bytes};
-}
-
-py::array_t<float> multiply(MatrixProduct &product, const py::array_t<float> &left,
-                            const py::array_t<float> &right) {
-  const MatrixView a = view(left), b = view(right);
-  py::array_t<float> out({left.shape(0), right.shape(1)});
-  float *const to = out.mutable_data();
-  const py::gil_scoped_release release;
-  product.multiply(a, b, to);
-  return out;
-}
-
 } // namespace
 
 void alrare::bind_training(py::module_ &module) {
@@ -202,12 +181,4 @@ void alrare::bind_training(py::module_ &module) {
   module.def(
       "instruction_set", [] { return std::string(alrare::native::find_kernels("auto").name); },
       "The best instruction set of this machine: avx512, avx2 or portable.");
-  py::class_<MatrixProduct>(
-      module, "MatrixProduct",
-      "Products of matrices on one thread; keeps its memory between calls; not for two threads\n"
-      "at a time.")
-      .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
-      .def("multiply", &multiply, py::arg("left"), py::arg("right"),
-           "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
-           "views.");
 }

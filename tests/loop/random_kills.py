@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 LABELLER = Path(__file__).parents[1] / "python" / "labelling"
@@ -193,11 +194,30 @@ def kill_once(campaign: Campaign, wait: float, victim: str) -> bool:
 
 def is_worker(pid: int) -> bool:
     """Whether a process is a worker of Parsl."""
+    words = command_of(pid)
+    return "multiprocessing" in words or "process_worker_pool.py" in words
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of a process; empty if it has ended."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return False
-    return b"multiprocessing" in words or b"process_worker_pool.py" in words
+        return ""
+
+
+def groups_of(pids: list[int]) -> set[int]:
+    """Return the process groups of processes; a job and its workers are one."""
+    found = set()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            found.add(os.getpgid(pid))
+    return found
+
+
+def said_of(pids: list[int]) -> str:
+    """Return processes with their commands and groups, for a message."""
+    return "".join(f"\n    {pid} {groups_of([pid])} {command_of(pid)[:300]}" for pid in pids)
 
 
 def wait_for_nothing(campaign: Campaign, seconds: float = 10.0) -> list[int]:
@@ -246,18 +266,19 @@ def main() -> int:
                     continue
                 kills[victim] += 1
                 if options.executor != "local" and victim in ("worker", "job", "SIGKILL"):
-                    later = set(campaign.left())  # ended by the next driver, if it lives so long
+                    # ended by the next driver, if it lives so long
+                    later |= groups_of(campaign.left())
                     continue
-                left = [pid for pid in wait_for_nothing(campaign) if pid not in later]
+                left = [pid for pid in wait_for_nothing(campaign) if not groups_of([pid]) <= later]
                 if left:
                     faults += 1
-                    print(f"{campaign.folder.name}: {victim} left {left}", flush=True)
+                    print(f"{campaign.folder.name}: {victim} left {said_of(left)}", flush=True)
             while not done:
                 done = kill_once(campaign, 3600.0, "worker")
-            left = wait_for_nothing(campaign)
+            left = wait_for_nothing(campaign, 20.0)  # a job looks for its driver every 5 s
             if left:
                 faults += 1
-                print(f"{campaign.folder.name}: its end left {left}", flush=True)
+                print(f"{campaign.folder.name}: its end left {said_of(left)}", flush=True)
             ended += 1
             found = campaign.results()
             for what in expected:

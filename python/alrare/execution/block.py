@@ -1,24 +1,27 @@
 """Run the workers of a job for as long as their driver lives.
 
-A program of its own, which imports nothing of alrare: `block.py STATE COMMAND...` runs the command,
-Parsl's process_worker_pool.py. It ends all of the job when the driver, which writes the file STATE
-every few seconds, has not done so for some time: it was killed, perhaps before this job began. And
-workers end when what started them was killed.
+A program of its own, which imports nothing of alrare: `block.py STATE BEGAN COMMAND...` runs the
+command, Parsl's process_worker_pool.py. BEGAN is when its driver began, which writes the file STATE
+every few seconds. All of the job ends when the file says that this driver has ended or that a later
+one has begun, and when it has not been written for some time: the driver was killed, perhaps before
+this job began. And workers end when what started them was killed.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 120.0
 """The driver may be silent for so many seconds; its file is on a disk that may be slow."""
 _POLL = 5.0
 
 
-def main(state: Path, command: list[str]) -> int:
+def main(state: Path, began: float, command: list[str]) -> int:
     """Run the command; return its exit status."""
     process = subprocess.Popen(command)
     seen, since = _read(state), time.monotonic()
@@ -29,7 +32,12 @@ def main(state: Path, command: list[str]) -> int:
             now = _read(state)
             if now != seen:
                 seen, since = now, time.monotonic()
-            elif time.monotonic() - since > PATIENCE:
+            latest = now.get("began", began)
+            if latest > began or (latest == began and now.get("ended")):
+                _end_others()
+                print(f"{state}: the driver has ended")
+                return 1
+            if time.monotonic() - since > PATIENCE:
                 _end_others()
                 print(f"{state}: not written for {PATIENCE:g} s: the driver has ended")
                 return 1
@@ -39,11 +47,12 @@ def main(state: Path, command: list[str]) -> int:
         return abs(status)
 
 
-def _read(state: Path) -> bytes:
+def _read(state: Path) -> dict[str, Any]:
     try:
-        return state.read_bytes()
-    except OSError:
-        return b""
+        content = json.loads(state.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _end_others() -> None:
@@ -67,4 +76,4 @@ def _end_others() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

@@ -22,7 +22,7 @@ _PROGRAMS = Path(__file__).parent
 _STATUS_EVERY = 10.0  # s
 
 
-def config_of(cluster: Cluster, folder: Path) -> "Config":
+def config_of(cluster: Cluster, folder: Path, began: float) -> "Config":
     """Return the configuration of Parsl that `[cluster]` means.
 
     Parameters
@@ -30,6 +30,8 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
     cluster : Cluster
     folder : Path
         Receives Parsl's own files.
+    began : float
+        When this driver began, s since 1970; a job ends when a later one has begun.
 
     Raises
     ------
@@ -41,7 +43,8 @@ def config_of(cluster: Cluster, folder: Path) -> "Config":
         config.run_dir = str(folder)
     else:
         config = _config_of_tables(cluster, folder)
-    block = (sys.executable, "-P", str(_PROGRAMS / "block.py"), str(folder / STATE_FILE))
+    state = str(folder / STATE_FILE)
+    block = (sys.executable, "-P", str(_PROGRAMS / "block.py"), state, repr(began))
     executor: Any
     for executor in config.executors:
         executor.launch_cmd = f"{shlex.join(block)} {executor.launch_cmd}"

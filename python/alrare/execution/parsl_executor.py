@@ -55,7 +55,8 @@ class ParslExecutor:
 
     def __init__(self, cluster: Cluster, workers: int, folder: Path) -> None:
         self._workers, self._folder = workers, folder
-        config = config_of(cluster, folder)
+        self._began = time.time()
+        config = config_of(cluster, folder, self._began)
         self._executors: dict[str, Any] = {str(one.label): one for one in config.executors}
         self._config = config
         self._repeated: dict[str, Repeated] = {}
@@ -96,11 +97,11 @@ class ParslExecutor:
         self._watcher.join()
         self._kernel.cleanup()
         with suppress(AlrareError):  # the disk is full, or a job does not end: nothing to be done
-            self._write_state()
+            self._write_state(ended=True)
             # once more: Parsl does not know of a job that it was submitting meanwhile
             cancel_left(self._folder / STATE_FILE)
             self._known, self._submitted = {}, []
-            self._write_state()
+            self._write_state(ended=True)
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""
@@ -169,7 +170,7 @@ class ParslExecutor:
                 }
         return found
 
-    def _write_state(self) -> None:
+    def _write_state(self, *, ended: bool = False) -> None:
         tasks = {
             kind: {"waiting": one.waiting, "done": one.done, "workers lost": one.losses}
             for kind, one in self._repeated.items()
@@ -178,6 +179,7 @@ class ParslExecutor:
             tasks[kind]["running"] = running
         state = {"folder": str(self._folder), "time": time.time(), "tasks": tasks}
         state |= {"jobs": self._known, "submitted": self._submitted}
+        state |= {"began": self._began, "ended": ended}
         with self._writing:
             write_json(self._folder / STATE_FILE, state)
 

@@ -7,15 +7,17 @@ refreshed every few steps by one step of orthogonal iteration.
 
 alrare has its own version to save time (docs/decisions/0006-own-optimizers.md): the moments are
 kept in the eigenbasis, so that a step needs two projections instead of three; the running means
-take every second gradient; the matrix products are those of the native engine, which is faster
-than the BLAS of some machines (docs/performance.md); and unlike `torch.optim` it does not import
+take every second gradient; a step is made by the native engine (src/nnp/native/training/soap_step),
+for which the version in plain torch is the reference; and unlike `torch.optim` it does not import
 torch's compiler.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,22 +63,29 @@ class Adam:
         self._parameters = list(parameters)
         self._betas = betas
         self._decay = weight_decay
-        size = sum(tensor.numel() for tensor in self._parameters)
-        self._first, self._second = torch.zeros(size), torch.zeros(size)
+        self._moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t in self._parameters]
         self._steps = 0
+        self._step_of = _open_engine().adam_step
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
-        if not self._parameters:
-            return
         self._steps += 1
-        gradient = torch.cat([tensor.reshape(-1) for tensor in gradients])
-        update = adam_update(gradient, self._first, self._second, self._betas, self._steps)
-        begin = 0
-        for tensor in self._parameters:
-            part = update[begin : begin + tensor.numel()].view_as(tensor)
-            tensor.mul_(1.0 - rate * self._decay).add_(part, alpha=-rate)
-            begin += tensor.numel()
+        at = AdamStep(rate, self._decay, self._betas, self._steps)
+        for tensor, moments, gradient in zip(
+            self._parameters, self._moments, gradients, strict=True
+        ):
+            self._step_of(tensor, moments, gradient, at)
+
+
+@dataclass(frozen=True)
+class AdamStep:
+    """Numbers of one step."""
+
+    rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    number: int
+    """From 1."""
 
 
 def adam_update(
@@ -111,12 +120,75 @@ def eigenvectors(matrix: Tensor) -> Tensor:
     return columns.flip(1).contiguous()
 
 
-def open_multiply() -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the native matrix product, or torch's where the machine has no vector kernels."""
-    if _core.instruction_set() == "portable":
-        return torch.matmul
-    product = _core.MatrixProduct()
-    return lambda left, right: torch.from_numpy(product.multiply(left.numpy(), right.numpy()))
+class _Native:
+    """Steps of one parameter and matrix products, by the native engine."""
+
+    def __init__(self) -> None:
+        self._product, self._soap = _core.MatrixProduct(), _core.SoapStep()
+
+    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
+        return torch.from_numpy(self._product.multiply(left.numpy(), right.numpy()))
+
+    def adam_step(
+        self, parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
+    ) -> None:
+        _core.adam_step(
+            parameter.numpy(),
+            gradient=gradient.numpy(),
+            first=moments[0].numpy(),
+            second=moments[1].numpy(),
+            rate=at.rate,
+            weight_decay=at.weight_decay,
+            betas=at.betas,
+            step=at.number,
+        )
+
+    def soap_step(self, matrix: "_SoapMatrix", gradient: Tensor, rate: float, share: float) -> None:
+        goal = None if matrix.goal is None else matrix.goal.numpy()
+        self._soap.take(
+            matrix.weight.numpy(),
+            gradient=gradient.numpy(),
+            first=matrix.first.numpy(),
+            second=matrix.second.numpy(),
+            left=matrix.left.numpy(),
+            right=matrix.right.numpy(),
+            base_left=matrix.base_left.numpy(),
+            base_right=matrix.base_right.numpy(),
+            goal=goal,
+            rate=rate,
+            weight_decay=matrix.decay,
+            share=share,
+            betas=matrix.betas,
+            step=matrix.steps,
+        )
+
+
+class _Torch:
+    """The same in plain torch, for machines without vector kernels: reference of the native one."""
+
+    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
+        return left @ right
+
+    def adam_step(
+        self, parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
+    ) -> None:
+        update = adam_update(gradient, *moments, at.betas, at.number)
+        parameter.mul_(1.0 - at.rate * at.weight_decay).add_(update, alpha=-at.rate)
+
+    def soap_step(self, matrix: "_SoapMatrix", gradient: Tensor, rate: float, share: float) -> None:
+        rotated = matrix.base_left.t() @ gradient @ matrix.base_right
+        update = adam_update(rotated, matrix.first, matrix.second, matrix.betas, matrix.steps)
+        back = matrix.base_left @ update @ matrix.base_right.t()
+        matrix.weight.mul_(1.0 - rate * matrix.decay).add_(back, alpha=-rate)
+        if matrix.goal is not None:
+            matrix.weight.add_(matrix.goal, alpha=rate * matrix.decay)
+        if share > 0.0:
+            matrix.left.lerp_(gradient @ gradient.t(), share)
+            matrix.right.lerp_(gradient.t() @ gradient, share)
+
+
+def _open_engine() -> _Native | _Torch:
+    return _Torch() if _core.instruction_set() == "portable" else _Native()
 
 
 class Soap:
@@ -155,9 +227,9 @@ class Soap:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
         goals = [None] * len(self._is_matrix) if toward is None else toward
         triples = list(zip(parameters, goals, self._is_matrix, strict=True))
-        multiply = open_multiply()
+        engine = _open_engine()
         self._matrices = [
-            _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, multiply)
+            _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, engine)
             for tensor, goal, is_matrix in triples
             if is_matrix
         ]
@@ -193,7 +265,8 @@ class Clip:
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of one step, unchanged or all multiplied by the same factor."""
-        length = math.sqrt(sum(float(torch.sum(tensor * tensor)) for tensor in gradients))
+        flat = [tensor.reshape(-1).numpy() for tensor in gradients]
+        length = math.sqrt(sum(float(np.dot(values, values)) for values in flat))
         if not 0.0 < length < math.inf:
             return list(gradients)
         longest = self._factor * (self._usual or length)
@@ -205,6 +278,8 @@ class Clip:
 
 
 class _SoapMatrix:
+    """A weight matrix, its moments in the eigenbases, the running means and the bases."""
+
     def __init__(
         self,
         weight: Tensor,
@@ -213,51 +288,42 @@ class _SoapMatrix:
         weight_decay: float,
         refresh: int,
         statistics: int,
-        multiply: Callable[[Tensor, Tensor], Tensor],
+        engine: _Native | _Torch,
     ) -> None:
-        self._weight, self._multiply = weight, multiply
-        self._betas, self._decay, self._goal = betas, weight_decay, goal
-        self._refresh, self._every = refresh, statistics
-        self._first, self._second = torch.zeros_like(weight), torch.zeros_like(weight)
-        self._steps = -1
-        self._left = self._right = self._base_left = self._base_right = weight.new_zeros(0, 0)
+        self.weight, self.goal = weight, goal
+        self.betas, self.decay = betas, weight_decay
+        self._refresh, self._every, self._engine = refresh, statistics, engine
+        self.first, self.second = torch.zeros_like(weight), torch.zeros_like(weight)
+        self.steps = -1
+        self.left = self.right = self.base_left = self.base_right = weight.new_zeros(0, 0)
 
     def step(self, gradient: Tensor, rate: float) -> None:
-        self._steps += 1
-        multiply = self._multiply
-        if self._steps == 0:
-            self._left = multiply(gradient, gradient.t())
-            self._right = multiply(gradient.t(), gradient)
-            self._base_left = eigenvectors(self._left)
-            self._base_right = eigenvectors(self._right)
+        self.steps += 1
+        if self.steps == 0:
+            self.left = self._engine.multiply(gradient, gradient.t())
+            self.right = self._engine.multiply(gradient.t(), gradient)
+            self.base_left, self.base_right = eigenvectors(self.left), eigenvectors(self.right)
             return
-        rotated = multiply(multiply(self._base_left.t(), gradient), self._base_right)
-        update = adam_update(rotated, self._first, self._second, self._betas, self._steps)
-        back = multiply(multiply(self._base_left, update), self._base_right.t())
-        self._weight.mul_(1.0 - rate * self._decay).add_(back, alpha=-rate)
-        if self._goal is not None:
-            self._weight.add_(self._goal, alpha=rate * self._decay)
-        if self._steps % self._every == 0:
-            share = 1.0 - self._betas[1] ** self._every
-            self._left.lerp_(multiply(gradient, gradient.t()), share)
-            self._right.lerp_(multiply(gradient.t(), gradient), share)
-        if self._steps % self._refresh == 0:
+        taken = self.steps % self._every == 0
+        share = 1.0 - self.betas[1] ** self._every if taken else 0.0
+        self._engine.soap_step(self, gradient, rate, share)
+        if self.steps % self._refresh == 0:
             self._turn()
 
     def _turn(self) -> None:
         """Refresh the bases and transform the moments to the new ones."""
-        multiply = self._multiply
-        left, order_left = self._orthogonal_step(self._left, self._base_left)
-        right, order_right = self._orthogonal_step(self._right, self._base_right)
-        self._second = self._second[order_left][:, order_right]
-        turn_left = multiply(left.t(), self._base_left)
-        turn_right = multiply(self._base_right.t(), right)
-        self._first = multiply(multiply(turn_left, self._first), turn_right)
-        self._base_left, self._base_right = left, right
+        multiply = self._engine.multiply
+        left, order_left = self._orthogonal_step(self.left, self.base_left)
+        right, order_right = self._orthogonal_step(self.right, self.base_right)
+        self.second = self.second[order_left][:, order_right]
+        turn_left = multiply(left.t(), self.base_left)
+        turn_right = multiply(self.base_right.t(), right)
+        self.first = multiply(multiply(turn_left, self.first), turn_right)
+        self.base_left, self.base_right = left, right
 
     def _orthogonal_step(self, matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         """Return the basis after an orthogonal iteration, and the order of the old vectors."""
-        product = self._multiply(matrix, basis)
+        product = self._engine.multiply(matrix, basis)
         order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
         return torch.linalg.qr(product[:, order])[0].contiguous(), order
 

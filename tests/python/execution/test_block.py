@@ -23,7 +23,7 @@ def start(tmp_path: Path, then: str, patience: float) -> tuple[subprocess.Popen[
     program = (
         f"import sys; sys.path.insert(0, {str(Path(block.__file__).parent)!r}); import block;"
         f" from pathlib import Path; block.PATIENCE = {patience}; block._POLL = 0.1;"
-        f" sys.exit(block.main(Path({str(tmp_path / 'jobs.json')!r}), sys.argv[1:]))"
+        f" sys.exit(block.main(Path({str(tmp_path / 'jobs.json')!r}), 2.5, sys.argv[1:]))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, sys.executable, "-c", POOL.format(then=then)],
@@ -53,11 +53,23 @@ def test_a_job_ends_when_its_driver_is_silent(tmp_path: Path, has_ended: Ended) 
 
 def test_a_job_goes_on_while_its_driver_writes(tmp_path: Path) -> None:
     process, pids = start(tmp_path, "time.sleep(600)", patience=1.0)
-    for number in range(20):
-        (tmp_path / "jobs.json").write_text(str(number))
+    for number in range(20):  # the driver before it has ended, which is nothing to this job
+        began, ended = (2.5, "false") if number else (1.5, "true")
+        text = f'{{"began": {began}, "ended": {ended}, "time": {number}}}'
+        (tmp_path / "jobs.json").write_text(text)
         time.sleep(0.1)
     assert process.poll() is None and all(map(alive, pids))
     assert process.wait(20) == 1
+
+
+@pytest.mark.parametrize("said", ['"began": 2.5, "ended": true', '"began": 7.5, "ended": false'])
+def test_a_job_ends_with_its_driver_or_when_a_later_one_has_begun(
+    tmp_path: Path, has_ended: Ended, said: str
+) -> None:
+    process, pids = start(tmp_path, "time.sleep(600)", patience=600.0)
+    (tmp_path / "jobs.json").write_text(f"{{{said}}}")
+    assert process.wait(20) == 1
+    assert all(map(has_ended, pids))
 
 
 def test_workers_end_with_a_pool_that_is_killed_and_stay_with_one_that_ends(

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from alrare import _core
+from alrare.training import optimizer
 from alrare.training.optimizer import Adam, Clip, Optimizer, Soap, eigenvectors, one_cycle
 from torch import Tensor
 
@@ -48,6 +51,57 @@ def test_soap_beats_adam_where_features_are_correlated() -> None:
     soap = minimize(lambda tensors: Soap(tensors, betas=betas, weight_decay=0.0), 300, 1.0)
     adam = minimize(lambda tensors: Adam(tensors, betas=betas), 300, 1.0)
     assert soap < 0.25 * adam
+
+
+@pytest.mark.parametrize("goal", [None, 1.0])
+def test_the_native_steps_are_those_of_plain_torch(
+    monkeypatch: pytest.MonkeyPatch, goal: float | None
+) -> None:
+    def trained() -> list[Tensor]:
+        torch.manual_seed(0)
+        parameters = [torch.randn(24, 40), torch.randn(13, 7), torch.randn(24), torch.randn(1, 13)]
+        goals = None if goal is None else [torch.full_like(one, goal) for one in parameters]
+        soap = Soap(parameters, weight_decay=0.3, toward=goals)
+        for _ in range(9):  # before the bases are refreshed: QR may turn signs by rounding
+            soap.step([torch.randn(one.shape) for one in parameters], 0.05)
+        adam = Adam(parameters, weight_decay=0.3)
+        for _ in range(9):
+            adam.step([torch.randn(one.shape) for one in parameters], 0.05)
+        return parameters
+
+    native = trained()
+    monkeypatch.setattr(optimizer, "_open_engine", optimizer._Torch)
+    for ours, plain in zip(native, trained(), strict=True):
+        assert torch.allclose(ours, plain, atol=2e-4)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    arrays = {"gradient": np.zeros(3, np.float32), "first": np.zeros(3, np.float32)}
+    numbers = {"rate": 0.1, "weight_decay": 0.0, "betas": (0.9, 0.9), "step": 1}
+    with pytest.raises(ValueError, match="of one size"):
+        _core.adam_step(
+            np.zeros(3, np.float32), second=np.zeros(4, np.float32), **arrays, **numbers
+        )
+    square = np.zeros((3, 3), np.float32)
+    names = ("gradient", "first", "second", "left", "right", "base_left", "base_right")
+    given = dict.fromkeys(names, square)
+    take = _core.SoapStep().take
+    with pytest.raises(ValueError, match=r"left must be a contiguous array of shape \(3, 3\)"):
+        take(
+            square,
+            **given | {"left": np.zeros((2, 3), np.float32)},
+            goal=None,
+            share=0.0,
+            **numbers,
+        )
+    with pytest.raises(ValueError, match="first must be a contiguous"):
+        take(
+            square,
+            **given | {"first": np.zeros((3, 3), np.float32).T[::-1]},
+            goal=None,
+            share=0.0,
+            **numbers,
+        )
 
 
 def test_soap_does_not_depend_on_the_basis_of_the_features() -> None:

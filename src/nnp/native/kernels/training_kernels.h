@@ -5,6 +5,7 @@
 #ifndef ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
 #define ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
 
+#include "nnp/native/kernels/optimizer_kernels.h"
 #include "nnp/native/kernels/register_block.h"
 #include "nnp/native/kernels/training_types.h"
 
@@ -310,7 +311,7 @@ void forces_backward(const ForceTerms &terms, const float *bar_forces, float *di
 template <class V, class... Shapes>
 constexpr alrare::native::TrainingKernels training_kernels = {
     energy_pass<V, Shapes...>, tangent_pass<V, Shapes...>, forces<V>, forces_backward<V>,
-    multiply_matrices<Shapes...>};
+    multiply_matrices<Shapes...>, adam};
 
 } // namespace
 

@@ -73,6 +73,16 @@ struct ForceTerms {
   long first_short, end_short;
 };
 
+/// Numbers of one step of Adam (Kingma and Ba 2015), whose two moments decay by b1 and b2 and have
+/// taken t gradients.
+struct AdamFactors {
+  float first_share;  ///< 1 - b1
+  float second_share; ///< 1 - b2
+  float first_scale;  ///< 1 / (1 - b1^t)
+  float second_scale; ///< 1 / sqrt(1 - b2^t)
+  float epsilon;
+};
+
 /// Entry points of one instruction set. Atoms go through in tiles of `n_rows`, a multiple of 8.
 struct TrainingKernels {
   /// Rows first_row.. of the network: values, slopes, energies, dE/dAEV, dE/dz, bends.
@@ -92,6 +102,11 @@ struct TrainingKernels {
   /// columns of 16.
   void (*multiply)(const float *left, long left_row, long left_inner, int rows, int depth,
                    const float *right, int columns, float *out);
+
+  /// Takes a gradient into the moments, and writes the direction of the step; arrays of `count`
+  /// that do not overlap.
+  void (*adam)(const AdamFactors &factors, const float *gradient, float *first, float *second,
+               float *direction, long count);
 };
 
 } // namespace alrare::native
