@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 LABELLER = Path(__file__).parents[1] / "python" / "labelling"
@@ -206,18 +205,22 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def groups_of(pids: list[int]) -> set[int]:
-    """Return the process groups of processes; a job and its workers are one."""
+def groups_of(pid: int) -> set[int]:
+    """Return the process groups of a process and of those that started it; a job is one of them."""
     found = set()
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            found.add(os.getpgid(pid))
+    while pid > 1:
+        try:
+            parent, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1:3]
+        except OSError:
+            break
+        found.add(int(group))
+        pid = int(parent)
     return found
 
 
 def said_of(pids: list[int]) -> str:
     """Return processes with their commands and groups, for a message."""
-    return "".join(f"\n    {pid} {groups_of([pid])} {command_of(pid)[:300]}" for pid in pids)
+    return "".join(f"\n    {pid} {groups_of(pid)} {command_of(pid)[:300]}" for pid in pids)
 
 
 def wait_for_nothing(campaign: Campaign, seconds: float = 10.0) -> list[int]:
@@ -267,7 +270,9 @@ def main() -> int:
                 kills[victim] += 1
                 if options.executor != "local" and victim in ("worker", "job", "SIGKILL"):
                     # ended by the next driver, if it lives so long
-                    later |= groups_of(campaign.left())
+                    for pid in campaign.left():
+                        later |= groups_of(pid)
+                    later -= groups_of(os.getpid())
                     continue
                 left = [pid for pid in wait_for_nothing(campaign) if not groups_of([pid]) <= later]
                 if left:
