@@ -17,7 +17,7 @@ from .options import option_name, read_table
 if TYPE_CHECKING:
     from ase import Atoms
 
-MODEL_KEYS = ("members", "hidden", "hidden_default")
+MODEL_KEYS = tuple(Model.model_fields)
 TRAIN_KEYS = (
     "recipe",
     "epochs",

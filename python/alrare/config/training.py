@@ -1,7 +1,7 @@
 """The tables [model] and [train] of al.toml, and the recipes."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,27 @@ class Model(Section):
     """Widths of the hidden layers by element; other elements use `hidden_default`."""
     hidden_default: tuple[Count, ...] = (96, 64, 48)
     """Widths of the hidden layers of every other element."""
+    radial_cutoff: Annotated[Positive, Field(gt=1)] = 5.1
+    """The descriptor sees neighbors within this distance, Å."""
+    angular_cutoff: Annotated[Positive, Field(gt=1)] = 3.5
+    """Pairs of neighbors, both within this distance, Å, count by their angle."""
+    radial_shifts: Annotated[Count, Field(le=128)] = 16
+    """Radial terms for each element: Gaussians evenly spaced from 0.8 Å to the cutoff, whose widths
+    follow the spacing."""
+    angular_shifts: Annotated[Count, Field(le=64)] = 8
+    """Radial parts of the angular terms, spaced alike up to `angular_cutoff`."""
+    angle_sections: Annotated[Count, Field(le=64)] = 4
+    """Directions of the angular terms, evenly spaced over 180°; for each pair of elements there are
+    `angular_shifts` times as many terms."""
+
+    @model_validator(mode="after")
+    def _check_cutoffs(self) -> Self:
+        if self.angular_cutoff > self.radial_cutoff:
+            raise ValueError(
+                f"angular_cutoff: expected at most radial_cutoff, {self.radial_cutoff:g}, got"
+                f" {self.angular_cutoff:g}"
+            )
+        return self
 
 
 RECIPES: Mapping[str, Mapping[str, float]] = {

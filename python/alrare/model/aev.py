@@ -27,6 +27,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_FIRST = 0.8
+"""Å; the center of the first Gaussian."""
+
 
 def _spaced(start: float, stop: float, count: int) -> tuple[float, ...]:
     return tuple(start + (stop - start) * k / count for k in range(count))
@@ -44,6 +47,43 @@ class AEVConstants:
     zeta: float = 14.1
     angular_shifts: tuple[float, ...] = _spaced(0.8, 3.5, 8)
     angle_sections: tuple[float, ...] = _spaced(math.pi / 8, math.pi + math.pi / 8, 4)
+
+    @classmethod
+    def of_resolution(
+        cls,
+        *,
+        radial_cutoff: float,
+        angular_cutoff: float,
+        radial_shifts: int,
+        angular_shifts: int,
+        angle_sections: int,
+    ) -> "AEVConstants":
+        """Return constants for other cutoffs and numbers of terms.
+
+        Terms are spaced as in ANI-2x, and their widths are in the same proportion to the spacing.
+
+        Parameters
+        ----------
+        radial_cutoff, angular_cutoff : float, Å
+            Above 0.8.
+        radial_shifts, angular_shifts, angle_sections : int
+        """
+        known = cls()
+        radial = (radial_cutoff - _FIRST) / radial_shifts
+        angular = (angular_cutoff - _FIRST) / angular_shifts
+        finer_radial = (known.radial_cutoff - _FIRST) / len(known.radial_shifts) / radial
+        finer_angular = (known.angular_cutoff - _FIRST) / len(known.angular_shifts) / angular
+        first_angle = math.pi / (2 * angle_sections)
+        return cls(
+            radial_cutoff=radial_cutoff,
+            angular_cutoff=angular_cutoff,
+            radial_eta=known.radial_eta * finer_radial**2,
+            radial_shifts=_spaced(_FIRST, radial_cutoff, radial_shifts),
+            angular_eta=known.angular_eta * finer_angular**2,
+            zeta=known.zeta * (angle_sections / len(known.angle_sections)) ** 2,
+            angular_shifts=_spaced(_FIRST, angular_cutoff, angular_shifts),
+            angle_sections=_spaced(first_angle, math.pi + first_angle, angle_sections),
+        )
 
     @property
     def radial_length(self) -> int:

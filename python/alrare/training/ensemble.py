@@ -16,6 +16,7 @@ from ..errors import AlrareError, ModelError
 from ..execution.executor import Workers
 from ..files import PathLike, file_hash, locked, read_json, write_json
 from ..frames import check_labels, common_method, require_frames
+from ..model.aev import AEVConstants
 from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.model_file import model_hash
 from ..model.torchscript import export_torchscript
@@ -36,9 +37,13 @@ from .member_task import MemberTask, starting_weights
 from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
 
-TRAINING_VERSION = 6
+TRAINING_VERSION = 7
 """Bump this when a change of the code alters the weights that equal settings give."""
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
+_DESCRIPTOR = (
+    "radial_cutoff", "angular_cutoff", "radial_shifts", "angular_shifts", "angle_sections",
+)  # fmt: skip
+"""Keys of `[model]` that choose the descriptor."""
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
 
@@ -193,6 +198,7 @@ def train_ensemble(
         hidden={e: tuple(model.hidden.get(e, model.hidden_default)) for e in dataset.elements},
         self_energies=tuple(float(e) for e in dataset.self_energies),
         members=model.members,
+        aev=AEVConstants.of_resolution(**{name: getattr(model, name) for name in _DESCRIPTOR}),
         method=method,
         seeds=tuple(1000 * seed + m for m in range(model.members)),
     )
