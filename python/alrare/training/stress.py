@@ -31,7 +31,7 @@ _FEWEST = 20
 """Fewer pairs say nothing."""
 _WORK = (0.05, 20.0)
 """Spread of what the forces leave of the energy differences over that of the work of the stress;
-right labels gave 0.5 to 3.4, GPa would give 0.006."""
+right labels gave 0.5 to 3.4, in GPa 0.005 to 0.02."""
 _TOGETHER = 0.6
 """Correlation of both above which they are compared."""
 _POOR = 0.5
