@@ -165,6 +165,7 @@ class TrainingBatch:
         aev: ArrayLike,
         edge_i: ArrayLike,
         edge_j: ArrayLike,
+        length: ArrayLike,
         unit: ArrayLike,
         slope: ArrayLike,
         short: ArrayLike,
@@ -179,6 +180,12 @@ class MemberGradient:
         networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
         centers: Sequence[ArrayLike],
     ) -> tuple[Floats, NDArray[np.float32]]: ...
+    def strain_derivatives(
+        self,
+        batch: TrainingBatch,
+        networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
+        centers: Sequence[ArrayLike],
+    ) -> Floats: ...
     def loss_gradient(
         self,
         batch: TrainingBatch,
@@ -187,6 +194,9 @@ class MemberGradient:
         energies: ArrayLike,
         forces: ArrayLike,
         force_weight: float,
+        strained: ArrayLike,
+        strain: ArrayLike,
+        stress_weight: float,
     ) -> tuple[float, list[list[tuple[NDArray[np.float32], NDArray[np.float32]]]]]: ...
 
 def instruction_set() -> str: ...

@@ -55,29 +55,19 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.formats import filetype
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from .electronic_state import lowest_state, state_of
 from .errors import AlrareError, LabelError
 from .files import PathLike, atomic_path
-from .xyz import (
-    check_frames,
-    cure,
-    fortran_number,
-    is_xyz,
-    other_keys,
-    plain_name,
-    read_text,
-    whole_frames,
-    without_empty_texts,
-)
+from .label_keys import LabelKeys, as_stress, check_stress_key, is_cell, take_labels
+from .xyz import cure, other_keys, source_of, without_empty_texts
 
 FAR = 10.0
 """Å; an atom whose periodic images are at least this far is taken as isolated."""
@@ -93,6 +83,7 @@ def read_frames(
     *,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    stress_key: str | None = None,
     leave_out_cut: bool = False,
 ) -> list[Atoms]:
     """Read every frame of a structure file.
@@ -105,6 +96,9 @@ def read_frames(
         Names of the energy (eV) and the forces (eV/Å) in the file if they are not called
         ``energy`` and ``forces``: ``REF_energy``, ``dft_forces``. Every frame must have them; only
         a single atom needs no forces.
+    stress_key : str, optional
+        Name of the stress (eV/Å³, ASE's signs) if it is not called ``stress``; at least one of the
+        frames that are periodic in three directions must have it.
     leave_out_cut : bool
         Leave out a last frame of an XYZ file that is cut off, as a kill leaves it; none may be
         left then. Without it such a file is refused.
@@ -112,8 +106,8 @@ def read_frames(
     Raises
     ------
     AlrareError
-        If the file is missing, is damaged or not a structure file, holds no frame, or an atom is of
-        no known element.
+        If the file is missing, is damaged or not a structure file, holds no frame, a label of the
+        given name is missing, or an atom is of no known element.
     """
     path = Path(path)
     if path.is_dir():
@@ -122,7 +116,7 @@ def read_frames(
         raise AlrareError(f"{path}: no such file; expected a structure file that ASE reads")
     try:
         # Formats of one configuration give one Atoms, even for an index that asks for all.
-        if (source := _source(path, leave_out_cut=leave_out_cut)) is None:
+        if (source := source_of(path, leave_out_cut=leave_out_cut)) is None:
             return []
         content = ase.io.read(**source, index=":", parallel=False)
     except AlrareError:
@@ -137,6 +131,7 @@ def read_frames(
     frames = content if isinstance(content, list) else [content]
     if not frames or any(len(frame) == 0 for frame in frames):
         raise AlrareError(f"{path}: expected at least one frame with atoms, found none")
+    keys = LabelKeys(energy_key, forces_key, stress_key)
     for number, frame in enumerate(frames, start=1):
         setattr(frame, _PLACE, f"{path}, frame {number}")
         if 0 in frame.numbers:
@@ -145,7 +140,8 @@ def read_frames(
                 f"{place_of(frame, number)}: atom {atom} is of no known element; remove dummy"
                 " atoms (X)"
             )
-        _take_labels(frame, energy_key, forces_key)
+        take_labels(frame, keys, place_of(frame, number))
+    check_stress_key(frames, stress_key, place_of)
     return frames
 
 
@@ -169,56 +165,6 @@ def place_of(atoms: Atoms, number: int) -> str:
     """
     place = getattr(atoms, _PLACE, f"frame {number}")
     return f"{place} ({atoms.get_chemical_formula()})"
-
-
-def _source(path: Path, *, leave_out_cut: bool) -> dict[str, Any] | None:
-    """Return what ASE reads; None if nothing is left of the file."""
-    plain = plain_name(path)
-    if plain == path and not is_xyz(path):
-        return {"filename": path}
-    # ASE's readers seek, which begins the decompression anew: minutes for some thousand frames.
-    text = read_text(path)
-    if is_xyz(path):
-        if leave_out_cut and not (text := whole_frames(text)):
-            return None
-        check_frames(text, path)
-    return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
-
-
-def _no_key(frame: Atoms, key: str, what: str, found: Iterable[str]) -> AlrareError:
-    others = ", ".join(name for name in found if name not in ("numbers", "positions")) or "nothing"
-    return AlrareError(
-        f"{place_of(frame, 1)}: expected '{key}' as its {what}, got {others} beside energy and"
-        " forces; name another key, or none for energy and forces"
-    )
-
-
-def _take_labels(frame: Atoms, energy_key: str | None, forces_key: str | None) -> None:
-    """Move an energy and forces of other names, or an energy as Fortran writes it, to the label."""
-    results = dict(getattr(frame.calc, "results", {}))
-    before = dict(results)
-    if energy_key is not None:
-        energy = frame.info.get(energy_key, before.get(energy_key))
-        if energy is None:
-            raise _no_key(frame, energy_key, "energy", frame.info)
-        results["energy"] = energy
-        results.pop("free_energy", None)
-    if forces_key is not None and len(frame) > 1:
-        forces = frame.arrays.get(forces_key, before.get(forces_key))
-        if forces is None:
-            raise _no_key(frame, forces_key, "forces", frame.arrays)
-        results["forces"] = forces
-    for key in ("energy", "free_energy"):
-        if isinstance(results.get(key), str):
-            try:
-                results[key] = fortran_number(results[key])
-            except ValueError as error:
-                raise AlrareError(
-                    f"{place_of(frame, 1)}: expected a number as its {key}, got {results[key]!r}"
-                ) from error
-    if results.keys() != before.keys() or any(results[key] is not before[key] for key in results):
-        frame.calc = SinglePointCalculator(frame)
-        frame.calc.results.update(results)
 
 
 def write_frames(path: PathLike, frames: Iterable[Atoms]) -> None:
@@ -295,10 +241,35 @@ def label_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
     return float(energy), np.asarray(forces, dtype=np.float64)
 
 
-def stress_of(atoms: Atoms) -> NDArray[np.float64] | None:
-    """Return the (6,) stress (eV/Å³) that a labelled frame carries, as in `labelled`; or None."""
+def stress_of(atoms: Atoms, number: int = 1) -> NDArray[np.float64] | None:
+    """Return the (6,) stress (eV/Å³) that a labelled frame carries, as in `labelled`; or None.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    number : int
+        Its number in the sequence at hand, from 1, for errors.
+
+    Raises
+    ------
+    AlrareError
+        If it is neither 6 numbers nor 3 x 3.
+    """
     stress = getattr(atoms.calc, "results", {}).get("stress")
-    return None if stress is None else np.asarray(stress, dtype=np.float64)
+    return None if stress is None else as_stress(stress, place_of(atoms, number))
+
+
+def stress_tensor(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Return the stress (3, 3) that a labelled frame carries, eV/Å³.
+
+    None without one, and for a frame that is not periodic in three directions: its volume is that
+    of any box.
+    """
+    stress = stress_of(atoms)
+    if stress is None or not is_cell(atoms):
+        return None
+    tensor: NDArray[np.float64] = voigt_6_to_full_3x3_stress(stress)
+    return tensor
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
@@ -316,8 +287,8 @@ def check_labels(frames: Sequence[Atoms]) -> None:
     Raises
     ------
     AlrareError
-        If a frame has no energy or no forces, or a number that is not finite; the message names
-        the frame, counted from 1.
+        If a frame has no energy or no forces, a stress of another shape than 6 or 3 x 3, or a
+        number that is not finite; the message names the frame, counted from 1.
     """
     for number, atoms in enumerate(frames, start=1):
         name = place_of(atoms, number)
@@ -333,9 +304,11 @@ def check_labels(frames: Sequence[Atoms]) -> None:
             raise AlrareError(
                 f"{name}: expected forces of shape {(len(atoms), 3)}, got {forces.shape}"
             )
+        stress = stress_of(atoms, number)
         for what, values in (
             ("energy", energy),
             ("forces", forces),
+            ("stress", 0.0 if stress is None else stress),
             ("positions", atoms.positions),
             ("cell", atoms.cell.array),
         ):

@@ -6,3 +6,5 @@ BOHR = 0.529177249
 """Å; as DFTB+ has it."""
 KCAL_PER_MOL = 0.0434
 """eV, rounded as in the paper: the accuracy that a potential should reach."""
+GPA = 0.006241509074460763
+"""eV/Å³."""

@@ -2,13 +2,16 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.io.formats import filetype
 
 from .errors import AlrareError
 
@@ -92,6 +95,20 @@ def check_frames(text: str, path: Path) -> None:
                 )
             for word in words[1:4] if plain else ():
                 _check_number(word, place)
+
+
+def source_of(path: Path, *, leave_out_cut: bool) -> dict[str, Any] | None:
+    """Return the arguments by which ASE reads a file; None if nothing is left of it."""
+    plain = plain_name(path)
+    if plain == path and not is_xyz(path):
+        return {"filename": path}
+    # ASE's readers seek, which begins the decompression anew: minutes for some thousand frames.
+    text = read_text(path)
+    if is_xyz(path):
+        if leave_out_cut and not (text := whole_frames(text)):
+            return None
+        check_frames(text, path)
+    return {"filename": io.StringIO(text), "format": filetype(plain.name, read=False)}
 
 
 def fortran_number(text: str) -> float:

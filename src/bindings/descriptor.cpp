@@ -41,6 +41,7 @@ py::dict compute(FrameDescriptor &descriptor, const Integers &species, const Dou
   out["aev"] = array(found.aev, {positions.shape(0), descriptor.n_features()});
   out["edge_i"] = array(neighborhood.edge_i, {n_edges});
   out["edge_j"] = array(neighborhood.edge_j, {n_edges});
+  out["length"] = array(found.length, {n_edges});
   out["unit"] = array(found.unit, {n_edges, 3});
   out["slope"] = array(found.slope, {n_edges, descriptor.radial_length()});
   out["short"] = array(found.short_edges, {n_short});
@@ -76,7 +77,8 @@ void alrare::bind_descriptor(py::module_ &module) {
           py::arg("cell") = py::none(), py::arg("pbc") = std::array<bool, 3>{false, false, false},
           "A dict of arrays for N atoms, E edges, A of them within the angular cutoff, F features\n"
           "of S elements (S blocks of K radial ones, then pairs of species in blocks of L):\n"
-          "aev (N, F); edge_i, edge_j (E,); unit (E, 3), the edge vector over its length;\n"
+          "aev (N, F); edge_i, edge_j (E,); length (E,), Å, of the edge vector from edge_i to\n"
+          "edge_j; unit (E, 3), the edge vector over its length;\n"
           "slope (E, K), 1/Å, derivatives of the radial features of edge_j's species by the\n"
           "length; short (A,), the edges within the angular cutoff; jacobian (A, 3, S L), 1/Å,\n"
           "derivatives of the angular features of the pairs (s, 0) ... (s, S-1), s being edge_j's\n"

@@ -84,20 +84,13 @@ void take(SoapStep &soap, Changed weight, const Floats &gradient, Changed first,
   require(base_right, "base_right", columns, columns);
   if (goal)
     require(*goal, "goal", rows, columns);
-  const SoapMatrix matrix{static_cast<int>(rows),
-                          static_cast<int>(columns),
-                          weight.mutable_data(),
-                          first.mutable_data(),
-                          second.mutable_data(),
-                          left.mutable_data(),
-                          right.mutable_data(),
-                          base_left.data(),
-                          base_right.data(),
-                          goal ? goal->data() : nullptr};
+  const SoapMatrix matrix{static_cast<int>(rows), static_cast<int>(columns),
+                          weight.mutable_data(),  first.mutable_data(),
+                          second.mutable_data(),  left.mutable_data(),
+                          right.mutable_data(),   base_left.data(),
+                          base_right.data(),      goal ? goal->data() : nullptr};
   const auto single = [](double value) { return static_cast<float>(value); };
-  const SoapRates rates{single(rate),
-                        single(rate * weight_decay),
-                        single(share),
+  const SoapRates rates{single(rate), single(rate * weight_decay), single(share),
                         adam_factors(betas, step)};
   const float *const from = gradient.data();
   const py::gil_scoped_release release;
@@ -107,8 +100,8 @@ void take(SoapStep &soap, Changed weight, const Floats &gradient, Changed first,
 void adam_step(Changed parameter, const Floats &gradient, Changed first, Changed second,
                double rate, double weight_decay, const Betas &betas, int step) {
   const py::ssize_t count = parameter.size();
-  for (const py::array *array : std::initializer_list<const py::array *>{&parameter, &gradient,
-                                                                         &first, &second})
+  for (const py::array *array :
+       std::initializer_list<const py::array *>{&parameter, &gradient, &first, &second})
     if (array->size() != count || (array->flags() & py::array::c_style) == 0)
       throw std::invalid_argument("parameter, gradient, first and second must be contiguous and "
                                   "of one size");

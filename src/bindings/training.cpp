@@ -22,6 +22,7 @@ using alrare::native::LayerGradient;
 using alrare::native::MemberGradient;
 using alrare::native::Prediction;
 using alrare::native::TrainingBatch;
+using alrare::native::TrainingLabels;
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using alrare::Integers;
@@ -44,17 +45,18 @@ void require(const py::array &array, const char *name, const std::vector<py::ssi
 /// The arrays of a batch, and the pointers into them.
 struct HeldBatch {
   Integers species, configuration, edge_i, edge_j, short_edges;
-  Floats aev, unit, slope, jacobian;
+  Floats aev, length, unit, slope, jacobian;
   TrainingBatch batch;
 
   HeldBatch(int n_elements, int n_configurations, Integers species_array,
             Integers configuration_array, Floats aev_array, Integers edge_i_array,
-            Integers edge_j_array, Floats unit_array, Floats slope_array, Integers short_array,
-            Floats jacobian_array)
+            Integers edge_j_array, Floats length_array, Floats unit_array, Floats slope_array,
+            Integers short_array, Floats jacobian_array)
       : species(std::move(species_array)), configuration(std::move(configuration_array)),
         edge_i(std::move(edge_i_array)), edge_j(std::move(edge_j_array)),
-        short_edges(std::move(short_array)), aev(std::move(aev_array)), unit(std::move(unit_array)),
-        slope(std::move(slope_array)), jacobian(std::move(jacobian_array)) {
+        short_edges(std::move(short_array)), aev(std::move(aev_array)),
+        length(std::move(length_array)), unit(std::move(unit_array)), slope(std::move(slope_array)),
+        jacobian(std::move(jacobian_array)) {
     if (n_elements < 1 || slope.ndim() != 2 || jacobian.ndim() != 3)
       throw std::invalid_argument("a batch needs n_elements >= 1, slope (E, K) and jacobian "
                                   "(A, 3, S L)");
@@ -71,6 +73,7 @@ struct HeldBatch {
     batch.aev = aev.data();
     batch.edge_i = edge_i.data();
     batch.edge_j = edge_j.data();
+    batch.length = length.data();
     batch.unit = unit.data();
     batch.slope = slope.data();
     batch.short_edges = short_edges.data();
@@ -84,6 +87,7 @@ struct HeldBatch {
     require(aev, "aev", {batch.n_atoms, batch.n_features()});
     require(edge_i, "edge_i", {batch.n_edges});
     require(edge_j, "edge_j", {batch.n_edges});
+    require(length, "length", {batch.n_edges});
     require(unit, "unit", {batch.n_edges, 3});
     require(slope, "slope", {batch.n_edges, batch.radial_length});
     require(short_edges, "short", {batch.n_short});
@@ -126,19 +130,36 @@ py::tuple predict(MemberGradient &member, const HeldBatch &held,
       py::array_t<float>(std::vector<py::ssize_t>{batch.n_atoms, 3}, out.forces.data()));
 }
 
+py::array_t<double> strain_derivatives(MemberGradient &member, const HeldBatch &held,
+                                       const std::vector<Layers> &networks,
+                                       const std::vector<Floats> &centers) {
+  const TrainingBatch &batch = held.batch;
+  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  std::vector<double> out;
+  {
+    const py::gil_scoped_release release;
+    member.strain_derivatives(batch, layers, out);
+  }
+  return py::array_t<double>(std::vector<py::ssize_t>{batch.n_configurations, 3, 3}, out.data());
+}
+
 py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
                         const std::vector<Layers> &networks, const std::vector<Floats> &centers,
-                        const Floats &energies, const Floats &forces, double force_weight) {
+                        const Floats &energies, const Floats &forces, double force_weight,
+                        const Integers &strained, const Floats &strain, double stress_weight) {
   const TrainingBatch &batch = held.batch;
   require(energies, "energies", {batch.n_configurations});
   require(forces, "forces", {batch.n_atoms, 3});
+  require(strained, "strained", {strained.size()});
+  require(strain, "strain", {strained.size(), 3, 3});
+  const TrainingLabels labels{energies.data(), forces.data(), strained.size(), strained.data(),
+                              strain.data()};
   const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
   std::vector<std::vector<LayerGradient>> gradients;
   double loss = 0.0;
   {
     const py::gil_scoped_release release;
-    loss = member.loss_gradient(batch, layers, {energies.data(), forces.data()}, force_weight,
-                                gradients);
+    loss = member.loss_gradient(batch, layers, labels, {force_weight, stress_weight}, gradients);
   }
   py::list out;
   for (std::size_t k = 0; k < layers.size(); ++k) {
@@ -162,10 +183,11 @@ void alrare::bind_training(py::module_ &module) {
                         "C configurations with their descriptors, joined; keeps the arrays.\n\n"
                         "The arrays are those of `alrare.descriptors.Batch`.")
       .def(py::init<int, int, Integers, Integers, Floats, Integers, Integers, Floats, Floats,
-                    Integers, Floats>(),
+                    Floats, Integers, Floats>(),
            py::kw_only(), py::arg("n_elements"), py::arg("n_configurations"), py::arg("species"),
            py::arg("configuration"), py::arg("aev"), py::arg("edge_i"), py::arg("edge_j"),
-           py::arg("unit"), py::arg("slope"), py::arg("short"), py::arg("jacobian"));
+           py::arg("length"), py::arg("unit"), py::arg("slope"), py::arg("short"),
+           py::arg("jacobian"));
   py::class_<MemberGradient>(
       module, "MemberGradient",
       "Energies, forces and the gradient of the loss (eq. 3) of one member on a batch.\n\n"
@@ -175,9 +197,15 @@ void alrare::bind_training(py::module_ &module) {
       .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
       .def("predict", &predict, py::arg("batch"), py::arg("networks"), py::arg("centers"),
            "Energies (C,) in eV without self energies, and forces (N, 3) in eV/Å.")
+      .def("strain_derivatives", &strain_derivatives, py::arg("batch"), py::arg("networks"),
+           py::arg("centers"), "Derivatives of the energies by the strain (C, 3, 3), eV.")
       .def("loss_gradient", &loss_gradient, py::arg("batch"), py::arg("networks"),
            py::arg("centers"), py::arg("energies"), py::arg("forces"), py::arg("force_weight"),
-           "The loss, and by element and layer its (weight gradient, bias gradient).");
+           py::arg("strained"), py::arg("strain"), py::arg("stress_weight"),
+           "The loss, and by element and layer its (weight gradient, bias gradient). strained "
+           "(K,):\n"
+           "configurations with a stress, ascending; strain (K, 3, 3): theirs times the volume, "
+           "eV.");
   module.def(
       "instruction_set", [] { return std::string(alrare::native::find_kernels("auto").name); },
       "The best instruction set of this machine: avx512, avx2 or portable.");

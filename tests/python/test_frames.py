@@ -9,6 +9,8 @@ from alrare.frames import (
     label_of,
     labelled,
     read_frames,
+    stress_of,
+    stress_tensor,
     write_frames,
 )
 from alrare.structure import closest_pair
@@ -126,6 +128,52 @@ def test_a_key_that_a_frame_lacks_is_refused_and_nothing_else_taken(tmp_path, ke
     (name,) = key.values()
     with pytest.raises(AlrareError, match=rf"a\.xyz, frame 1 \(HO\): expected '{name}'"):
         read_frames(tmp_path / "a.xyz", **key)
+
+
+def write_cells(path, comment):
+    """Write a molecule, a cell whose comment is given, and a single atom in a large cell."""
+    columns = "Properties=species:S:1:pos:R:3:forces:R:3"
+    box = 'Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
+    pair = "O 0 0 0 0 0 1\nH 0 0 0.9 0 0 -1\n"
+    path.write_text(
+        f"2\n{columns} energy=-1\n{pair}2\n{columns} energy=-2 {box} {comment}\n{pair}"
+        f"1\n{columns} energy=-3 {box.replace('4', '40')}\nO 0 0 0 0 0 0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["1 2 3 4 5 6", "1 6 5 6 2 4 5 4 3", "_JSON [[1, 6, 5], [6, 2, 4], [5, 4, 3]]"]
+)
+def test_a_stress_of_another_name_and_either_form_is_read(tmp_path, value):
+    write_cells(tmp_path / "a.xyz", f'REF_stress="{value}" stress="9 0 0 0 9 0 0 0 9"')
+    frames = read_frames(tmp_path / "a.xyz", stress_key="REF_stress")
+    check_labels(frames)
+    assert stress_of(frames[1]).tolist() == [1, 2, 3, 4, 5, 6]
+    assert stress_of(frames[0]) is None and stress_of(frames[2]) is None
+    assert stress_tensor(frames[1])[0].tolist() == [1, 6, 5]
+    assert stress_of(read_frames(tmp_path / "a.xyz")[1]).tolist() == [9, 9, 9, 0, 0, 0]
+
+
+def test_a_stress_that_is_missing_or_of_another_shape_is_refused(tmp_path):
+    write_cells(tmp_path / "a.xyz", 'REF_stress="1 2 3 4"')
+    with pytest.raises(
+        AlrareError, match=r"a\.xyz, frame 2 \(HO\): expected a stress of 6 numbers"
+    ):
+        read_frames(tmp_path / "a.xyz", stress_key="REF_stress")
+    with pytest.raises(AlrareError, match=r"frame 2 \(HO\): expected 'dft_stress' as its stress"):
+        read_frames(tmp_path / "a.xyz", stress_key="dft_stress")
+    cell = Atoms("H", cell=[2, 2, 2], pbc=True)
+    for stress, message in (
+        (np.zeros(5), "expected a stress of 6 numbers"),
+        (np.full(6, np.nan), "its stress must be finite"),
+    ):
+        with pytest.raises(AlrareError, match=rf"frame 1 \(H\): {message}"):
+            check_labels([labelled(cell, -1.0, np.zeros((1, 3)), stress)])
+
+
+def test_a_frame_that_is_no_cell_has_no_stress_tensor():
+    sheet = Atoms("H", cell=[2, 2, 20], pbc=(True, True, False))
+    assert stress_tensor(labelled(sheet, -1.0, np.zeros((1, 3)), np.ones(6))) is None
 
 
 def test_the_energy_is_the_one_whose_gradient_the_forces_are(tmp_path):

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ..units import GPA
+
 if TYPE_CHECKING:
     from ..model.accuracy import FrameErrors
     from ..model.assessment import Assessment, Errors
@@ -38,6 +40,11 @@ def _detail(detail: "Assessment") -> list[str]:
         lines.append(_row(f"  on {element}: MAE, RMSE", _two(errors, "meV/Å")))
     cosine = "-" if detail.force_cosine is None else f"{detail.force_cosine:.5f}"
     lines.append(_row("mean cosine of the forces", cosine))
+    if detail.stress is not None:
+        name = f"stress of {detail.stress.n // 9} cells: MAE, RMSE"
+        lines.append(
+            _row(name, f"{detail.stress.mae / GPA:.3f}, {detail.stress.rmse / GPA:.3f} GPa")
+        )
     for kind, (energy, force) in detail.by_config_type.items():
         of_kind = f"of config_type {kind}" if kind else "without config_type"
         lines.append(f"{energy.n} frame{'s' if energy.n > 1 else ''} {of_kind}")

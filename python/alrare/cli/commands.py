@@ -25,6 +25,7 @@ TRAIN_KEYS = (
     "batch_size",
     "learning_rate",
     "force_weight",
+    "stress_weight",
     "train_fraction",
     "tensorboard",
 )
@@ -136,11 +137,13 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the errors of an ensemble on labelled frames."""
     from dataclasses import asdict
 
+    from ..label_keys import unused_virials
     from ..model.accuracy import check_frames, compare
     from ..model.assessment import assess, plot_assessment
     from ..model.calibration import calibrate
     from ..model.ensemble import load_ensemble, model_path
     from ..training.plausibility import check_plausible
+    from ..training.stress import check_stress
     from .accuracy_table import accuracy_table
 
     if options.calibrate and options.forces == "best":
@@ -153,6 +156,9 @@ def evaluate(options: argparse.Namespace) -> int:
     checked = check_frames(model, frames)
     if checked.several and not options.any_units:
         check_plausible(checked.several)
+        check_stress(checked.several)
+    if virials := unused_virials(checked.several):
+        print(virials, file=sys.stderr)
     if options.calibrate:
         kept = calibrate(model, checked.several)
         print(
@@ -315,7 +321,12 @@ def smd(options: argparse.Namespace) -> int:
 def _read_labelled(path: Path, options: argparse.Namespace) -> "list[Atoms]":
     from ..frames import read_frames
 
-    return read_frames(path, energy_key=options.energy_key, forces_key=options.forces_key)
+    return read_frames(
+        path,
+        energy_key=options.energy_key,
+        forces_key=options.forces_key,
+        stress_key=options.stress_key,
+    )
 
 
 def _refuse_same_file(read: Path, written: Path) -> None:

@@ -357,12 +357,9 @@ def _json_option(one: argparse.ArgumentParser, text: str) -> None:
 
 
 def _label_key_options(one: argparse.ArgumentParser) -> None:
-    for what, default, unit in (("energy", "energy", "eV"), ("forces", "forces", "eV/Å")):
-        one.add_argument(
-            f"--{what}-key",
-            metavar="KEY",
-            help=f"name of the {what} ({unit}) in the file (default: {default})",
-        )
+    for what, unit in (("energy", "eV"), ("forces", "eV/Å"), ("stress", "eV/Å³, of cells")):
+        text = f"name of the {what} ({unit}) in the file (default: {what})"
+        one.add_argument(f"--{what}-key", metavar="KEY", help=text)
     one.add_argument(
         "--any-units",
         action="store_true",

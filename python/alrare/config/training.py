@@ -47,6 +47,7 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "batch_size": 64,
         "learning_rate": 1e-3,
         "force_weight": 0.1,
+        "stress_weight": 0.0,
         "weight_decay": 0.0,
         "train_fraction": 0.8,
     },
@@ -56,6 +57,7 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "batch_size": 32,
         "learning_rate": 5e-3,
         "force_weight": 1.0,
+        "stress_weight": 1.0,
         "weight_decay": 0.2,
         "train_fraction": 0.95,
     },
@@ -83,6 +85,9 @@ class Train(Section):
     loss runs away."""
     force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
     """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
+    stress_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
+    """Weight γ of the stress in the loss, for cells whose labels have one; 0: not used (fast: 1.0,
+    paper: 0)."""
     weight_decay: Annotated[NotNegative, SetBy("recipe")] = 0.2
     """Each step also shrinks the weights by this times the learning rate, which keeps a network
     with more weights than data from following their noise (fast: 0.2, paper: 0)."""

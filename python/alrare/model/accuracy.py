@@ -8,9 +8,17 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from ..frames import check_labels, common_method, is_isolated_atom, label_of, place_of
+from ..frames import (
+    check_labels,
+    common_method,
+    is_isolated_atom,
+    label_of,
+    place_of,
+    stress_tensor,
+)
 from .calculator import EnsembleCalculator, standard_deviation
 from .ensemble import load_ensemble
 from .model_file import SpreadFactors
@@ -98,6 +106,8 @@ class Comparison:
     """N arrays (n, 3), eV/Å: standard deviation of the members, component by component."""
     formulas: tuple[str, ...]
     """Composition of each frame."""
+    stress: tuple[Floats | None, ...]
+    """N arrays (3, 3), eV/Å³: driving potential minus label; None without a stress."""
 
     def part(self, rows: Sequence[int]) -> "Comparison":
         """Return the comparison of some of the frames."""
@@ -110,6 +120,7 @@ class Comparison:
             self.energy_std[which],
             [self.force_std[row] for row in which],
             tuple(self.formulas[row] for row in which),
+            tuple(self.stress[row] for row in which),
         )
 
     def relative_energies(self) -> tuple[Floats, dict[str, float], NDArray[np.bool_]]:
@@ -203,11 +214,14 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
         If the model does not know an element of the frames, or a frame carries no label.
     """
     if not frames:
-        return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [], ())
+        return Comparison(np.zeros(0), [], np.zeros(0), [], np.zeros(0), [], (), ())
     check_labels(frames)
     best = load_ensemble(model).metadata.best_member
-    calculator = EnsembleCalculator(model)
-    of_frames = [_members(calculator, frame) for frame in frames]
+    calculator = EnsembleCalculator(model, forces=forces)
+    of_frames, stress = [], []
+    for frame in frames:
+        of_frames.append(_members(calculator, frame))
+        stress.append(_stress_error(calculator, frame))
     labels = [label_of(frame) for frame in frames]
     energy = np.array([energy for energy, _ in labels])
     member_energies = np.stack([energies for energies, _ in of_frames], axis=1)
@@ -224,6 +238,7 @@ def compare(model: Path, frames: Sequence[Atoms], *, forces: Forces) -> Comparis
         energy_std=standard_deviation(member_energies),
         force_std=[standard_deviation(members) for members in member_forces],
         formulas=tuple(frame.get_chemical_formula() for frame in frames),
+        stress=tuple(stress),
     )
 
 
@@ -278,6 +293,15 @@ def _members(calculator: EnsembleCalculator, frame: Atoms) -> tuple[Floats, Floa
     """Return the energies (M,) and forces (M, n, 3) of every member on one frame."""
     calculator.calculate(frame)
     return calculator.results["member_energies"], calculator.results["member_forces"]
+
+
+def _stress_error(calculator: EnsembleCalculator, frame: Atoms) -> Floats | None:
+    """Return the error (3, 3) of the stress just calculated, eV/Å³; None without a label."""
+    label = stress_tensor(frame)
+    if label is None:
+        return None
+    error: Floats = voigt_6_to_full_3x3_stress(calculator.results["stress"]) - label
+    return error
 
 
 def _rms(values: Floats, weights: Floats | None = None) -> float:

@@ -20,9 +20,9 @@ class Errors:
     """Mean absolute and root mean square error of n values."""
 
     n: int
-    """Energies, or force components."""
+    """Energies, or components of forces or stress."""
     mae: float
-    """eV, or eV/Å."""
+    """eV, eV/Å or eV/Å³."""
     rmse: float
     """The same."""
 
@@ -42,6 +42,8 @@ class Assessment:
     force_cosine: float | None
     """Mean cosine of the angle between predicted force and label, over the atoms whose forces are
     not zero; None if all are."""
+    stress: Errors | None
+    """Of the nine components of the stress, eV/Å³; None if no frame has one."""
     by_element: dict[str, Errors]
     """Of the force components, by element."""
     by_config_type: dict[str, tuple[Errors, Errors]]
@@ -69,12 +71,14 @@ def assess(comparison: Comparison, frames: Sequence[Atoms]) -> Assessment:
         rows = [row for row, other in enumerate(kinds) if other == kind]
         forces = np.concatenate([comparison.forces[row] for row in rows])
         by_kind[kind] = (_errors(comparison.energy[rows]), _errors(forces))
+    stresses = [stress for stress in comparison.stress if stress is not None]
     return Assessment(
         relative_energy=_errors(relative[counted]) if counted.any() else None,
         relative_energy_per_atom=_errors((relative / n_atoms)[counted]) if counted.any() else None,
         energy=_errors(comparison.energy),
         force=_errors(errors),
         force_cosine=_cosine(labels + errors, labels),
+        stress=_errors(np.array(stresses)) if stresses else None,
         by_element={
             str(symbol): _errors(errors[symbols == symbol]) for symbol in sorted(set(symbols))
         },

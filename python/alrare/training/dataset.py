@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from ..electronic_state import ElectronicState, state_of
 from ..errors import AlrareError
-from ..frames import check_labels, frame_key, is_isolated_atom, label_of, place_of
+from ..frames import check_labels, frame_key, is_isolated_atom, label_of, place_of, stress_tensor
 
 Array = npt.NDArray[np.float64]
 RIDGE = 1e-6
@@ -123,11 +123,25 @@ class Dataset:
     """(C,), eV, with the self energies subtracted."""
     forces: list[Array]
     """C arrays (n, 3), eV/Å."""
+    strain_derivatives: list[Array | None]
+    """C arrays (3, 3), eV: stress times volume; None where there is no stress."""
+    volumes: Array
+    """(C,), Å³; 0 where there is no stress."""
 
     @property
     def n_atoms(self) -> npt.NDArray[np.int64]:
         """(C,) array: atoms of each configuration."""
         return np.array([len(forces) for forces in self.forces], dtype=np.int64)
+
+    @property
+    def has_stress(self) -> bool:
+        """Whether a configuration has a stress."""
+        return any(strain is not None for strain in self.strain_derivatives)
+
+    def without_stress(self) -> "Dataset":
+        """Return the same configurations without stress."""
+        n = len(self.forces)
+        return replace(self, strain_derivatives=[None] * n, volumes=np.zeros(n))
 
 
 def check_one_state(frames: Sequence[Atoms]) -> None:
@@ -233,6 +247,7 @@ def make_dataset(
     numbers = sorted({int(z) for atoms in frames for z in atoms.numbers})
     elements = tuple(chemical_symbols[z] for z in numbers)
     labels = [label_of(atoms) for atoms in frames]
+    stresses = [(stress_tensor(atoms), atoms) for atoms in frames]
     energies = np.array([energy for energy, _ in labels])
     composition = np.array([[np.sum(atoms.numbers == z) for z in numbers] for atoms in frames])
     self_energies = fit_self_energies(
@@ -243,6 +258,8 @@ def make_dataset(
         self_energies=self_energies,
         energies=energies - composition @ self_energies,
         forces=[forces for _, forces in labels],
+        strain_derivatives=[None if s is None else s * a.get_volume() for s, a in stresses],
+        volumes=np.array([0.0 if s is None else a.get_volume() for s, a in stresses]),
     )
 
 
@@ -332,6 +349,9 @@ def dataset_hash(keys: Sequence[str], dataset: Dataset) -> str:
     digest.update(dataset.energies.tobytes() + dataset.self_energies.tobytes())
     for forces in dataset.forces:
         digest.update(np.ascontiguousarray(forces).tobytes())
+    for row, strain in enumerate(dataset.strain_derivatives):
+        if strain is not None:
+            digest.update(f"stress {row}".encode() + np.ascontiguousarray(strain).tobytes())
     return digest.hexdigest()
 
 

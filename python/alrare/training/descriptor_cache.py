@@ -38,9 +38,12 @@ from ..model.species import finite_positions, species_of
 SHARD = 512
 """Largest number of configurations in a shard; bounds the memory needed to make one."""
 CACHE_VERSION = 1
+"""Of the descriptors' values: enters every key."""
+SHARD_VERSION = 2
+"""Of the files; those of another version are not read, and their descriptors are made again."""
 
 _BY_ATOM = ("species", "aev")
-_BY_EDGE = ("edge_i", "edge_j", "unit", "slope")
+_BY_EDGE = ("edge_i", "edge_j", "length", "unit", "slope")
 _BY_SHORT = ("short", "jacobian")
 
 
@@ -68,6 +71,8 @@ class Batch:
     """(E,) int64: center of each edge."""
     edge_j: Tensor
     """(E,) int64: neighbor of each edge."""
+    length: Tensor
+    """(E,), Å: distance from center to neighbor."""
     unit: Tensor
     """(E, 3): unit vector from center to neighbor."""
     slope: Tensor
@@ -91,17 +96,34 @@ class Batch:
 
     def forces(self, grad_aev: Tensor) -> Tensor:
         """Return the forces (N, 3) in eV/Å for dE/dAEV (N, F) in eV."""
+        edge = self.edge_derivatives(grad_aev)
+        forces = torch.zeros(len(self.atoms.aev), 3, dtype=edge.dtype)
+        return forces.index_add_(0, self.edge_i, edge).index_add_(0, self.edge_j, edge, alpha=-1.0)
+
+    def strain_derivatives(self, grad_aev: Tensor) -> Tensor:
+        """Return the derivatives of the energies by the strain (C, 3, 3) in eV."""
+        edge = self.edge_derivatives(grad_aev)
+        products = edge.unsqueeze(2) * (self.unit * self.length.unsqueeze(1)).unsqueeze(1)
+        strain = torch.zeros(self.atoms.count, 3, 3, dtype=edge.dtype)
+        return strain.index_add_(0, self.atoms.configuration[self.edge_i], products)
+
+    def edge_derivatives(self, grad_aev: Tensor) -> Tensor:
+        """Return dE/d(edge vector) (E, 3) in eV/Å for dE/dAEV (N, F) in eV."""
         radial, angular = self._blocks(grad_aev)
         along = (radial.index_select(0, self.radial_row) * self.slope).sum(1)
         edge = self.unit * along.unsqueeze(1)
         rows = angular.index_select(0, self.angular_row).view(len(self.short), -1, 1)
-        edge.index_add_(0, self.short, torch.bmm(self.jacobian, rows).squeeze(2))
-        forces = torch.zeros(len(self.atoms.aev), 3, dtype=edge.dtype)
-        return forces.index_add_(0, self.edge_i, edge).index_add_(0, self.edge_j, edge, alpha=-1.0)
+        return edge.index_add_(0, self.short, torch.bmm(self.jacobian, rows).squeeze(2))
 
-    def forces_backward(self, grad_forces: Tensor) -> Tensor:
-        """Apply the transpose of `forces`: dL/d(dE/dAEV) (N, F) from dL/dF (N, 3)."""
+    def forces_backward(self, grad_forces: Tensor, grad_strain: Tensor | None = None) -> Tensor:
+        """Apply the transpose of `forces`: dL/d(dE/dAEV) (N, F) from dL/dF (N, 3).
+
+        With dL/dW (C, 3, 3), W being the `strain_derivatives`, that of both.
+        """
         edge = grad_forces.index_select(0, self.edge_i) - grad_forces.index_select(0, self.edge_j)
+        if grad_strain is not None:
+            of_edge = grad_strain.index_select(0, self.atoms.configuration[self.edge_i])
+            edge += torch.bmm(of_edge, (self.unit * self.length.unsqueeze(1)).unsqueeze(2))[..., 0]
         n_atoms, n_features = self.atoms.aev.shape
         n_radial = self.n_elements * self.slope.shape[1]
         length = self.jacobian.shape[2] // self.n_elements
@@ -145,7 +167,8 @@ class DescriptorCache:
         self.descriptor = hashlib.sha256(json.dumps(description).encode()).hexdigest()
         self._shards: list[dict[str, Tensor]] = []
         self._where: dict[str, tuple[int, int]] = {}
-        for path in sorted(folder.glob(f"{self.descriptor[:16]}-*.safetensors")):
+        self._prefix = f"{self.descriptor[:16]}-{SHARD_VERSION}"
+        for path in sorted(folder.glob(f"{self._prefix}-*.safetensors")):
             self._open(path)
 
     def __len__(self) -> int:
@@ -216,6 +239,7 @@ class DescriptorCache:
             atoms=atoms,
             edge_i=edge_i,
             edge_j=edge_j,
+            length=edges["length"],
             unit=edges["unit"],
             slope=edges["slope"],
             short=short,
@@ -243,7 +267,7 @@ class DescriptorCache:
 
     def _write(self, frames: list[Atoms], keys: list[str]) -> Path:
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
-        path = self._folder / f"{self.descriptor[:16]}-{name}.safetensors"
+        path = self._folder / f"{self._prefix}-{name}.safetensors"
         constants = asdict(self._constants)
         descriptor = _core.Descriptor(n_elements=len(self._elements), **constants)
         parts = [self._compute(atoms, descriptor) for atoms in frames]

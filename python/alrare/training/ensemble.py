@@ -36,6 +36,7 @@ from .descriptor_cache import DescriptorCache
 from .member_task import MemberTask, starting_weights
 from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
+from .stress import check_stress, on_stress, stress_result
 
 TRAINING_VERSION = 7
 """Bump this when a change of the code alters the weights that equal settings give."""
@@ -109,6 +110,8 @@ def train(
     if distinct:
         check = magnitudes(distinct) if any_units else check_plausible(distinct, isolated=isolated)
         progress.message(f"{len(distinct)} configurations: {check.sentence()}")
+        if settings.stress_weight > 0.0 and not any_units:
+            check_stress(distinct)
     if len(distinct) < len(many):
         progress.message(
             f"{len(many) - len(distinct)} of {len(many)} frames repeat a configuration; each counts"
@@ -192,6 +195,8 @@ def train_ensemble(
         fit this one, or another process trains in the folder.
     """
     dataset = make_dataset(frames, isolated=isolated)
+    if settings.stress_weight == 0.0:
+        dataset = dataset.without_stress()
     _check_splits(splits, len(frames), model.members)
     metadata = Metadata(
         elements=dataset.elements,
@@ -212,8 +217,12 @@ def train_ensemble(
             training=_provenance(frames, settings, splits, seed, isolated, start),
         )
         _tell_of_another(folder, metadata, progress)
+        for text in on_stress(dataset, frames, settings.stress_weight):
+            progress.message(text)
         tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
         chosen = train_members(tasks, settings, workers, progress)
+        if dataset.has_stress:
+            progress.message(stress_result(dataset, [task.result()[1] for task in chosen]))
         if start is not None:
             progress.message(worth_of_start(tasks, load_ensemble(start).metadata.method))
         return _assemble(chosen, metadata)
@@ -306,6 +315,7 @@ def _tasks(
     start: Path | None,
 ) -> list[MemberTask]:
     tasks = []
+    without_effect = _WITHOUT_EFFECT if dataset.has_stress else _WITHOUT_EFFECT | {"stress_weight"}
     for number, (split, seed) in enumerate(zip(splits, metadata.seeds, strict=True)):
         description = {
             "version": TRAINING_VERSION,
@@ -314,7 +324,7 @@ def _tasks(
             "seed": seed,
             "hidden": metadata.hidden,
             "aev": metadata.aev.to_dict(),
-            "settings": settings.model_dump(exclude=_WITHOUT_EFFECT),
+            "settings": settings.model_dump(exclude=without_effect),
             "start": metadata.training["start"],
         }
         identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,6 @@
 r"""Energies, forces and the gradient of the loss of one member, written out by hand.
 
-The loss is eq. 3 of Jung et al. 2024:
+The loss of energies and forces is eq. 3 of Jung et al. 2024:
 
 .. math::
     L = \frac1C \sum_c \frac{(E_c - E_c^{ref})^2}{\sqrt{N_c}}
@@ -12,6 +12,25 @@ need :math:`g = dE/dh_0`, and the loss has adjoints :math:`\bar E` of E and :mat
 tangent pass :math:`\dot h_0 = \bar g`; the adjoint of :math:`\dot z_l` in it is dE/dz_l, which the
 force already needed. Cost: six matrix products per layer instead of the graph of a double backward.
 
+Where labels of cells hold a stress :math:`\sigma_c`, a third term compares it:
+
+.. math::
+    L_\sigma = \frac\gamma C \sum_{c \in \text{cells with stress}} \frac{1}{\sqrt{N_c}}
+      \frac19 \sum_{ab} (W_{c,ab} - V_c \sigma_{c,ab})^2
+
+W is the derivative of the energy by the strain :math:`\varepsilon`, at which every edge vector
+:math:`r_e` becomes :math:`(1 + \varepsilon) r_e`. The energy depends on the edges alone, so with
+:math:`f_e = \partial E/\partial r_e`, which also gives the forces
+(:math:`F_i = \sum_{e: i \to} f_e - \sum_{e: \to i} f_e`),
+
+.. math::
+    W_{ab} = \sum_e f_{e,a} r_{e,b}, \qquad
+    \bar f_{e,a} = \bar F_{i,a} - \bar F_{j,a} + \sum_b \bar W_{ab} r_{e,b}
+
+where bars are adjoints: the stress adds one term to :math:`\bar f_e`, and nothing else in the
+derivation changes. W and :math:`V \sigma` are energies (eV) that grow with the cell, hence the
+scale of the energies, :math:`1/\sqrt{N_c}`; :math:`\gamma` has no unit.
+
 `alrare._core` does this on tiles of atoms (src/nnp/native/kernels/training_kernels.h). The version
 in plain torch, in any dtype, is the reference for it.
 """
@@ -21,6 +40,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +54,16 @@ Gradients = list[list[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
+class Strain:
+    """Stress of K of the configurations, as derivatives of their energies by the strain."""
+
+    rows: Tensor
+    """(K,) int64, ascending: the configurations that have a stress."""
+    derivatives: Tensor
+    """(K, 3, 3), eV: their stress times the volume."""
+
+
+@dataclass(frozen=True)
 class Labels:
     """Labels of C configurations with N atoms in all."""
 
@@ -43,6 +73,8 @@ class Labels:
     """(N, 3), eV/Å."""
     n_atoms: Tensor
     """(C,): atoms of each configuration, in the dtype of the energies."""
+    strain: Strain | None = None
+    """None if no configuration has a stress."""
 
 
 @dataclass
@@ -60,7 +92,7 @@ class _Pass:
 class GradientEngine(Protocol):
     """Predictions of one member on a batch, and the gradient of its loss.
 
-    In both methods `networks` are Layers by element, and `centers` are (F,) tensors, subtracted
+    In all methods `networks` are Layers by element, and `centers` are (F,) tensors, subtracted
     from the AEV of each element before its network.
     """
 
@@ -69,6 +101,11 @@ class GradientEngine(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Return the energies (C,) in eV, without self energies, and the forces (N, 3) in eV/Å."""
 
+    def strain_derivatives(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the derivatives of the energies by the strain, (C, 3, 3) in eV."""
+
     def loss_gradient(
         self,
         batch: Batch,
@@ -76,10 +113,11 @@ class GradientEngine(Protocol):
         centers: Sequence[Tensor],
         labels: Labels,
         force_weight: float,
+        stress_weight: float = 0.0,
     ) -> tuple[float, Gradients]:
         """Return the loss (eq. 3), and by element and layer its (weight, bias) gradient.
 
-        `force_weight` is the α of eq. 3 in Å².
+        `force_weight` is the α of eq. 3 in Å², `stress_weight` the γ of the term of the stress.
         """
 
 
@@ -106,6 +144,14 @@ class NativeGradient:
         energies, forces = self._engine.predict(_native(batch), *_arrays(networks, centers))
         return torch.from_numpy(energies), torch.from_numpy(forces)
 
+    def strain_derivatives(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> Tensor:
+        """Strain derivatives; see `GradientEngine`."""
+        return torch.from_numpy(
+            self._engine.strain_derivatives(_native(batch), *_arrays(networks, centers))
+        )
+
     def loss_gradient(
         self,
         batch: Batch,
@@ -113,14 +159,19 @@ class NativeGradient:
         centers: Sequence[Tensor],
         labels: Labels,
         force_weight: float,
+        stress_weight: float = 0.0,
     ) -> tuple[float, Gradients]:
         """Loss and gradient; see `GradientEngine`."""
+        strain = labels.strain
         loss, gradients = self._engine.loss_gradient(
             _native(batch),
             *_arrays(networks, centers),
             labels.energies.numpy(),
             labels.forces.numpy(),
             force_weight,
+            np.zeros(0, dtype=np.int64) if strain is None else strain.rows.numpy(),
+            np.zeros((0, 3, 3)) if strain is None else strain.derivatives.numpy(),
+            stress_weight,
         )
         from_numpy = torch.from_numpy
         return loss, [[(from_numpy(w), from_numpy(b)) for w, b in layers] for layers in gradients]
@@ -135,6 +186,7 @@ def _native(batch: Batch) -> _core.TrainingBatch:
         "aev": atoms.aev,
         "edge_i": batch.edge_i,
         "edge_j": batch.edge_j,
+        "length": batch.length,
         "unit": batch.unit,
         "slope": batch.slope,
         "short": batch.short,
@@ -160,7 +212,14 @@ class TorchGradient:
     ) -> tuple[Tensor, Tensor]:
         """Energies and forces; see `GradientEngine`."""
         energies, passes = _energies(batch.atoms, networks, centers)
-        return energies, _forces(batch, networks, passes)
+        return energies, batch.forces(_grad_aev(batch, networks, passes))
+
+    def strain_derivatives(
+        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    ) -> Tensor:
+        """Strain derivatives; see `GradientEngine`."""
+        _, passes = _energies(batch.atoms, networks, centers)
+        return batch.strain_derivatives(_grad_aev(batch, networks, passes))
 
     def loss_gradient(
         self,
@@ -169,10 +228,12 @@ class TorchGradient:
         centers: Sequence[Tensor],
         labels: Labels,
         force_weight: float,
+        stress_weight: float = 0.0,
     ) -> tuple[float, Gradients]:
         """Loss and gradient; see `GradientEngine`."""
         energies, passes = _energies(batch.atoms, networks, centers)
-        forces = _forces(batch, networks, passes)
+        grad_aev = _grad_aev(batch, networks, passes)
+        forces = batch.forces(grad_aev)
         count, owner, atoms = len(labels.energies), batch.atoms.configuration, labels.n_atoms
         energy_error = energies - labels.energies
         force_error = forces - labels.forces
@@ -180,7 +241,15 @@ class TorchGradient:
         energy_scale = energy_error / atoms.sqrt() / count
         loss = (energy_scale * energy_error).sum() + (per_atom * force_error * force_error).sum()
         bar_energy = (2.0 * energy_scale)[owner].unsqueeze(1)
-        bar_grad = batch.forces_backward(2.0 * per_atom * force_error)
+        bar_strain = None
+        if labels.strain is not None and stress_weight > 0.0:
+            rows = labels.strain.rows
+            strain_error = batch.strain_derivatives(grad_aev)[rows] - labels.strain.derivatives
+            per_strain = (stress_weight / 9.0 / count / atoms.sqrt())[rows].view(-1, 1, 1)
+            loss = loss + (per_strain * strain_error * strain_error).sum()
+            bar_strain = forces.new_zeros(count, 3, 3)
+            bar_strain[rows] = 2.0 * per_strain * strain_error
+        bar_grad = batch.forces_backward(2.0 * per_atom * force_error, bar_strain)
         gradients = [
             _weight_gradient(
                 passed, layers, bar_energy[passed.rows], bar_grad.index_select(0, passed.rows)
@@ -190,11 +259,11 @@ class TorchGradient:
         return float(loss), gradients
 
 
-def _forces(batch: Batch, networks: Sequence[Layers], passes: Sequence[_Pass]) -> Tensor:
+def _grad_aev(batch: Batch, networks: Sequence[Layers], passes: Sequence[_Pass]) -> Tensor:
     grad_aev = torch.empty_like(batch.atoms.aev)
     for layers, passed in zip(networks, passes, strict=True):
         grad_aev[passed.rows] = _backward(passed, layers)
-    return batch.forces(grad_aev)
+    return grad_aev
 
 
 def energies(atoms: AtomBatch, networks: Sequence[Layers], centers: Sequence[Tensor]) -> Tensor:

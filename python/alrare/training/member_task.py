@@ -187,16 +187,18 @@ def heartbeats(tasks: Sequence[MemberTask]) -> tuple[int, str]:
 
 
 def _validation(found: Validation) -> dict[str, float]:
-    return {
+    values = {
         "loss": found.loss,
         "energy_rmse": found.energy_rmse,
         "force_mae": found.force_mae,
     }
+    return values if found.stress_mae is None else values | {"stress_mae": found.stress_mae}
 
 
 def _metrics(task: MemberTask, fit: Fit) -> dict[str, object]:
     def named(errors: Errors) -> dict[str, float]:
-        return {"energy_mae": errors.energy, "force_mae": errors.force}
+        values = {"energy_mae": errors.energy, "force_mae": errors.force}
+        return values if errors.stress is None else values | {"stress_mae": errors.stress}
 
     columns = zip(*(_point(epoch) for epoch in fit.curve), strict=True)
     return {

@@ -12,7 +12,7 @@ from ..config import Train
 from ..model.ensemble import Metadata, member_weights
 from .dataset import Dataset, Split, fit_shifts
 from .descriptor_cache import Batch, DescriptorCache
-from .gradients import Gradients, Labels, Layers, energies, open_gradient_engine
+from .gradients import Gradients, Labels, Layers, Strain, energies, open_gradient_engine
 from .optimizer import Adam, Optimizer, Soap, one_cycle
 from .whitening import Whitening, identity, whiten_elements
 
@@ -36,6 +36,8 @@ class Errors:
     """Of the energy of a configuration, eV."""
     force: float
     """Of a force component, eV/Å."""
+    stress: float | None = None
+    """Of a component of the stress, eV/Å³; None if no configuration has one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Validation:
     force_mae: float
     """eV/Å, of the components of at most `FORCE_ROWS` of them."""
     loss: float
-    """Eq. 3, its energies over all and its forces over these."""
+    """Eq. 3 and the term of the stress; energies over all, forces and stress over these."""
+    stress_mae: float | None = None
+    """eV/Å³, of the components of these; None if none of them has a stress."""
 
     @property
     def energy_rmse(self) -> float:
@@ -57,12 +61,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of absolute errors, and the numbers of energies and force components in them."""
+    """Sums of absolute errors, and the numbers of values in them."""
 
     energy: float
     energies: int
     force: float
     components: int
+    stress: float = 0.0
+    stress_components: int = 0
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
@@ -70,11 +76,17 @@ class Sums:
             self.energies + other.energies,
             self.force + other.force,
             self.components + other.components,
+            self.stress + other.stress,
+            self.stress_components + other.stress_components,
         )
 
     def mean(self) -> Errors:
         """Return the mean absolute errors."""
-        return Errors(self.energy / self.energies, self.force / self.components)
+        return Errors(
+            self.energy / self.energies,
+            self.force / self.components,
+            self.stress / self.stress_components if self.stress_components else None,
+        )
 
 
 class Trainer:
@@ -104,6 +116,11 @@ class Trainer:
         self._energies = torch.from_numpy(dataset.energies).float()
         self._forces = [torch.from_numpy(forces).float() for forces in dataset.forces]
         self._n_atoms = torch.from_numpy(dataset.n_atoms).float()
+        self._strain = [
+            None if strain is None else torch.from_numpy(strain).float()
+            for strain in dataset.strain_derivatives
+        ]
+        self._volumes = torch.from_numpy(dataset.volumes)
         self._validation = cache.atoms([keys[row] for row in split.validation])
         self._compared = split.validation[:: -(-len(split.validation) // FORCE_ROWS)]
         self._compared_batch = cache.batch([keys[row] for row in self._compared])
@@ -174,7 +191,17 @@ class Trainer:
     def _labels(self, rows: Sequence[int]) -> Labels:
         index = torch.tensor(rows)
         forces = torch.cat([self._forces[row] for row in rows])
-        return Labels(self._energies[index], forces, self._n_atoms[index])
+        strain = self._strain_of(rows)
+        return Labels(self._energies[index], forces, self._n_atoms[index], strain)
+
+    def _strain_of(self, rows: Sequence[int]) -> Strain | None:
+        found = [
+            (k, strain) for k, row in enumerate(rows) if (strain := self._strain[row]) is not None
+        ]
+        if not found:
+            return None
+        numbers, tensors = zip(*found, strict=True)
+        return Strain(torch.tensor(numbers), torch.stack(tensors))
 
     def _batches(self, rows: Sequence[int]) -> list[list[int]]:
         size = self._settings.batch_size
@@ -210,7 +237,12 @@ class Trainer:
         """Return loss and gradient of a training batch."""
         batch, labels = self._joined(number)
         return self._engine.loss_gradient(
-            batch, self._networks(), self._centers, labels, self._settings.force_weight
+            batch,
+            self._networks(),
+            self._centers,
+            labels,
+            self._settings.force_weight,
+            self._settings.stress_weight,
         )
 
     def _joined(self, number: int) -> tuple[Batch, Labels]:
@@ -243,11 +275,35 @@ class Trainer:
         of_atoms = torch.repeat_interleave(labels.n_atoms, labels.n_atoms.long())
         weighted = (difference.square().sum(1) / of_atoms).sum() / len(self._compared)
         loss = (squares / self._n_atoms[rows].sqrt()).mean()
+        loss = loss + self._settings.force_weight * weighted
+        stress_mae = None
+        found = self._stress_errors(self._compared, self._compared_batch, labels)
+        if found is not None:
+            strain_error, stress_error, atoms = found
+            of_cells = (strain_error.square().mean((1, 2)) / atoms.sqrt()).sum()
+            loss = loss + self._settings.stress_weight * of_cells / len(self._compared)
+            stress_mae = float(stress_error.abs().mean())
         return Validation(
             energy_mse=float(squares.mean()),
             force_mae=float(difference.abs().mean()),
-            loss=float(loss + self._settings.force_weight * weighted),
+            loss=float(loss),
+            stress_mae=stress_mae,
         )
+
+    def _stress_errors(
+        self, rows: Sequence[int], batch: Batch, labels: Labels
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return errors of strain derivatives (K, 3, 3), eV, and stress, eV/Å³; atoms (K,).
+
+        None where none of the configurations has a stress.
+        """
+        if labels.strain is None:
+            return None
+        where = labels.strain.rows
+        predicted = self._engine.strain_derivatives(batch, self._networks(), self._centers)
+        error = predicted[where].double() - labels.strain.derivatives
+        volumes = self._volumes[torch.tensor(rows)[where]]
+        return error, error / volumes.view(-1, 1, 1), labels.n_atoms[where]
 
     def errors(self, rows: Sequence[int]) -> Sums:
         """Sum the absolute errors over some configurations."""
@@ -260,6 +316,10 @@ class Trainer:
             difference = forces - labels.forces
             force = difference.abs().double().sum()
             sums += Sums(float(energy), len(part), float(force), difference.numel())
+            found = self._stress_errors(part, batch, labels)
+            if found is not None:
+                stress = found[1]
+                sums += Sums(0.0, 0, 0.0, 0, float(stress.abs().sum()), stress.numel())
         return sums
 
     def snapshot(self) -> list[Tensor]:

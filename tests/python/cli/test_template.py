@@ -79,6 +79,7 @@ OTHER: dict[str, Any] = {
     "train.batch_size": 16,
     "train.learning_rate": 2e-3,
     "train.force_weight": 0.5,
+    "train.stress_weight": 0.5,
     "train.weight_decay": 0.7,
     "train.train_fraction": 0.9,
     "train.split": "random",

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from alrare.cli.parser import main
 from alrare.frames import labelled, write_frames
+from alrare.model.calculator import EnsembleCalculator
 from alrare.model.ensemble import load_ensemble
+from alrare.units import GPA
+from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
@@ -115,3 +118,28 @@ def test_train_and_evaluate_are_tools_of_their_own(
         assert main(["evaluate", model, data]) == 1
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error
+
+
+def test_evaluate_prints_the_error_of_the_stress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random_ensemble(members=2, elements=("C",), hidden={"C": (8,)}).save(
+        tmp_path / "ensemble.safetensors"
+    )
+    cells = []
+    for k in range(3):
+        cell = bulk("C", "diamond", a=3.5 + 0.05 * k)
+        cell.calc = EnsembleCalculator(tmp_path / "ensemble.safetensors")
+        values = cell.get_potential_energy(), cell.get_forces()
+        cells.append(labelled(cell, *values, cell.get_stress() + (k < 2) * 2.0 * GPA))
+    virial = labelled(bulk("C", "diamond", a=3.7), -1.0, np.zeros((2, 3)))
+    virial.info["virial"] = np.eye(3)
+    write_frames(tmp_path / "cells.extxyz", [*cells, virial])
+    words = ["evaluate", str(tmp_path), str(tmp_path / "cells.extxyz"), "--any-units"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "stress of 3 cells: MAE, RMSE 1.333, 1.633 GPa" in out
+    assert "1 cells have 'virial' and no stress: it is not used" in err
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["detail"]["stress"]
+    assert found["n"] == 27 and found["mae"] == pytest.approx(4.0 / 3.0 * GPA, rel=1e-5)

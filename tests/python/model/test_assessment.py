@@ -34,7 +34,7 @@ def comparison() -> Comparison:
         errors.append(error)
     energy = np.array([1.0, 2.0, 6.0, 9.0])
     formulas = tuple(atoms.get_chemical_formula() for atoms in frames())
-    return Comparison(energy, errors, energy, errors, np.ones(4), errors, formulas)
+    return Comparison(energy, errors, energy, errors, np.ones(4), errors, formulas, 4 * (None,))
 
 
 def test_errors_are_those_found_by_hand() -> None:

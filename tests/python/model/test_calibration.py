@@ -153,4 +153,6 @@ def test_one_half_of_the_labels_checks_the_other() -> None:
 def _comparison(error: np.ndarray, spread: np.ndarray) -> Comparison:
     forces = [np.full((2, 3), value) for value in error]
     stds = [np.full((2, 3), value) for value in spread]
-    return Comparison(error, forces, error, forces, spread, stds, len(error) * ("CH4",))
+    return Comparison(
+        error, forces, error, forces, spread, stds, len(error) * ("CH4",), len(error) * (None,)
+    )

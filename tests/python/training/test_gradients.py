@@ -1,16 +1,26 @@
 """The hand-written gradient of the loss: autograd's double backward, torch, the native engine."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from alrare.model.aev import AEVConstants
+from alrare.model.calculator import EnsembleCalculator
 from alrare.model.ensemble import member_weights
 from alrare.model.network import initial_layers
 from alrare.training.descriptor_cache import Batch, DescriptorCache
-from alrare.training.gradients import Gradients, Labels, Layers, NativeGradient, TorchGradient
+from alrare.training.gradients import (
+    Gradients,
+    Labels,
+    Layers,
+    NativeGradient,
+    Strain,
+    TorchGradient,
+)
 from ani_reference import random_ensemble
 from ase import Atoms
 from ase.build import molecule
@@ -36,7 +46,7 @@ def joined(folder: Path, frames: list[Atoms], elements: tuple[str, ...] = ("H", 
 
 
 def in_double(batch: Batch) -> Batch:
-    names = ("unit", "slope", "jacobian")
+    names = ("length", "unit", "slope", "jacobian")
     doubled = {name: getattr(batch, name).double() for name in names}
     atoms = dataclasses.replace(batch.atoms, aev=batch.atoms.aev.double())
     return dataclasses.replace(batch, atoms=atoms, **doubled)
@@ -86,6 +96,143 @@ def test_loss_and_gradient_are_those_of_equation_3(batch: Batch, force_weight: f
     ours = [tensor for layers in gradients for layer in layers for tensor in layer]
     for mine, theirs in zip(ours, expected, strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+class _Strain(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad_aev: torch.Tensor, batch: Batch) -> torch.Tensor:
+        ctx.batch = batch
+        return batch.strain_derivatives(grad_aev)
+
+    @staticmethod
+    def backward(ctx: Any, bar: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.batch.forces_backward(bar.new_zeros(len(ctx.batch.atoms.aev), 3), bar), None
+
+
+def crystal(a: float = 5.5) -> Atoms:
+    atoms = molecule("C2H6")
+    atoms.set_cell([[a, 0, 0], [0.7, 5.2, 0], [0.2, -0.4, 5.9]])
+    atoms.pbc = True
+    return atoms
+
+
+def strained_batch(folder: Path) -> tuple[Batch, Labels]:
+    """A molecule between two cells with stress, and a cell without, in float32."""
+    frames = [crystal(), molecule("CH4"), crystal(5.1), crystal(5.0)]
+    batch = joined(folder, frames)
+    labels = random_labels(batch)
+    strain = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(2))
+    strain = strain + strain.transpose(1, 2)
+    return batch, dataclasses.replace(labels, strain=Strain(torch.tensor([0, 2]), strain))
+
+
+def labels_in_double(labels: Labels) -> Labels:
+    strain = labels.strain
+    if strain is not None:
+        strain = Strain(strain.rows, strain.derivatives.double())
+    return Labels(labels.energies.double(), labels.forces.double(), labels.n_atoms.double(), strain)
+
+
+def networks_in_double(networks: list[Layers]) -> list[Layers]:
+    return [[(weight.double(), bias.double()) for weight, bias in n] for n in networks]
+
+
+@pytest.mark.slow
+def test_the_gradient_of_the_stress_is_autograds_and_the_slope_of_the_loss(tmp_path: Path) -> None:
+    batch, labels = strained_batch(tmp_path)
+    batch, labels = in_double(batch), labels_in_double(labels)
+    assert labels.strain is not None
+    networks, centers = random_member(128, [[24, 16], [20]])
+    networks = networks_in_double(networks)
+    centers = [center.double() for center in centers]
+    weights = [tensor.requires_grad_() for n in networks for layer in n for tensor in layer]
+
+    def terms(gamma: float) -> tuple[float, list[torch.Tensor]]:
+        with torch.no_grad():
+            loss, found = TorchGradient().loss_gradient(
+                batch, networks, centers, labels, 0.5, gamma
+            )
+        return loss, flat(found)
+
+    aev = batch.atoms.aev.clone().requires_grad_()
+    total = torch.zeros(()).double()
+    for k, layers in enumerate(networks):
+        x = aev[batch.atoms.species == k] - centers[k]
+        for depth, (weight, bias) in enumerate(layers):
+            x = (torch.nn.functional.gelu(x) if depth else x) @ weight.T + bias
+        total = total + x.sum()
+    (grad_aev,) = torch.autograd.grad(total, aev, create_graph=True)
+    error = _Strain.apply(grad_aev, batch)[labels.strain.rows] - labels.strain.derivatives
+    loss = (error.square().mean((1, 2)) / math.sqrt(8.0)).sum() / 4
+    expected = torch.autograd.grad(3.0 * loss, weights, allow_unused=True)
+
+    without, base = terms(0.0)
+    value, gradients = terms(3.0)
+    assert value - without == pytest.approx(3.0 * loss.item(), rel=1e-10)
+    for mine, before, theirs in zip(gradients, base, expected, strict=True):
+        theirs = torch.zeros_like(mine) if theirs is None else theirs
+        assert torch.allclose(mine - before, theirs, rtol=1e-9, atol=1e-11)
+
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for tensor, gradient in zip(weights, gradients, strict=True):
+            direction, saved, step = torch.randn_like(tensor), tensor.clone(), 1e-5
+            sides = []
+            for sign in (1.0, -1.0):
+                tensor.copy_(saved + sign * step * direction)
+                sides.append(terms(3.0)[0])
+            tensor.copy_(saved)
+            slope = (sides[0] - sides[1]) / (2.0 * step)
+            assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5, abs=1e-7)
+
+
+def test_the_native_gradient_of_the_stress_is_that_in_float64(
+    native: NativeGradient, tmp_path: Path
+) -> None:
+    batch, labels = strained_batch(tmp_path)
+    networks, centers = random_member(128, [[24, 16], [20]])
+    strain = native.strain_derivatives(batch, networks, centers)
+    loss, gradients = native.loss_gradient(batch, networks, centers, labels, 0.5, 3.0)
+    exact, doubles = in_double(batch), networks_in_double(networks)
+    where = (exact, doubles, [center.double() for center in centers])
+    expected = TorchGradient().strain_derivatives(*where)
+    assert strain.shape == (4, 3, 3)
+    assert torch.allclose(strain, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    value, reference = TorchGradient().loss_gradient(*where, labels_in_double(labels), 0.5, 3.0)
+    assert loss == pytest.approx(value, rel=1e-6)
+    for mine, theirs in zip(flat(gradients), flat(reference), strict=True):
+        largest = float(theirs.abs().max())
+        assert torch.allclose(mine.double(), theirs, rtol=0, atol=5e-6 * largest)
+
+
+def test_the_strain_derivative_is_the_calculators_stress_times_the_volume(
+    native: NativeGradient, tmp_path: Path
+) -> None:
+    ensemble = random_ensemble(members=2, hidden={"H": (24, 16), "C": (20,)})
+    ensemble.save(tmp_path / "ensemble.safetensors")
+    frames = [crystal(), crystal(5.1)]
+    batch = joined(tmp_path, frames)
+    networks = [
+        [(ensemble.weights[f"{e}.{k}.weight"][1], ensemble.weights[f"{e}.{k}.bias"][1])
+         for k in range(depth)]
+        for e, depth in (("H", 3), ("C", 2))
+    ]  # fmt: skip
+    found = native.strain_derivatives(batch, networks, [torch.zeros(128)] * 2).numpy()
+    calculator = EnsembleCalculator(tmp_path / "ensemble.safetensors", forces=2)
+    for atoms, strain in zip(frames, found, strict=True):
+        atoms.calc = calculator
+        expected = atoms.get_stress(voigt=False) * atoms.get_volume()
+        assert np.allclose(strain, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_stress_of_weight_zero_changes_no_bit(native: NativeGradient, tmp_path: Path) -> None:
+    batch, labels = strained_batch(tmp_path)
+    networks, centers = random_member(128, [[24, 16], [20]])
+    plain = dataclasses.replace(labels, strain=None)
+    first = native.loss_gradient(batch, networks, centers, plain, 0.5, 3.0)
+    second = native.loss_gradient(batch, networks, centers, labels, 0.5, 0.0)
+    assert first[0] == second[0]
+    assert all(map(torch.equal, flat(first[1]), flat(second[1])))
 
 
 CASES: dict[str, tuple[list[str], tuple[str, ...], list[list[int]]]] = {

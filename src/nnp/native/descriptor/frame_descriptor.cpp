@@ -34,6 +34,7 @@ void FrameDescriptor::compute(const Neighborhood &neighborhood, SparseDescriptor
   std::partial_sum(first_edge_.begin(), first_edge_.end(), first_edge_.begin());
   list_short_edges(neighborhood, out);
   out.aev.assign(n_atoms * size(n_features()), 0.0f);
+  out.length.assign(n_edges, 0.0f);
   out.unit.assign(3 * n_edges, 0.0f);
   out.slope.assign(n_edges * size(radial_length()), 0.0f);
   out.jacobian.assign(out.short_edges.size() * 3 * size(n_elements() * angular_length()), 0.0f);
@@ -74,6 +75,7 @@ void FrameDescriptor::add_tile(const Neighborhood &neighborhood, const Tile &til
     if (edges[slot] < 0)
       continue;
     const std::size_t e = size(edges[slot]);
+    out.length[e] = tile.distance[slot];
     out.unit[3 * e] = tile.x[slot];
     out.unit[3 * e + 1] = tile.y[slot];
     out.unit[3 * e + 2] = tile.z[slot];

@@ -20,6 +20,7 @@ namespace alrare::native {
 /// by the center's own position is minus the sum over its edges.
 struct SparseDescriptors {
   std::vector<float> aev;                ///< (N, F)
+  std::vector<float> length;             ///< (E) of the edges, Å
   std::vector<float> unit;               ///< (E, 3) edge vector over its length
   std::vector<float> slope;              ///< (E, K) d(radial features)/d(length), 1/Å
   std::vector<std::int64_t> short_edges; ///< (A) edges within the angular cutoff, ascending

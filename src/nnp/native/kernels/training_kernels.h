@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The passes of a training step over a tile of atoms of one element: atoms in rows, features in
-// the lanes. Derivation: python/alrare/gradients.py. Included only by the kernel files.
+// the lanes. Derivation: python/alrare/training/gradients.py. Included only by the kernel files.
 #ifndef ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
 #define ALRARE_NNP_NATIVE_KERNELS_TRAINING_KERNELS_H
 
@@ -237,12 +237,10 @@ template <class V> ALRARE_INLINE void add_products(V &sum, const float *a, const
     sum[0] += a[k] * b[k];
 }
 
-template <class V> void forces(const ForceTerms &terms, const float *gradient, float *out) {
-  const auto push = [&](long e, float x, float y, float z) {
-    float *const i = out + 3 * terms.edge_i[e], *const j = out + 3 * terms.edge_j[e];
-    i[0] += x, i[1] += y, i[2] += z;
-    j[0] -= x, j[1] -= y, j[2] -= z;
-  };
+/// Calls push(e, x, y, z) with the derivative of the energy by the vector of edge e: for every edge
+/// the radial part of it, then for every short edge the angular part.
+template <class V, class Push>
+ALRARE_INLINE void edge_derivatives(const ForceTerms &terms, const float *gradient, Push push) {
   for (long e = terms.first_edge; e < terms.end_edge; ++e) {
     const std::int64_t s = terms.species[terms.edge_j[e]];
     const float *const g = gradient + terms.row[terms.edge_i[e]] + s * terms.radial_length;
@@ -270,12 +268,36 @@ template <class V> void forces(const ForceTerms &terms, const float *gradient, f
   }
 }
 
+/// Adds the derivative by the vector of edge e to the forces of its two atoms.
+ALRARE_INLINE void add_forces(const ForceTerms &terms, long e, float x, float y, float z,
+                              float *forces) {
+  float *const i = forces + 3 * terms.edge_i[e], *const j = forces + 3 * terms.edge_j[e];
+  i[0] += x, i[1] += y, i[2] += z;
+  j[0] -= x, j[1] -= y, j[2] -= z;
+}
+
+template <class V> void forces(const ForceTerms &terms, const float *gradient, float *out) {
+  edge_derivatives<V>(terms, gradient, [&](long e, float x, float y, float z) {
+    add_forces(terms, e, x, y, z, out);
+  });
+}
+
 template <class V>
-void forces_backward(const ForceTerms &terms, const float *bar_forces, float *direction) {
+void forces_and_strain(const ForceTerms &terms, const float *gradient, float *out, double *strain) {
+  edge_derivatives<V>(terms, gradient, [&](long e, float x, float y, float z) {
+    add_forces(terms, e, x, y, z, out);
+    const double derivative[] = {x, y, z};
+    for (int axis = 0; axis < 3; ++axis)
+      for (int b = 0; b < 3; ++b)
+        strain[3 * axis + b] += derivative[axis] * static_cast<double>(terms.length[e]) *
+                                static_cast<double>(terms.unit[3 * e + b]);
+  });
+}
+
+/// The transpose of `edge_derivatives`; bar(e, axis) is the adjoint of the derivative.
+template <class V, class Bar>
+ALRARE_INLINE void edge_derivatives_backward(const ForceTerms &terms, Bar bar, float *direction) {
   constexpr int L = lanes_of<V>;
-  const auto bar = [&](long e, int axis) {
-    return bar_forces[3 * terms.edge_i[e] + axis] - bar_forces[3 * terms.edge_j[e] + axis];
-  };
   for (long e = terms.first_edge; e < terms.end_edge; ++e) {
     const std::int64_t s = terms.species[terms.edge_j[e]];
     float *const g = direction + terms.row[terms.edge_i[e]] + s * terms.radial_length;
@@ -308,10 +330,38 @@ void forces_backward(const ForceTerms &terms, const float *bar_forces, float *di
   }
 }
 
+template <class V>
+void forces_backward(const ForceTerms &terms, const float *bar_forces, float *direction) {
+  edge_derivatives_backward<V>(
+      terms,
+      [&](long e, int axis) {
+        return bar_forces[3 * terms.edge_i[e] + axis] - bar_forces[3 * terms.edge_j[e] + axis];
+      },
+      direction);
+}
+
+template <class V>
+void forces_and_strain_backward(const ForceTerms &terms, const float *bar_forces,
+                                const float *bar_strain, float *direction) {
+  edge_derivatives_backward<V>(
+      terms,
+      [&](long e, int axis) {
+        const float *const unit = terms.unit + 3 * e, *const row = bar_strain + 3 * axis;
+        return bar_forces[3 * terms.edge_i[e] + axis] - bar_forces[3 * terms.edge_j[e] + axis] +
+               terms.length[e] * (row[0] * unit[0] + row[1] * unit[1] + row[2] * unit[2]);
+      },
+      direction);
+}
+
 template <class V, class... Shapes>
-constexpr alrare::native::TrainingKernels training_kernels = {
-    energy_pass<V, Shapes...>, tangent_pass<V, Shapes...>, forces<V>, forces_backward<V>,
-    multiply_matrices<Shapes...>, adam};
+constexpr alrare::native::TrainingKernels training_kernels = {energy_pass<V, Shapes...>,
+                                                              tangent_pass<V, Shapes...>,
+                                                              forces<V>,
+                                                              forces_backward<V>,
+                                                              forces_and_strain<V>,
+                                                              forces_and_strain_backward<V>,
+                                                              multiply_matrices<Shapes...>,
+                                                              adam};
 
 } // namespace
 

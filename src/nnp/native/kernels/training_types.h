@@ -65,6 +65,7 @@ struct ForceTerms {
   const long *row;                 ///< (atoms)
   const std::int64_t *edge_i;      ///< (edges)
   const std::int64_t *edge_j;      ///< (edges)
+  const float *length;             ///< (edges)
   const float *unit;               ///< (edges, 3)
   const float *slope;              ///< (edges, radial_length)
   const std::int64_t *short_edges; ///< (short edges)
@@ -96,6 +97,15 @@ struct TrainingKernels {
 
   /// The transpose: adds the adjoint of dE/dAEV to be had from that of the forces.
   void (*forces_backward)(const ForceTerms &terms, const float *bar_forces, float *direction);
+
+  /// Adds the forces, and to strain (3, 3) the derivative of the energy by the strain.
+  void (*forces_and_strain)(const ForceTerms &terms, const float *gradient, float *forces,
+                            double *strain);
+
+  /// The transpose: adds the adjoint of dE/dAEV to be had from those of the forces and of the
+  /// strain derivative (3, 3).
+  void (*forces_and_strain_backward)(const ForceTerms &terms, const float *bar_forces,
+                                     const float *bar_strain, float *direction);
 
   /// out (rows, columns) = left (rows, depth) times right (depth, columns) in panels.
   /// Element (r, k) of left lies at r * left_row + k * left_inner. Rows are a multiple of 8,

@@ -54,13 +54,25 @@ void check_networks(const TrainingBatch &batch, const std::vector<DenseNetwork> 
   }
 }
 
+void within(const char *what, long at, std::int64_t value, long end) {
+  if (value < 0 || value >= end)
+    refuse(what, at, value, "0 to " + std::to_string(end - 1));
+}
+
+/// Weight times the mean square of the nine errors; bar (3, 3) gets its derivatives.
+double strain_loss(const double *strain, const float *label, double weight, float *bar) {
+  double squares = 0.0;
+  for (int k = 0; k < 9; ++k) {
+    const double error = strain[k] - static_cast<double>(label[k]);
+    squares += error * error;
+    bar[k] = static_cast<float>(2.0 * weight / 9.0 * error);
+  }
+  return weight / 9.0 * squares;
+}
+
 } // namespace
 
 void TrainingBatch::check() const {
-  const auto within = [](const char *what, long at, std::int64_t value, long end) {
-    if (value < 0 || value >= end)
-      refuse(what, at, value, "0 to " + std::to_string(end - 1));
-  };
   for (long a = 0; a < n_atoms; ++a) {
     within("species", a, species[a], n_elements);
     within("configuration", a, configuration[a], n_configurations);
@@ -80,6 +92,14 @@ void TrainingBatch::check() const {
     within("short", a, short_edges[a], n_edges);
     if (a > 0 && short_edges[a] <= short_edges[a - 1])
       refuse("short", a, short_edges[a], "ascending edges");
+  }
+}
+
+void TrainingLabels::check(const TrainingBatch &batch) const {
+  for (long k = 0; k < n_strained; ++k) {
+    within("strained", k, strained[k], batch.n_configurations);
+    if (k > 0 && strained[k] <= strained[k - 1])
+      refuse("strained", k, strained[k], "ascending configurations");
   }
 }
 
@@ -206,6 +226,7 @@ void MemberGradient::for_configurations(const TrainingBatch &batch, const Work &
                    row_.data(),
                    batch.edge_i,
                    batch.edge_j,
+                   batch.length,
                    batch.unit,
                    batch.slope,
                    batch.short_edges,
@@ -239,6 +260,19 @@ void MemberGradient::predict(const TrainingBatch &batch, const std::vector<Dense
   });
 }
 
+void MemberGradient::strain_derivatives(const TrainingBatch &batch,
+                                        const std::vector<DenseNetwork> &networks,
+                                        std::vector<double> &out) {
+  prepare(batch, networks);
+  out.assign(9 * size(batch.n_configurations), 0.0);
+  std::vector<float> forces(3 * size(batch.n_atoms), 0.0f);
+  double *strain = out.data();
+  for_configurations(batch, [&](const ForceTerms &terms, long, long) {
+    kernels_.training.forces_and_strain(terms, gradient_, forces.data(), strain);
+    strain += 9;
+  });
+}
+
 void MemberGradient::clear_gradients() {
   for (const Element &element : elements_) {
     const TrainingNetwork &network = element.network;
@@ -254,8 +288,9 @@ void MemberGradient::clear_gradients() {
 
 double MemberGradient::loss_gradient(const TrainingBatch &batch,
                                      const std::vector<DenseNetwork> &networks,
-                                     const TrainingLabels &labels, double force_weight,
+                                     const TrainingLabels &labels, const LossWeights &weights,
                                      std::vector<std::vector<LayerGradient>> &out) {
+  labels.check(batch);
   Prediction prediction;
   prepare(batch, networks);
   sum_energies(batch, prediction);
@@ -264,22 +299,34 @@ double MemberGradient::loss_gradient(const TrainingBatch &batch,
   float *const forces = prediction.forces.data();
   const auto count = static_cast<double>(batch.n_configurations);
   double loss = 0.0;
-  long c = 0;
+  const long n_strained = weights.stress > 0.0 ? labels.n_strained : 0;
+  long c = 0, at_label = 0;
   for_configurations(batch, [&](const ForceTerms &terms, long first, long end) {
     // forces and their transpose one after the other: the Jacobian is in the cache
-    kernels_.training.forces(terms, gradient_, forces);
+    const bool strained = at_label < n_strained && labels.strained[at_label] == c;
+    double strain[9] = {};
+    if (strained)
+      kernels_.training.forces_and_strain(terms, gradient_, forces, strain);
+    else
+      kernels_.training.forces(terms, gradient_, forces);
     const auto atoms = static_cast<double>(end - first);
-    const double per_atom = force_weight / count / atoms;
+    const double per_atom = weights.force / count / atoms;
     double squares = 0.0;
     for (long k = 3 * first; k < 3 * end; ++k) {
       const double error = static_cast<double>(forces[k]) - static_cast<double>(labels.forces[k]);
       squares += error * error;
       forces[k] = static_cast<float>(2.0 * per_atom * error); // now their adjoint
     }
-    kernels_.training.forces_backward(terms, forces, direction_);
     const double error = prediction.energies[size(c)] - static_cast<double>(labels.energies[c]);
     const double scale = 1.0 / (std::sqrt(atoms) * count);
     loss += scale * error * error + per_atom * squares;
+    if (strained) {
+      float bar_strain[9];
+      loss +=
+          strain_loss(strain, labels.strain + 9 * at_label++, weights.stress * scale, bar_strain);
+      kernels_.training.forces_and_strain_backward(terms, forces, bar_strain, direction_);
+    } else
+      kernels_.training.forces_backward(terms, forces, direction_);
     for (std::size_t a = size(first); a < size(end); ++a)
       elements_[size(batch.species[a])].network.bar_energies[place_[a]] =
           static_cast<float>(2.0 * scale * error);

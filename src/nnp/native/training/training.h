@@ -25,6 +25,7 @@ struct TrainingBatch {
   const float *aev = nullptr;                  ///< (N, F)
   const std::int64_t *edge_i = nullptr;        ///< (E) atoms, configuration by configuration
   const std::int64_t *edge_j = nullptr;        ///< (E)
+  const float *length = nullptr;               ///< (E), Å
   const float *unit = nullptr;                 ///< (E, 3)
   const float *slope = nullptr;                ///< (E, K), 1/Å
   const std::int64_t *short_edges = nullptr;   ///< (A) edges, ascending
@@ -56,10 +57,21 @@ struct Prediction {
   std::vector<float> forces;
 };
 
-/// Reference energies (C) without self energies, and forces (N, 3).
+/// Reference energies (C) without self energies, forces (N, 3), and stress of K configurations.
 struct TrainingLabels {
   const float *energies;
   const float *forces;
+  long n_strained = 0;                    ///< K
+  const std::int64_t *strained = nullptr; ///< (K) configurations, ascending
+  const float *strain = nullptr;          ///< (K, 3, 3) their stress times the volume, eV
+
+  /// \throws std::runtime_error at a configuration that is out of range or out of order.
+  void check(const TrainingBatch &batch) const;
+};
+
+/// Weights of the forces (Å²) and of the stress (no unit) in the loss.
+struct LossWeights {
+  double force = 0.0, stress = 0.0;
 };
 
 /// Gradient of a layer, shaped like it.
@@ -68,7 +80,7 @@ struct LayerGradient {
 };
 
 /// Energies, forces and the gradient of the loss of one member on a batch (eq. 3 of Jung et al.
-/// 2024; the derivation is in python/alrare/gradients.py).
+/// 2024; the derivation is in python/alrare/training/gradients.py).
 ///
 /// Atoms of one element go through in tiles, twice: once for energies and dE/dAEV, and, when the
 /// forces of every configuration are there, once along the adjoint of dE/dAEV. float32; energies
@@ -80,9 +92,13 @@ public:
   void predict(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
                Prediction &out);
 
+  /// Derivatives of the energies by the strain (C, 3, 3), eV.
+  void strain_derivatives(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
+                          std::vector<double> &out);
+
   /// Returns the loss; `out` holds the gradients by element and layer.
   double loss_gradient(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
-                       const TrainingLabels &labels, double force_weight,
+                       const TrainingLabels &labels, const LossWeights &weights,
                        std::vector<std::vector<LayerGradient>> &out);
 
 private:

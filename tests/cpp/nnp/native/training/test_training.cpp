@@ -16,6 +16,7 @@ namespace {
 
 using alrare::native::DenseNetwork;
 using alrare::native::LayerGradient;
+using alrare::native::LossWeights;
 using alrare::native::MemberGradient;
 using alrare::native::TrainingBatch;
 using alrare::native::TrainingLabels;
@@ -23,8 +24,8 @@ using alrare::native::TrainingLabels;
 /// Random configurations of 1, 3 and 90 atoms of two elements: descriptors without a geometry.
 struct RandomBatch {
   std::mt19937 engine{7};
-  std::vector<std::int64_t> species, configuration, edge_i, edge_j, short_edges;
-  std::vector<float> aev, unit, slope, jacobian, energies, forces;
+  std::vector<std::int64_t> species, configuration, edge_i, edge_j, short_edges, strained{0, 2};
+  std::vector<float> aev, length, unit, slope, jacobian, energies, forces, strain;
   TrainingBatch batch;
 
   std::vector<float> draw(std::size_t n) {
@@ -58,6 +59,8 @@ struct RandomBatch {
     jacobian = draw(short_edges.size() * 3 * 36);
     energies = draw(3);
     forces = draw(species.size() * 3);
+    length = draw(edge_i.size());
+    strain = draw(18);
     batch.n_atoms = static_cast<long>(species.size());
     batch.n_edges = static_cast<long>(edge_i.size());
     batch.n_short = static_cast<long>(short_edges.size());
@@ -66,6 +69,7 @@ struct RandomBatch {
     batch.aev = aev.data();
     batch.edge_i = edge_i.data();
     batch.edge_j = edge_j.data();
+    batch.length = length.data();
     batch.unit = unit.data();
     batch.slope = slope.data();
     batch.short_edges = short_edges.data();
@@ -73,7 +77,9 @@ struct RandomBatch {
   }
   RandomBatch(const RandomBatch &) = delete;
   RandomBatch &operator=(const RandomBatch &) = delete;
-  TrainingLabels labels() const { return {energies.data(), forces.data()}; }
+  TrainingLabels labels() const {
+    return {energies.data(), forces.data(), 2, strained.data(), strain.data()};
+  }
 };
 
 /// Weights of two networks of different depth.
@@ -107,7 +113,8 @@ TEST_CASE("the gradient is the slope of the loss along any direction") {
     Member member(random);
     MemberGradient engine(name);
     std::vector<std::vector<LayerGradient>> gradients, ignored;
-    engine.loss_gradient(random.batch, member.networks, random.labels(), 0.5, gradients);
+    const LossWeights weights{0.5, 0.2};
+    engine.loss_gradient(random.batch, member.networks, random.labels(), weights, gradients);
     std::vector<const std::vector<float> *> by_weight;
     for (const auto &element : gradients)
       for (const LayerGradient &layer : element)
@@ -123,7 +130,7 @@ TEST_CASE("the gradient is the slope of the loss along any direction") {
         for (std::size_t i = 0; i < saved.size(); ++i)
           member.weights[k][i] = saved[i] + (side == 0 ? -step : step) * direction[i];
         loss[side] =
-            engine.loss_gradient(random.batch, member.networks, random.labels(), 0.5, ignored);
+            engine.loss_gradient(random.batch, member.networks, random.labels(), weights, ignored);
       }
       member.weights[k] = saved;
       const double slope = (loss[1] - loss[0]) / (2.0 * static_cast<double>(step));
@@ -142,6 +149,12 @@ TEST_CASE("an index out of range or out of order is named") {
   random.edge_j[0] = 1;
   std::swap(random.short_edges[0], random.short_edges[1]);
   CHECK_THROWS_WITH(random.batch.check(), Contains("expected ascending edges"));
+  random.strained[1] = 3;
+  CHECK_THROWS_WITH(random.labels().check(random.batch),
+                    Contains("strained[1] = 3, expected 0 to 2"));
+  random.strained[1] = 0;
+  CHECK_THROWS_WITH(random.labels().check(random.batch),
+                    Contains("strained[1] = 0, expected ascending configurations"));
 }
 
 } // namespace
