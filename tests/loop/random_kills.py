@@ -274,7 +274,7 @@ def main() -> int:
                         later |= groups_of(pid)
                     later -= groups_of(os.getpid())
                     continue
-                left = [pid for pid in wait_for_nothing(campaign) if not groups_of([pid]) <= later]
+                left = [pid for pid in wait_for_nothing(campaign) if not groups_of(pid) & later]
                 if left:
                     faults += 1
                     print(f"{campaign.folder.name}: {victim} left {said_of(left)}", flush=True)

@@ -98,6 +98,25 @@ def test_aev_has_the_length_and_order_of_torchani() -> None:
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def test_other_resolutions_keep_the_proportions_of_ani_2x() -> None:
+    sizes = {"radial_shifts": 16, "angular_shifts": 8, "angle_sections": 4}
+    cutoffs = {"radial_cutoff": 5.1, "angular_cutoff": 3.5}
+    known = AEVConstants.of_resolution(**cutoffs, **sizes)
+    assert known == AEVConstants()
+    finer = AEVConstants.of_resolution(**cutoffs, **{key: 2 * n for key, n in sizes.items()})
+    for ours, theirs in (
+        (finer.radial_shifts, known.radial_shifts),
+        (finer.angular_shifts, known.angular_shifts),
+    ):
+        assert ours[::2] == pytest.approx(theirs)
+    spacing = np.diff(finer.angle_sections)
+    assert spacing == pytest.approx(np.pi / 8) and finer.angle_sections[0] == np.pi / 16
+    widths = [finer.radial_eta, finer.angular_eta, finer.zeta]
+    assert widths == pytest.approx([4 * known.radial_eta, 4 * known.angular_eta, 4 * known.zeta])
+    wider = AEVConstants.of_resolution(radial_cutoff=9.4, angular_cutoff=3.5, **sizes)
+    assert wider.radial_eta == pytest.approx(known.radial_eta / 4)
+
+
 @pytest.mark.parametrize("name", FRAMES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 1e-4)])
 def test_every_member_equals_torchani(name: str, dtype: torch.dtype, tolerance: float) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alrare import config
+from alrare import EnsembleCalculator, config, train
 from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled
+from alrare.model.aev import AEVConstants
 from alrare.model.ensemble import Ensemble, load_ensemble, stack_members
 from alrare.model.torchscript import load_torchscript
 from alrare.training.dataset import Split
@@ -47,6 +48,26 @@ def test_few_data_get_more_epochs_unless_epochs_are_given() -> None:
     given = config.Train.model_validate({"recipe": "fast", "epochs": 3})
     assert count_epochs(given, 240) == 3
     assert count_epochs(config.Train(recipe="paper"), 10) == 300
+
+
+def test_the_descriptor_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    asked = {"radial_cutoff": 6.0, "angular_cutoff": 4.0, "radial_shifts": 20}
+    asked |= {"angular_shifts": 10, "angle_sections": 7}
+    model = config.Model.model_validate({"members": 2, "hidden_default": (8,)} | asked)
+    settings = FAST.model_copy(update={"epochs": 2})
+    path = train(data(), model=model, settings=settings, folder=tmp_path, workers=1)
+    ensemble = load_ensemble(path)
+    sizes = AEVConstants.of_resolution(**{key: getattr(model, key) for key in asked})
+    assert ensemble.metadata.aev == sizes != AEVConstants()
+    frames = data()[:3]
+    said = evaluate(ensemble, frames)
+    calculator = EnsembleCalculator(path)
+    for k, frame in enumerate(frames):
+        calculator.calculate(frame)
+        assert calculator.results["member_energies"] == pytest.approx(said.energies[:, k], abs=1e-4)
+        assert np.abs(calculator.results["member_forces"] - said.forces[k]).max() < 1e-4
+    with pytest.raises(ValueError, match="expected at most radial_cutoff, 4, got 5"):
+        config.Model(radial_cutoff=4.0, angular_cutoff=5.0)
 
 
 @pytest.mark.slow
