@@ -66,7 +66,7 @@ def test_the_descriptor_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
         calculator.calculate(frame)
         assert calculator.results["member_energies"] == pytest.approx(said.energies[:, k], abs=1e-4)
         assert np.abs(calculator.results["member_forces"] - said.forces[k]).max() < 1e-4
-    with pytest.raises(ValueError, match="expected at most radial_cutoff, 4, got 5"):
+    with pytest.raises(AlrareError, match="expected at most radial_cutoff, 4, got 5"):
         config.Model(radial_cutoff=4.0, angular_cutoff=5.0)
 
 
