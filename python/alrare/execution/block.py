@@ -4,9 +4,11 @@ A program of its own, which imports nothing of alrare: `block.py STATE BEGAN COM
 command, Parsl's process_worker_pool.py. BEGAN is when its driver began, which writes the file STATE
 every few seconds. All of the job ends when the file says that this driver has ended or that a later
 one has begun, and when it has not been written for some time: the driver was killed, perhaps before
-this job began. And workers end when what started them was killed.
+this job began. And workers end when what started them was killed, be it this program itself: it is
+two processes, each of which ends the job when the other is killed.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -19,10 +21,37 @@ from typing import Any
 PATIENCE = 120.0
 """The driver may be silent for so many seconds; its file is on a disk that may be slow."""
 _POLL = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 def main(state: Path, began: float, command: list[str]) -> int:
     """Run the command; return its exit status."""
+    child = os.fork()
+    if child == 0:
+        _end_job_when_killed(os.getppid())
+        os._exit(_run(state, began, command))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        _end_others()
+    return abs(status)
+
+
+def _end_job_when_killed(parent: int) -> None:
+    """End the job when the parent process ends, which only a kill makes it do."""
+
+    def end(*_: object) -> None:
+        _end_others()
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        end()
+
+
+def _run(state: Path, began: float, command: list[str]) -> int:
     process = subprocess.Popen(command)
     seen, since = _read(state), time.monotonic()
     while True:
@@ -35,11 +64,11 @@ def main(state: Path, began: float, command: list[str]) -> int:
             latest = now.get("began", began)
             if latest > began or (latest == began and now.get("ended")):
                 _end_others()
-                print(f"{state}: the driver has ended")
+                print(f"{state}: the driver has ended", flush=True)
                 return 1
             if time.monotonic() - since > PATIENCE:
                 _end_others()
-                print(f"{state}: not written for {PATIENCE:g} s: the driver has ended")
+                print(f"{state}: not written for {PATIENCE:g} s: the driver has ended", flush=True)
                 return 1
             continue
         if status < 0:

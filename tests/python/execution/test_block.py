@@ -83,6 +83,17 @@ def test_workers_end_with_a_pool_that_is_killed_and_stay_with_one_that_ends(
     assert process.wait(20) == 3
 
 
+@pytest.mark.parametrize("which", ["the parent", "its child"])
+def test_workers_end_when_the_program_that_watches_them_is_killed(
+    tmp_path: Path, has_ended: Ended, which: str
+) -> None:
+    process, pids = start(tmp_path, "time.sleep(600)", patience=60.0)
+    pool = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()
+    os.kill(process.pid if which == "the parent" else int(pool[1]), 9)
+    process.wait(20)
+    assert all(map(has_ended, pids))
+
+
 def test_jobs_of_a_copied_run_folder_are_not_canceled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
