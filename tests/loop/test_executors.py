@@ -177,6 +177,11 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, lmp: str, executor: str) -
         ('executor = "parsl"\n[cluster]\nparsl_config = "no.py:config"\n', "no such file"),
         ('executor = "parsl"\n[cluster]\nparsl_config = "own.py:config"\n', "got NoneType"),
         ('executor = "parsl"\n[cluster.run]\nwalltime = "1 hour"\n', "hours, minutes and seconds"),
+        ('executor = "parsl"\n[cluster.run]\nwall_time = "01:00:00"\n', "did you mean walltime?"),
+        (
+            'executor = "parsl"\n[cluster.run]\nprovider = "local"\nsetup = "true\\nfalse 7"\n',
+            "setup: failed: false 7",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_at_once(tmp_path: Path, extra: str, message: str) -> None:

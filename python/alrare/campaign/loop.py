@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, load_config
-from ..execution.choose import open_executor, works_for_another
+from ..execution.choose import open_executor, unused_machines, works_for_another
 from ..exploration.try_input import try_exploration
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
@@ -383,5 +383,7 @@ def _open_campaign(
         campaign = Campaign(config, folder, systems, logged, retry)
         for system in systems:
             try_exploration(system.exploration, system.structure, campaign.elements, config)
+        if unused := unused_machines(config):
+            logged.message(f"WARNING {unused}")
         with open_executor(config, folder) as executor:
             yield replace(campaign, executor=executor)

@@ -10,6 +10,7 @@ from ase import Atoms
 from ..config import Config, Run
 from ..electronic_state import state_of
 from ..errors import ConfigError
+from ..execution.choose import unused_machines
 from ..exploration.exploration import SpringPull
 from ..exploration.input_run import InputRun
 from ..exploration.lammps_run import find_program
@@ -43,7 +44,7 @@ def campaign_summary(config: Config) -> str:
             f"lmp = '{config.run.lmp}': no such program ([run]); give the path of a LAMMPS"
             " that knows nnp_ensemble and al_select (`alrare check` tells)"
         )
-    notes: list[str] = []
+    notes: list[str] = [unused_machines(config)]
     for system in systems:
         if isinstance(config.reference, Path):
             require_reference(config.reference / "reference" / system.subfolder)

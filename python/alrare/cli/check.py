@@ -22,8 +22,8 @@ from typing import Any
 
 from .. import __version__, plugin
 from ..config import Config
-from ..errors import LabelError
-from ..execution.choose import open_executor
+from ..errors import AlrareError, LabelError
+from ..execution.choose import open_executor, unused_machines
 from ..execution.executor import KINDS
 from ..exploration.lammps_run import find_program
 from ..labelling.dftb.run import PROGRAM, program_version
@@ -126,6 +126,8 @@ def check_elsewhere(config: Config) -> list[Finding]:
         If the jobs fail.
     """
     findings: list[Finding] = []
+    if unused := unused_machines(config):
+        findings.append(Finding("cluster", "not used", unused, essential=False))
     if config.run.executor == "local":
         return findings
     with (
@@ -136,13 +138,19 @@ def check_elsewhere(config: Config) -> list[Finding]:
         print(f"waiting for one task each: {', '.join(kinds)}", file=sys.stderr)
         tasks = {kind: executor.submit(kind, _check_there, config) for kind in kinds}
         for kind, task in tasks.items():
-            host, gpus, found = task.result()
+            try:
+                host, gpus, found = task.result()
+            except AlrareError as error:
+                findings.append(Finding(kind, "no task ran", str(error)))
+                continue
             broken = [one for one in found if one.cure and one.essential]
-            findings.append(
-                Finding(kind, f"on {host}: {found[0].found}; GPUs: {gpus or 'none assigned'}")
-            )
+            findings.append(Finding(kind, f"on {host}: {found[0].found}; {_of_gpu(gpus)}"))
             findings += [replace(one, found=f"{one.found} ({kind}, {host})") for one in broken]
     return findings
+
+
+def _of_gpu(visible: str) -> str:
+    return f"its worker sees GPU {visible}" if visible else "its worker is assigned no GPU"
 
 
 def _check_there(config: Config) -> tuple[str, str, list[Finding]]:

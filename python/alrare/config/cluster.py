@@ -8,7 +8,10 @@ from pydantic import Field, field_validator, model_validator
 from .types import Count, CountOrZero, Positive, Section, matching
 
 _SHORTEST = 300
-_WALLTIME = matching(r"\d+:[0-5]\d:[0-5]\d", 'expected hours, minutes and seconds, "04:00:00"')
+_WALLTIME = matching(
+    r"\d+:[0-5]\d:[0-5]\d",
+    'expected hours, minutes and seconds, "04:00:00"; of two days, "48:00:00"',
+)
 
 
 class Machines(Section):
@@ -29,13 +32,13 @@ class Machines(Section):
     cores_per_worker: Count = 1
     """Cores that the job asks for, per task."""
     gpus_per_node: CountOrZero = 0
-    """GPUs of each node; every worker sees one of them."""
+    """GPUs of each node; every worker sees one of them, and there are no more workers than GPUs."""
     max_blocks: Count = 1
     """Largest number of jobs at a time. They are submitted when there are tasks, and end when there
     are none."""
     setup: Annotated[str, Field(examples=["module load dftbplus"])] = ""
-    """Shell commands at the start of a job. The Python environment of the driver is there
-    already."""
+    """Shell commands at the start of a job, which ends if one of them fails. The Python environment
+    of the driver is there already."""
     scheduler_options: Annotated[str, Field(examples=["#SBATCH --qos=high"])] = ""
     """Further lines of the job's script."""
 
@@ -77,6 +80,19 @@ class Cluster(Section):
     """A job that has had no task for so many seconds ends."""
     address: Annotated[str | None, Field(examples=["10.0.0.1"])] = None
     """Address of this machine as the nodes see it; by default they try all of its addresses."""
+
+    @property
+    def has_machines(self) -> bool:
+        """Whether a kind of tasks has machines."""
+        return any((self.label, self.train, self.run, self.parsl_config))
+
+    def require_machines(self) -> None:
+        """Refuse to be without machines; a ValueError."""
+        if not self.has_machines:
+            raise ValueError(
+                'executor = "parsl": [cluster] has no machines; give at least one of'
+                " [cluster.label], [cluster.train], [cluster.run], or parsl_config ([run])"
+            )
 
     @model_validator(mode="after")
     def _one_way(self) -> "Cluster":

@@ -78,8 +78,11 @@ def explain(
         where = ", ".join(part for part in (source, table and f"[{table}]") if part)
         suffix = f" ({where})" if where else ""
         listed = _listed(root, loc)
+        inner = _table_within(names.get(table), loc)
         if entry["type"] == "extra_forbidden" and listed is not None:
             message = _unknown_key_of_list(loc, listed)
+        elif entry["type"] == "extra_forbidden" and inner is not None:
+            message = _unknown_key_within(loc, inner)
         elif entry["type"] == "extra_forbidden":
             message = _unknown_key(str(loc[-1]), table, root)
         else:
@@ -107,6 +110,19 @@ def _listed(root: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] 
     field = root.model_fields.get(str(loc[0])) if len(loc) > 2 else None
     kinds = get_args(field.annotation) if field is not None else ()
     return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _table_within(table: type[BaseModel] | None, loc: Sequence[int | str]) -> Any:
+    """Return the model of a table in a table, as [cluster.label], if a key of it is meant."""
+    return tables_of(table).get(str(loc[0])) if table is not None and len(loc) == 2 else None
+
+
+def _unknown_key_within(loc: Sequence[int | str], inner: type[BaseModel]) -> str:
+    """Say what to do about an unknown key of a table in a table."""
+    near = difflib.get_close_matches(str(loc[-1]), inner.model_fields, n=1)
+    keys = ", ".join(inner.model_fields)
+    advice = f"did you mean {near[0]}?" if near else f"expected one of {keys}"
+    return f"{_key(loc, str)}: unknown key; {advice}"
 
 
 def _unknown_key_of_list(loc: Sequence[int | str], listed: type[BaseModel]) -> str:

@@ -300,6 +300,12 @@ class Config(Section):
         return given
 
     @model_validator(mode="after")
+    def _has_machines(self) -> "Config":
+        if self.run.executor == "parsl":
+            self.cluster.require_machines()
+        return self
+
+    @model_validator(mode="after")
     def _one_drive(self) -> "Config":
         if self.explore and self.pull is not None:
             raise ValueError(

@@ -33,15 +33,17 @@ def jobs_text(folder: Path) -> str:
         return ""
     state = read_json(path)
     age = time.time() - state["time"]
-    when = f", as of {age:.0f} s ago" if age > _OLD and state["jobs"] else ""
+    ended = state.get("ended", False)
+    when = ", when the driver ended" if ended else ""
+    if not ended and age > _OLD:
+        when = f", as of {age:.0f} s ago: the driver was killed, or its disk is slow"
     lines = []
     for kind, count in state["tasks"].items():
         running = min(count.get("running", 0), count["waiting"])
-        lost = f", {count['workers lost']} workers lost" if count["workers lost"] else ""
-        lines.append(
-            f"  {kind:6} {count['waiting'] - running} queued, {running} running,"
-            f" {count['done']} done{lost}"
-        )
+        now = [] if ended else [f"{count['waiting'] - running} queued", f"{running} running"]
+        left = [f"{count['waiting']} left"] if ended else []
+        lost = [f"{count['workers lost']} workers lost"] if count["workers lost"] else []
+        lines.append(f"  {kind:6} " + ", ".join([*now, f"{count['done']} done", *left, *lost]))
     for name, job in state["jobs"].items():
         said = f": {job['message']}" if job["message"] else ""
         lines.append(f"  job {job['id']} ({name}) {job['state']}{said}")

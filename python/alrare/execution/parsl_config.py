@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..processes import ONE_THREAD
 from .executor import KINDS, Kind
 from .jobs import STATE_FILE
+from .remote import GPUS_OF_JOB
 
 if TYPE_CHECKING:
     from parsl.config import Config
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 _HEARTBEAT, _SILENCE = 10, 60  # s
 _PROGRAMS = Path(__file__).parent
 _STATUS_EVERY = 10.0  # s
+_ENDS_IF_IT_FAILS = """\
+trap 'echo "setup: failed: $BASH_COMMAND" >&2' ERR
+set -e
+{setup}
+set +e
+trap - ERR"""
 
 
 def config_of(cluster: Cluster, folder: Path, began: float) -> "Config":
@@ -105,7 +112,10 @@ def _of_batch_system(machines: Machines) -> Any:
 
     cores = machines.workers_per_node * machines.cores_per_worker
     here = f"{Path(sys.executable).parent}"
-    setup = [machines.setup, f"export PATH={shlex.quote(here)}:$PATH"]
+    setup = [_ENDS_IF_IT_FAILS.format(setup=machines.setup)] if machines.setup else []
+    setup.append(f"export PATH={shlex.quote(here)}:$PATH")
+    if machines.gpus_per_node:
+        setup.append(f'export {GPUS_OF_JOB}="$CUDA_VISIBLE_DEVICES"')
     setup += [f"export {name}={value}" for name, value in ONE_THREAD.items()]
     if "PYTHONPATH" in os.environ:
         setup.append(f"export PYTHONPATH={shlex.quote(os.environ['PYTHONPATH'])}")

@@ -213,10 +213,12 @@ def _meaning(kind: str, error: BaseException) -> BaseException | None:
     if isinstance(error, ManagerLost | WorkerLost):
         return None
     if isinstance(error, BadStateException):
-        said = [line.strip() for line in str(error.reason).splitlines() if line.strip()]
+        # What the batch system said comes after what Parsl says of it.
+        reason = str(error.reason).rpartition("stderr=")[2]
+        said = [line.strip() for line in reason.splitlines() if line.strip()]
         return AlrareError(
-            f"[cluster.{kind}]: its jobs failed: {' '.join(said)[:600]}; correct the table (`alrare"
-            " check al.toml` tries one task of each kind), then run the same command again: nothing"
-            " finished is lost"
+            f"[cluster.{kind}]: its jobs failed: {' '.join(said)[:600]}; correct the table, then"
+            " run the same command again: nothing finished is lost (`alrare check al.toml` tries"
+            " one task of each kind)"
         )
     return error

@@ -1,15 +1,17 @@
 """Calls that are made by workers elsewhere: as if by this process, and again if one is lost."""
 
+import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProcessLostError
+from ..errors import AlrareError, ProcessLostError
 from ..processes import ONE_THREAD
 
 ATTEMPTS = 4
@@ -18,6 +20,39 @@ ATTEMPTS = 4
 
 _OF_LAUNCHERS = ("PMI_", "PMI2_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_", "HYDRA_", "PRTE_")
 """Environment variables by which a launcher tells a process that it is a rank of a job."""
+
+
+GPUS_OF_JOB = "ALRARE_GPUS_OF_JOB"
+"""Environment variable with the GPUs that a job was given, of which a worker takes one."""
+
+
+def take_gpu() -> None:
+    """Let CUDA_VISIBLE_DEVICES name one of the GPUs of the job, by the number of this worker.
+
+    Raises
+    ------
+    AlrareError
+        If the job has fewer.
+    """
+    given = [one for one in os.environ.pop(GPUS_OF_JOB, "").split(",") if one.strip()]
+    mine = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not given or not mine.isdecimal():
+        return
+    if int(mine) >= len(given):
+        raise AlrareError(
+            f"gpus_per_node: expected no more than the job has, CUDA_VISIBLE_DEVICES ="
+            f" {','.join(given)} ([cluster])"
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = given[int(mine)]
+
+
+@cache
+def fingerprint() -> str:
+    """Return a hash of the Python files of this package, as they are when it is first asked for."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def forget_launcher() -> None:
@@ -36,11 +71,14 @@ class Call:
     """Current folder, to which paths are relative."""
     path: tuple[str, ...]
     """Import path."""
+    package: str
+    """`fingerprint` of the package that asks."""
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: tuple[Any, ...]) -> "Call":
         """Return a call as of this process."""
-        return cls(function, args, str(Path.cwd()), tuple(entry or "." for entry in sys.path))
+        path = tuple(entry or "." for entry in sys.path)
+        return cls(function, args, str(Path.cwd()), path, fingerprint())
 
 
 def perform(call: Call) -> Any:
@@ -48,6 +86,13 @@ def perform(call: Call) -> Any:
     os.chdir(call.folder)
     os.environ.update(ONE_THREAD)
     forget_launcher()
+    if call.package != fingerprint():
+        raise AlrareError(
+            f"the worker's alrare, {Path(__file__).parents[1]}, is another one than its driver's:"
+            " it was changed meanwhile, or this machine has its own; run the same command again"
+            " with one and the same everywhere: what had finished is kept"
+        )
+    take_gpu()
     sys.path += [entry for entry in call.path if entry not in sys.path]
     return call.function(*call.args)
 

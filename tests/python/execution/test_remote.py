@@ -3,12 +3,13 @@
 import os
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alrare.errors import ProcessLostError
-from alrare.execution.remote import ATTEMPTS, Call, Repeated, perform
+from alrare.errors import AlrareError, ProcessLostError
+from alrare.execution.remote import ATTEMPTS, GPUS_OF_JOB, Call, Repeated, perform, take_gpu
 
 
 class LostError(Exception):
@@ -54,6 +55,32 @@ def test_a_call_that_loses_all_its_workers_is_given_up() -> None:
     with pytest.raises(ProcessLostError, match=r"4 workers were lost .* \(gone\); ask for more"):
         calls.submit(len, [1]).result()
     assert len(made) == ATTEMPTS
+
+
+def test_a_worker_of_another_package_refuses() -> None:
+    with pytest.raises(AlrareError, match="is another one than its driver's"):
+        perform(replace(Call.of(len, ([1],)), package="other"))
+
+
+@pytest.mark.parametrize(
+    ("of_job", "number", "taken"),
+    [("5,7", "1", "7"), ("", "1", "1"), ("GPU-a,GPU-b", "0", "GPU-a")],
+)
+def test_a_worker_takes_one_of_the_gpus_of_its_job(
+    monkeypatch: pytest.MonkeyPatch, of_job: str, number: str, taken: str
+) -> None:
+    monkeypatch.setenv(GPUS_OF_JOB, of_job)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", number)
+    for _ in range(2):  # of two tasks of the worker
+        take_gpu()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == taken
+
+
+def test_more_workers_than_gpus_of_the_job_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GPUS_OF_JOB, "5,7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    with pytest.raises(AlrareError, match="no more than the job has, CUDA_VISIBLE_DEVICES = 5,7"):
+        take_gpu()
 
 
 def test_a_call_is_made_as_if_by_the_process_that_asked(
