@@ -24,9 +24,9 @@ class Model(Section):
     radial_shifts: Annotated[Count, Field(le=128)] = 16
     """Radial terms for each element: Gaussians evenly spaced from 0.8 Å to the cutoff, whose widths
     follow the spacing."""
-    angular_shifts: Annotated[Count, Field(le=64)] = 8
+    angular_shifts: Annotated[Count, Field(le=32)] = 8
     """Radial parts of the angular terms, spaced alike up to `angular_cutoff`."""
-    angle_sections: Annotated[Count, Field(le=64)] = 4
+    angle_sections: Annotated[Count, Field(le=16)] = 4
     """Directions of the angular terms, evenly spaced over 180°; for each pair of elements there are
     `angular_shifts` times as many terms."""
 
