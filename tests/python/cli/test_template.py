@@ -121,7 +121,7 @@ OTHER: dict[str, Any] = {
     "run.launcher": "srun -n {ranks}",
     "run.workers": 1,
     "run.device": "cpu",
-    "run.executor": "parsl",
+    "run.executor": "mpi",
     "cluster.label": {"partition": "long"},
     "cluster.train": {"provider": "local"},
     "cluster.run": {"workers_per_node": 4},
