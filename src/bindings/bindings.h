@@ -14,6 +14,7 @@
 /// What the parts of alrare._core share.
 namespace alrare {
 
+using Floats = pybind11::array_t<float, pybind11::array::c_style | pybind11::array::forcecast>;
 using Doubles = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>;
 using Integers =
     pybind11::array_t<std::int64_t, pybind11::array::c_style | pybind11::array::forcecast>;

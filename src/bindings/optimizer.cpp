@@ -29,14 +29,15 @@ using alrare::native::SoapStep;
 
 /// An array that is changed in place: neither converted nor copied.
 using Changed = py::array_t<float>;
-using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using alrare::Floats;
 
 constexpr float adam_epsilon = 1e-8f; // as EPSILON in python/alrare/training/optimizer.py
 
 using Betas = std::array<double, 2>;
 
+float single(double value) { return static_cast<float>(value); }
+
 AdamFactors adam_factors(const Betas &betas, int step) {
-  const auto single = [](double value) { return static_cast<float>(value); };
   return {single(1.0 - betas[0]), single(1.0 - betas[1]),
           single(1.0 / (1.0 - std::pow(betas[0], step))),
           single(1.0 / std::sqrt(1.0 - std::pow(betas[1], step))), adam_epsilon};
@@ -89,7 +90,6 @@ void take(SoapStep &soap, Changed weight, const Floats &gradient, Changed first,
                           second.mutable_data(),  left.mutable_data(),
                           right.mutable_data(),   base_left.data(),
                           base_right.data(),      goal ? goal->data() : nullptr};
-  const auto single = [](double value) { return static_cast<float>(value); };
   const SoapRates rates{single(rate), single(rate * weight_decay), single(share),
                         adam_factors(betas, step)};
   const float *const from = gradient.data();

@@ -24,7 +24,7 @@ using alrare::native::Prediction;
 using alrare::native::TrainingBatch;
 using alrare::native::TrainingLabels;
 
-using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using alrare::Floats;
 using alrare::Integers;
 using Layers = std::vector<std::pair<Floats, Floats>>;
 

@@ -62,13 +62,14 @@ def _run(state: Path, began: float, command: list[str]) -> int:
             if now != seen:
                 seen, since = now, time.monotonic()
             latest = now.get("began", began)
+            said = ""
             if latest > began or (latest == began and now.get("ended")):
+                said = "the driver has ended"
+            elif time.monotonic() - since > PATIENCE:
+                said = f"not written for {PATIENCE:g} s: the driver has ended"
+            if said:
                 _end_others()
-                print(f"{state}: the driver has ended", flush=True)
-                return 1
-            if time.monotonic() - since > PATIENCE:
-                _end_others()
-                print(f"{state}: not written for {PATIENCE:g} s: the driver has ended", flush=True)
+                print(f"{state}: {said}", flush=True)
                 return 1
             continue
         if status < 0:
