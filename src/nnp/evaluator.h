@@ -70,7 +70,7 @@ public:
   /// Whether the engine reads `Neighborhood::triples`; one that finds them itself says no.
   virtual bool needs_triples() const { return true; }
 
-  /// Energies of each member and center of the last evaluation in eV, self energies left out:
+  /// Energies of each member and center of the last evaluation in eV, without self_energy():
   /// [member * n_local + center]. Null when the engine has only sums over centers.
   virtual const std::vector<double> *center_energies() const { return nullptr; }
 

@@ -6,24 +6,49 @@
 
 namespace alrare {
 
+void NeighborhoodBuilder::add_row(const NeighborList &list, int i) {
+  const int species = list.species_of_type[list.type[i]];
+  if (species < 0)
+    return;
+  row_[static_cast<std::size_t>(i)] = static_cast<int>(out_.atom.size());
+  out_.atom.push_back(i);
+  out_.species.push_back(species);
+}
+
 void NeighborhoodBuilder::number_rows(const NeighborList &list) {
   out_.atom.clear();
   out_.species.clear();
   row_.assign(static_cast<std::size_t>(list.n_all), -1);
-  const auto add = [&](int i) {
-    const int species = list.species_of_type[list.type[i]];
-    if (species < 0)
-      return;
-    row_[static_cast<std::size_t>(i)] = static_cast<int>(out_.atom.size());
-    out_.atom.push_back(i);
-    out_.species.push_back(species);
-  };
   for (int c = 0; c < list.n_centers; ++c)
-    add(list.centers[c]);
+    add_row(list, list.centers[c]);
   out_.n_local = static_cast<int>(out_.atom.size());
+  if (list.owner != nullptr)
+    for (int i = 0; i < list.n_all; ++i)
+      row_[static_cast<std::size_t>(i)] = row_[static_cast<std::size_t>(list.owner[i])];
+  else if (list.message_shells == 0)
+    number_ghosts(list);
+}
+
+void NeighborhoodBuilder::number_ghosts(const NeighborList &list) {
   for (int i = 0; i < list.n_all; ++i)
     if (row_[static_cast<std::size_t>(i)] < 0)
-      add(i);
+      add_row(list, i);
+}
+
+/// Edges of the rows from `begin` to `end`, and rows for those of their neighbors that have none.
+void NeighborhoodBuilder::add_shell(const NeighborList &list, std::size_t begin, std::size_t end) {
+  for (std::size_t row = begin; row < end; ++row) {
+    const int i = out_.atom[row];
+    const double *const xi = list.positions[i];
+    for (int k = 0; k < list.n_neighbors[i]; ++k) {
+      const int j = list.neighbors[i][k] & list.neighbor_mask;
+      const double *const xj = list.positions[j];
+      const double x = xj[0] - xi[0], y = xj[1] - xi[1], z = xj[2] - xi[2];
+      if (row_[static_cast<std::size_t>(j)] < 0 && x * x + y * y + z * z < cutoff_ * cutoff_)
+        add_row(list, j);
+    }
+    add_center(list, static_cast<int>(row));
+  }
 }
 
 /// Room for `n` more edges after the first `n_edges_`; what is beyond them is never read.
@@ -119,8 +144,17 @@ const Neighborhood &NeighborhoodBuilder::build(const NeighborList &list) {
   number_rows(list);
   n_edges_ = 0;
   out_.triples.clear();
-  for (int center = 0; center < out_.n_local; ++center)
-    add_center(list, center);
+  if (list.owner != nullptr || list.message_shells == 0) {
+    for (int center = 0; center < out_.n_local; ++center)
+      add_center(list, center);
+  } else {
+    std::size_t begin = 0, end = out_.atom.size();
+    for (int shell = 0; shell <= list.message_shells; ++shell) {
+      add_shell(list, begin, end);
+      begin = end;
+      end = out_.atom.size();
+    }
+  }
   out_.edge_i.resize(n_edges_);
   out_.edge_j.resize(n_edges_);
   out_.vec.resize(3 * n_edges_);

@@ -11,6 +11,10 @@
 namespace alrare {
 
 /// Positions and a full neighbor list as plain pointers; nothing is copied or kept.
+///
+/// For a model that passes messages between atoms, the neighbors of a center have edges too. Either
+/// every ghost copies an owned atom of this process (`owner`), or the list has the neighbors of
+/// ghosts as well (`message_shells`).
 struct NeighborList {
   int n_all = 0;                           ///< owned and ghost atoms, N
   const double *const *positions;          ///< (N, 3), Å, unwrapped: ghosts sit at their image
@@ -20,6 +24,8 @@ struct NeighborList {
   const int *centers;                      ///< (n_centers) indices of owned atoms
   const int *n_neighbors;                  ///< by atom index
   const int *const *neighbors;             ///< by atom index, then neighbor
+  int message_shells = 0;                  ///< shells around the centers that have edges too
+  const int *owner = nullptr;              ///< (N) the owned atom that each copies; or null
   int neighbor_mask = 0x1FFFFFFF;          ///< bits of a neighbor that are its index
   std::function<std::string(int)> name_of; ///< how an error names an atom; by default its index
 };
@@ -27,12 +33,15 @@ struct NeighborList {
 /// What an ensemble is evaluated on: the local centers, their edges, their triples.
 ///
 /// Atoms that the model does not see are left out, so rows here are not rows of the caller: `atom`
-/// leads back. Rows below `n_local` are centers and own energy; the others are ghosts.
+/// leads back. Rows below `n_local` are centers and own energy; the others are ghosts, by the
+/// number of edges between them and a center. Ghosts have edges of their own only as far as
+/// messages to a center come from; where all are copies of owned atoms, edges lead to these and
+/// there are none.
 struct Neighborhood {
   int n_local = 0;                   ///< centers
   std::vector<int> atom;             ///< (N) index of each row in the caller's arrays
   std::vector<std::int64_t> species; ///< (N) index into the model's elements
-  std::vector<std::int64_t> edge_i;  ///< (E) center, ascending, < n_local
+  std::vector<std::int64_t> edge_i;  ///< (E) center, ascending; < n_local without messages
   std::vector<std::int64_t> edge_j;  ///< (E) neighbor, any row
   std::vector<double> vec;           ///< (E, 3) r_j - r_i in Å
   std::vector<std::int64_t> triples; ///< (T, 2) edges a < b of one center, both < angular_cutoff
@@ -59,6 +68,9 @@ public:
 
 private:
   void number_rows(const NeighborList &list);
+  void add_row(const NeighborList &list, int i);
+  void number_ghosts(const NeighborList &list);
+  void add_shell(const NeighborList &list, std::size_t begin, std::size_t end);
   void make_room(std::size_t n);
   void add_center(const NeighborList &list, int center);
   void add_triples(std::size_t n);

@@ -6,6 +6,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
@@ -83,8 +84,11 @@ public:
                                "alrare ensemble");
     metadata_ = parse_metadata(extra["alrare.json"]);
     module_.eval();
+    for (const torch::Tensor &parameter : module_.parameters())
+      parameter.set_requires_grad(false); // only the edge vectors are differentiated
     if (module_.get_method("forward").function().getSchema().arguments().size() != n_arguments)
-      throw std::runtime_error("its forward does not take the arguments of format version 1");
+      throw std::runtime_error("its forward does not take the arguments of format version " +
+                               std::to_string(metadata_.format_version));
   }
 
   const Metadata &metadata() const override { return metadata_; }
@@ -102,13 +106,12 @@ public:
       out.gradient.clear();
       return;
     }
-    try {
-      run(hood, weights, out);
-    } catch (const c10::Error &e) {
-      throw std::runtime_error("the model failed: " + last_line(e.what_without_backtrace()));
-    } catch (const std::exception &e) {
-      throw std::runtime_error("the model failed: " + last_line(e.what()));
-    }
+    with_clean_errors([&] {
+      if (sums_only())
+        run(hood, weights, out);
+      else
+        run_and_differentiate(hood, weights, out);
+    });
     if (out.member_energies.size() != members || out.gradient.size() != hood.vec.size())
       throw std::runtime_error("the model returned " + std::to_string(out.member_energies.size()) +
                                " energies and " + std::to_string(out.gradient.size()) +
@@ -116,7 +119,43 @@ public:
                                " and " + std::to_string(hood.vec.size()));
   }
 
+  void evaluate_one(const Neighborhood &hood, int member, Evaluation &out) override {
+    Evaluator::evaluate_one(hood, member, out);
+    if (sums_only() || center_energies_.empty())
+      return;
+    const auto n = static_cast<std::ptrdiff_t>(hood.n_local);
+    center_energies_ = {center_energies_.begin() + member * n,
+                        center_energies_.begin() + (member + 1) * n};
+  }
+
+  void evaluate_members(const Neighborhood &hood, std::vector<double> &member_energies,
+                        std::vector<std::vector<double>> &gradients) override {
+    if (sums_only() || hood.n_local == 0) {
+      Evaluator::evaluate_members(hood, member_energies, gradients);
+      return;
+    }
+    with_clean_errors([&] { differentiate_members(hood, member_energies, gradients); });
+  }
+
+  const std::vector<double> *center_energies() const override {
+    return sums_only() ? nullptr : &center_energies_;
+  }
+
 private:
+  /// In version 1 forward returns sums over the centers and their gradient; in version 2 an energy
+  /// by member and center, which is differentiated here.
+  bool sums_only() const { return metadata_.format_version == 1; }
+
+  template <typename Action> static void with_clean_errors(const Action &action) {
+    try {
+      action();
+    } catch (const c10::Error &e) {
+      throw std::runtime_error("the model failed: " + last_line(e.what_without_backtrace()));
+    } catch (const std::exception &e) {
+      throw std::runtime_error("the model failed: " + last_line(e.what()));
+    }
+  }
+
   void load(const std::string &path, torch::jit::ExtraFilesMap &extra) {
     try {
       module_ = torch::jit::load(path, device_, extra);
@@ -125,19 +164,19 @@ private:
     }
   }
 
-  void run(const Neighborhood &hood, const std::vector<double> &weights, Evaluation &out) {
-    const c10::InferenceMode guard;
+  /// What forward returns for these edge vectors and the rest of the neighborhood.
+  torch::jit::IValue call(const torch::Tensor &vec, const Neighborhood &hood,
+                          const std::vector<double> &weights) {
     torch::jit::setGraphExecutorOptimize(false); // a per-thread setting
     if (at::get_num_threads() != threads_)
       at::set_num_threads(threads_);
     const auto n_edges = static_cast<std::int64_t>(hood.n_edges());
     const auto n_rows = static_cast<std::int64_t>(hood.species.size());
     const auto n_triples = static_cast<std::int64_t>(hood.n_triples());
-    const auto dtype = metadata_.double_precision ? torch::kFloat64 : torch::kFloat32;
 
     std::vector<torch::jit::IValue> in;
     in.reserve(n_arguments - 1);
-    in.emplace_back(view(hood.vec, {n_edges, 3}, torch::kFloat64, device_).to(dtype));
+    in.emplace_back(vec);
     in.emplace_back(view(hood.edge_i, {n_edges}, torch::kInt64, device_));
     in.emplace_back(view(hood.edge_j, {n_edges}, torch::kInt64, device_));
     in.emplace_back(view(hood.species, {n_rows}, torch::kInt64, device_));
@@ -145,7 +184,18 @@ private:
     in.emplace_back(view(hood.triples, {n_triples, 2}, torch::kInt64, device_));
     in.emplace_back(
         view(weights, {static_cast<std::int64_t>(weights.size())}, torch::kFloat64, device_));
-    const torch::jit::IValue result = module_.forward(std::move(in));
+    return module_.forward(std::move(in));
+  }
+
+  torch::Tensor edge_vectors(const Neighborhood &hood) const {
+    const auto n_edges = static_cast<std::int64_t>(hood.n_edges());
+    const auto dtype = metadata_.double_precision ? torch::kFloat64 : torch::kFloat32;
+    return view(hood.vec, {n_edges, 3}, torch::kFloat64, device_).to(dtype);
+  }
+
+  void run(const Neighborhood &hood, const std::vector<double> &weights, Evaluation &out) {
+    const c10::InferenceMode guard;
+    const torch::jit::IValue result = call(edge_vectors(hood), hood, weights);
     if (!result.isTuple() || result.toTupleRef().elements().size() != 2)
       throw std::runtime_error("forward must return (energies, gradient)");
     const auto &parts = result.toTupleRef().elements();
@@ -153,10 +203,63 @@ private:
     out.gradient = to_doubles(parts[1].toTensor());
   }
 
+  /// Energies by member and center (M, n_local), part of a graph that begins at `vec`.
+  torch::Tensor energies_of(const torch::Tensor &vec, const Neighborhood &hood,
+                            const std::vector<double> &weights) {
+    const torch::jit::IValue result = call(vec, hood, weights);
+    if (!result.isTensor())
+      throw std::runtime_error("forward must return one tensor of energies");
+    torch::Tensor energies = result.toTensor();
+    const std::vector<std::int64_t> expected = {metadata_.members, hood.n_local};
+    if (energies.sizes() != expected)
+      throw std::runtime_error("forward must return energies of shape (members, n_local) = (" +
+                               std::to_string(expected[0]) + ", " + std::to_string(expected[1]) +
+                               ")");
+    energies = energies.to(torch::kFloat64);
+    center_energies_ = to_doubles(energies.detach());
+    return energies.sum(1);
+  }
+
+  /// Gradient of a sum by the edge vectors; zeros where it does not depend on them.
+  static std::vector<double> gradient_of(const torch::Tensor &sum, const torch::Tensor &vec,
+                                         bool keep_graph) {
+    if (!sum.requires_grad())
+      return std::vector<double>(static_cast<std::size_t>(vec.numel()), 0.0);
+    const torch::Tensor found =
+        torch::autograd::grad({sum}, {vec}, {}, keep_graph, false, true).at(0);
+    return found.defined() ? to_doubles(found)
+                           : std::vector<double>(static_cast<std::size_t>(vec.numel()), 0.0);
+  }
+
+  void run_and_differentiate(const Neighborhood &hood, const std::vector<double> &weights,
+                             Evaluation &out) {
+    const torch::AutoGradMode grad(true);
+    const torch::Tensor vec = edge_vectors(hood).detach().requires_grad_(true);
+    const torch::Tensor energies = energies_of(vec, hood, weights);
+    const torch::Tensor factors = view(weights, {energies.size(0)}, torch::kFloat64, device_);
+    out.gradient = gradient_of(torch::dot(factors, energies), vec, false);
+    out.member_energies = to_doubles(energies.detach());
+  }
+
+  /// One forward pass, and one pass back for each member.
+  void differentiate_members(const Neighborhood &hood, std::vector<double> &member_energies,
+                             std::vector<std::vector<double>> &gradients) {
+    const torch::AutoGradMode grad(true);
+    const auto members = static_cast<std::size_t>(metadata_.members);
+    const torch::Tensor vec = edge_vectors(hood).detach().requires_grad_(true);
+    const torch::Tensor energies =
+        energies_of(vec, hood, std::vector<double>(members, 1.0 / metadata_.members));
+    gradients.resize(members);
+    for (std::size_t m = 0; m < members; ++m)
+      gradients[m] = gradient_of(energies[static_cast<std::int64_t>(m)], vec, m + 1 < members);
+    member_energies = to_doubles(energies.detach());
+  }
+
   torch::Device device_;
   int threads_;
   torch::jit::Module module_;
   Metadata metadata_;
+  std::vector<double> center_energies_; // (M, n_local), eV; version 2 only
 };
 
 } // namespace

@@ -2,7 +2,6 @@
 #include "pair_nnp/loaded_model.h"
 
 #include <numeric>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -13,16 +12,6 @@ namespace {
 NeighborhoodBuilder make_builder(const Evaluator &evaluator) {
   const Metadata &model = evaluator.metadata();
   return {model.cutoff, evaluator.needs_triples() ? model.angular_cutoff : 0.0};
-}
-
-void refuse_message_passing(const std::string &path, const Metadata &model) {
-  if (model.receptive_field <= model.cutoff)
-    return;
-  std::ostringstream text;
-  text << "'" << path << "' has a receptive field of " << model.receptive_field
-       << " and a cutoff of " << model.cutoff
-       << " Angstrom; models that pass messages between atoms are not supported";
-  throw std::runtime_error(text.str());
 }
 
 TypeMap map_types(const std::string &path, const Metadata &model,
@@ -56,7 +45,6 @@ LoadedModel::LoadedModel(std::shared_ptr<Evaluator> opened, std::string file,
     : evaluator(std::move(opened)), path(std::move(file)), names(std::move(elements)),
       types(map_types(path, metadata(), names)), driver(find_driver(forces, metadata())),
       builder(make_builder(*evaluator)) {
-  refuse_message_passing(path, metadata());
   if (driver < 0)
     weights.assign(metadata().members, 1.0 / metadata().members);
   else

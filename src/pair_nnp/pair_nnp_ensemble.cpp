@@ -28,6 +28,8 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,13 +52,15 @@ struct PairNNPEnsemble::Impl {
   PairNNPOptions options;
   std::unique_ptr<alrare::LoadedModel> model; // null before pair_coeff
 
+  std::vector<int> owner;   // of every atom of this rank, with messages on one rank only
   std::vector<int> centers; // the atoms of the list that are part of the system
   int n_excluded = 0;       // atoms of all ranks that are not
   bool warned_of_exclusions = false;
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
   double driving_energy = 0.0;                // of this rank, eV
-  std::vector<std::vector<double>> gradients; // per member, with force_std only
+  double bias_energy = 0.0;                   // of the whole system, in the units of the run
+  std::vector<std::vector<double>> gradients; // per member, with force_std or a bias only
   std::vector<double> member_forces;          // (nall, 3) of one member at a time
 
   double to_lammps = 1.0; // eV -> energy units of the run
@@ -65,6 +69,8 @@ struct PairNNPEnsemble::Impl {
   bigint ensemble_step = -1; // timestep of the spread
   bool want_atom_energy_std = false;
   std::vector<double> shown; // what pvector points to
+
+  [[nodiscard]] int message_shells() const { return model->metadata().message_shells(); }
 };
 
 PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
@@ -73,6 +79,7 @@ PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
   manybody_flag = 1;
   single_enable = 0;
   centroidstressflag = CENTROID_AVAIL;
+  comm_forward = 1;
   comm_reverse = 3; // one member's forces at a time: M may be unknown when hybrid asks
 }
 
@@ -145,6 +152,9 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
     if (!evaluator)
       evaluator = alrare::open_evaluator(path, open);
     loaded = std::make_unique<alrare::LoadedModel>(evaluator, path, names, options.forces);
+    if (options.bias && loaded->metadata().members < 2)
+      throw std::runtime_error("'" + path +
+                               "' has one member, and a bias needs the spread of several");
   };
   const std::string failure = alrare::first_failure(world, alrare::failure_of(make));
   if (!failure.empty())
@@ -155,7 +165,9 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
   const int members = impl_->n_members = impl_->model->metadata().members;
   impl_->spread.reset(members);
   impl_->ensemble_step = -1;
-  make_pvector();
+  // with messages an edge is part of the energy of several atoms
+  centroidstressflag = impl_->message_shells() > 0 ? CENTROID_NOTAVAIL : CENTROID_AVAIL;
+  make_pvector(options.bias ? 1 : 0);
   if (comm->me == 0)
     utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}, {}\n", members,
                    members == 1 ? "" : "s", impl_->model->path, evaluator->description(),
@@ -165,8 +177,8 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
 
 /// compute pair reads as many values as there were when it was defined; those that this model does
 /// not have are not numbers.
-void PairNNPEnsemble::make_pvector() {
-  nextra = 4 + impl_->n_members;
+void PairNNPEnsemble::make_pvector(int n_more) {
+  nextra = 4 + impl_->n_members + n_more;
   int length = nextra;
   for (const Compute *compute : modify->get_compute_by_style("^pair$"))
     length = std::max(length, compute->size_vector);
@@ -183,14 +195,23 @@ void PairNNPEnsemble::init_style() {
   warn_of_masses(lmp, "pair_style nnp_ensemble", "pair_coeff", impl_->model->metadata().elements,
                  impl_->model->names);
   impl_->warned_of_exclusions = false;
-  make_pvector();
+  make_pvector(impl_->options.bias ? 1 : 0);
   if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)
     error->warning(
         FLERR,
         "pair_style nnp_ensemble: a compute pair was defined for a model of more than {} "
         "members; its values of the others are nan, define it again",
         impl_->n_members);
-  neighbor->add_request(this, NeighConst::REQ_FULL);
+  if (impl_->message_shells() == 0) {
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+  } else if (comm->nprocs == 1) {
+    // edges lead to owned atoms, also those across a periodic boundary, and forces with them
+    no_virial_fdotr_compute = force->pair->no_virial_fdotr_compute = 1;
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+  } else {
+    widen_ghost_shell(lmp, impl_->model->metadata().receptive_field);
+    neighbor->add_request(this, NeighConst::REQ_FULL | NeighConst::REQ_GHOST);
+  }
 }
 
 double PairNNPEnsemble::init_one(int i, int j) {
@@ -205,6 +226,8 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
   find_centers();
+  if (impl_->message_shells() > 0 && comm->nprocs == 1)
+    find_owners();
   // agreed on by all ranks: what error->one prints may be lost when it ends the others
   const std::string failure =
       alrare::first_failure(world, alrare::failure_of([&] { evaluate(whole_ensemble); }));
@@ -213,6 +236,8 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   impl_->spread.clear_atoms(atom->nlocal);
   if (whole_ensemble)
     judge_ensemble();
+  if (impl_->options.bias)
+    apply_bias();
   tally(whole_ensemble);
   if (vflag_fdotr)
     virial_fdotr_compute();
@@ -229,6 +254,8 @@ void PairNNPEnsemble::tally(bool whole_ensemble) {
                          cvflag_atom ? cvatom : nullptr});
   if (eflag_global)
     eng_vdwl += impl_->to_lammps * impl_->driving_energy;
+  if (eflag_global && comm->me == 0)
+    eng_vdwl += impl_->bias_energy;
   if (eflag_atom)
     tally_atom_energies(whole_ensemble);
 }
@@ -251,9 +278,42 @@ void PairNNPEnsemble::judge_ensemble() {
     pvector[0] = spread.energy_std;
     pvector[1] = spread.force_std;
     std::copy(spread.member_energies.begin(), spread.member_energies.end(), pvector + 2);
-    pvector[nextra - 2] = spread.calibrated_energy_std;
-    pvector[nextra - 1] = spread.calibrated_force_std;
+    pvector[2 + impl_->n_members] = spread.calibrated_energy_std;
+    pvector[3 + impl_->n_members] = spread.calibrated_force_std;
   }
+}
+
+/// Adds the gradient of the bias, a weighted sum of the members' gradients, to the driving one.
+void PairNNPEnsemble::apply_bias() {
+  const alrare::Spread &spread = impl_->spread;
+  impl_->bias_energy = impl_->options.bias.energy(spread.energy_std);
+  const std::vector<double> weights =
+      impl_->options.bias.weights(spread.member_energies, spread.energy_std);
+  std::vector<double> &gradient = impl_->local.gradient;
+  for (std::size_t m = 0; m < weights.size(); ++m)
+    for (std::size_t k = 0; k < gradient.size(); ++k)
+      gradient[k] += weights[m] * impl_->gradients[m][k];
+  if (comm->me == 0)
+    pvector[4 + impl_->n_members] = impl_->bias_energy;
+}
+
+/// On one rank every ghost copies an atom of this rank, and knows which by a round of messages.
+void PairNNPEnsemble::find_owners() {
+  impl_->owner.resize(atom->nlocal + atom->nghost);
+  std::iota(impl_->owner.begin(), impl_->owner.end(), 0);
+  comm->forward_comm(this);
+}
+
+int PairNNPEnsemble::pack_forward_comm(int n, int *list_of_atoms, double *buf, int /*pbc_flag*/,
+                                       int * /*pbc*/) {
+  for (int k = 0; k < n; ++k)
+    buf[k] = impl_->owner[list_of_atoms[k]];
+  return n;
+}
+
+void PairNNPEnsemble::unpack_forward_comm(int n, int first, double *buf) {
+  for (int k = 0; k < n; ++k)
+    impl_->owner[first + k] = static_cast<int>(buf[k]);
 }
 
 /// Atoms excluded from all others own no energy: a fix tries what the system is without them.
@@ -292,6 +352,9 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   in.neighbors = list->firstneigh;
   in.neighbor_mask = NEIGHMASK;
   in.name_of = [this](int i) { return std::to_string(atom->tag[i]); };
+  in.message_shells = impl_->message_shells();
+  if (in.message_shells > 0 && comm->nprocs == 1)
+    in.owner = impl_->owner.data();
   const alrare::Neighborhood &hood = model.builder.build(in);
   impl_->hood = &hood;
   alrare::Evaluation &local = impl_->local;
@@ -300,7 +363,7 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
     impl_->driving_energy = local.member_energies.at(0);
     return;
   }
-  if (impl_->options.force_std)
+  if (impl_->options.force_std || impl_->options.bias)
     model.evaluate_members(hood, local, impl_->gradients);
   else
     model.evaluator->evaluate(hood, model.weights, local);
@@ -310,7 +373,8 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
 void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
   if (impl_->model->evaluator->center_energies() == nullptr)
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms need the native engine: "
-                      "give pair_coeff the ensemble.safetensors");
+                      "give pair_coeff the ensemble.safetensors, or a TorchScript model of "
+                      "format version 2");
   const auto energies = impl_->model->center_energies(*impl_->hood, whole_ensemble);
   for (std::size_t c = 0; c < energies.size(); ++c)
     eatom[impl_->hood->atom[c]] += impl_->to_lammps * energies[c];
@@ -358,6 +422,7 @@ void *PairNNPEnsemble::extract(const char *name, int &dim) {
       {"force_max", forces ? &spread.force_max : nullptr},
       {"calibrated_energy_std", calibrated ? &spread.calibrated_energy_std : nullptr},
       {"calibrated_force_std", calibrated && forces ? &spread.calibrated_force_std : nullptr},
+      {"bias_energy", impl_->options.bias ? &impl_->bias_energy : nullptr},
       {"member_energies", spread.member_energies.data()},
       {"n_members", &impl_->n_members},
       {"n_excluded", &impl_->n_excluded},

@@ -36,6 +36,7 @@ struct PairNNPOptions;
 /// | calibrated_force_std  | 0 | double * | the same for force_std                            |
 /// | force_max       | 0   | double * | largest norm of the members' mean force on one    |
 /// | member_energies | 1   | double * | (M) energies of the whole system                  |
+/// | bias_energy     | 0   | double * | what the bias adds to the energy; null without    |
 /// | n_members       | 0   | int *    | M                                                 |
 /// | n_excluded      | 0   | int *    | atoms that exclusions leave out of the system     |
 /// | element_of_type | 1   | char **  | (ntypes + 1) symbols, from 1; null where NULL     |
@@ -45,8 +46,8 @@ struct PairNNPOptions;
 /// calibrated ones for a model that is not calibrated.
 /// `extract_peratom` gives energy_std (native engine) and force_std
 /// (keyword force_std) of the owned atoms, zero on steps between. `pvector` holds [energy_std,
-/// force_std, member energies..., the two calibrated ones] on rank 0 and zeros elsewhere: compute
-/// pair adds the ranks up.
+/// force_std, member energies..., the two calibrated ones, the bias energy if there is one] on rank
+/// 0 and zeros elsewhere: compute pair adds the ranks up.
 class PairNNPEnsemble : public Pair {
 public:
   PairNNPEnsemble(class LAMMPS *);
@@ -59,6 +60,8 @@ public:
   double init_one(int, int) override;
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
   int pack_reverse_comm(int, int, double *) override;
   void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
@@ -67,8 +70,10 @@ private:
   void allocate();
   void load(const char *command, const std::string &path, const std::vector<std::string> &names,
             const PairNNPOptions &options, std::shared_ptr<alrare::Evaluator> evaluator);
-  void make_pvector();
+  void make_pvector(int n_more);
   void find_centers();
+  void find_owners();
+  void apply_bias();
   void evaluate(bool whole_ensemble);
   void tally(bool whole_ensemble);
   void tally_atom_energies(bool whole_ensemble);

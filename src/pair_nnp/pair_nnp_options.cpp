@@ -33,12 +33,34 @@ int read_every(LAMMPS *lmp, KeywordReader &in) {
 
 } // namespace
 
+double read_energy(LAMMPS *lmp, KeywordReader &in, const char *what) {
+  const auto to_number = [&](const std::string &text) {
+    return utils::numeric(FLERR, text, false, lmp);
+  };
+  return to_number(in.word(what, [&](const std::string &text) {
+    return utils::is_double(text) && to_number(text) > 0.0;
+  }));
+}
+
+alrare::Bias read_bias(LAMMPS *lmp, KeywordReader &in) {
+  const std::string form = in.one_of({"none", "linear", "bounded"});
+  if (form == "linear")
+    return alrare::Bias::linear(utils::numeric(
+        FLERR, in.word("a number, the factor of energy_std", utils::is_double), false, lmp));
+  if (form == "none")
+    return {};
+  const double depth = read_energy(lmp, in, "a depth > 0, energy");
+  return alrare::Bias::bounded(depth, read_energy(lmp, in, "a width > 0, energy"));
+}
+
 PairNNPOptions read_pair_nnp_options(LAMMPS *lmp, int narg, char **arg) {
   PairNNPOptions out;
   KeywordReader in(lmp, "pair_style nnp_ensemble", narg, arg, 0);
   while (in.next()) {
     if (in.keyword() == "device")
       out.open.device = in.word("auto, cpu, cuda or cuda:N", is_device);
+    else if (in.keyword() == "bias")
+      out.bias = read_bias(lmp, in);
     else if (in.keyword() == "engine")
       out.open.engine = in.one_of({"auto", "native", "torchscript"});
     else if (in.keyword() == "every")
@@ -48,13 +70,19 @@ PairNNPOptions read_pair_nnp_options(LAMMPS *lmp, int narg, char **arg) {
     else if (in.keyword() == "force_std")
       out.force_std = in.one_of({"yes", "no"}) == "yes";
     else
-      in.refuse_keyword({"device", "engine", "every", "forces", "force_std"});
+      in.refuse_keyword({"bias", "device", "engine", "every", "forces", "force_std"});
   }
   if (out.every > 1 && out.forces == "mean")
     lmp->error->all(FLERR,
                     "pair_style nnp_ensemble: every {} leaves members out between, so one member "
                     "must drive the run: add forces best, or forces K",
                     out.every);
+  if (out.every > 1 && out.bias)
+    lmp->error->all(
+        FLERR,
+        "pair_style nnp_ensemble: a bias needs the spread of the members on every step: "
+        "leave out every {}",
+        out.every);
   return out;
 }
 

@@ -3,6 +3,7 @@
 #define ALRARE_PAIR_NNP_PAIR_NNP_OPTIONS_H
 
 #include "nnp/evaluator.h"
+#include "pair_nnp/bias.h"
 
 #include <string>
 
@@ -15,6 +16,7 @@ struct PairNNPOptions {
   std::string forces = "mean"; ///< mean | best | 1..M
   int every = 1;               ///< all members on steps that are multiples of this
   bool force_std = false;
+  alrare::Bias bias; ///< in the energy unit of the run
 };
 
 /// Reads `keyword value ...`; ends the run with one sentence on what is wrong.

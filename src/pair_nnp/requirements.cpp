@@ -8,8 +8,11 @@
 #include "error.h"
 #include "force.h"
 #include "lammps.h"
+#include "neighbor.h"
 #include "update.h"
+#include "utils.h"
 
+#include <algorithm>
 #include <string>
 
 namespace LAMMPS_NS {
@@ -34,6 +37,23 @@ void refuse_unfit_run(LAMMPS *lmp) {
                    "pair_style nnp_ensemble: special_bonds with a zero factor for 1-{} neighbors "
                    "hides bonded atoms from the model; use 'special_bonds lj/coul 1.0 1.0 1.0'",
                    k + 1);
+}
+
+void widen_ghost_shell(LAMMPS *lmp, double receptive_field) {
+  Comm *const comm = lmp->comm;
+  const double wide = receptive_field + lmp->neighbor->skin;
+  if (comm->mode != Comm::SINGLE)
+    lmp->error->all(
+        FLERR,
+        "pair_style nnp_ensemble: a model that passes messages between atoms needs one "
+        "shell of ghosts of {} Angstrom on several ranks: use 'comm_modify mode single'",
+        wide);
+  if (comm->cutghostuser < wide && comm->me == 0)
+    utils::logmesg(lmp,
+                   "nnp_ensemble: ghosts up to {} Angstrom, the receptive field of {} and the "
+                   "skin\n",
+                   wide, receptive_field);
+  comm->cutghostuser = std::max(comm->cutghostuser, wide);
 }
 
 void warn_of_masses(LAMMPS *lmp, const std::string &command, const std::string &keyword,

@@ -14,6 +14,12 @@ void refuse_unfit_run(class LAMMPS *lmp);
 /// Ends LAMMPS with one sentence where units are neither metal nor real.
 void require_metal_or_real(class LAMMPS *lmp, const char *style);
 
+/// Makes the shell of ghost atoms so wide that a model sees, for each owned atom, all that its
+/// energy depends on.
+///
+/// \param receptive_field  how far that is, Å
+void widen_ghost_shell(class LAMMPS *lmp, double receptive_field);
+
 /// Warns where an atom type has the mass of another element than it is named.
 ///
 /// \param command   which names it, for the warning: "pair_style nnp_ensemble"

@@ -261,6 +261,24 @@ def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
     assert 0.05 * root < table["c_uq[1]"][-1] < 20 * root
 
 
+@pytest.mark.parametrize("bias", ["linear -2.0", "bounded 3.0 0.5"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_bias_drives_by_the_gradient_of_its_energy(ranks, bias, measure):
+    atoms, settings = broken_hexane(), {"style": f"bias {bias}", "ranks": ranks}
+    row, dump = measure(atoms=atoms, **settings)
+    assert row["c_uq[1]"][-1] > 0.01  # the members disagree
+    bias_energy, mean = row["c_uq[8]"][-1], member_energies(row).mean()
+    assert row["PotEng"][-1] == pytest.approx(mean + bias_energy, abs=1e-9)
+    assert abs(bias_energy) > 1e-3
+    forces, kick, ends = dump[-1][:, :3], 5e-3, []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * kick * forces / np.linalg.norm(forces)
+        ends.append(measure(atoms=moved, **settings)[0]["PotEng"][-1])
+    slope = (ends[0] - ends[1]) / (2 * kick)
+    assert slope == pytest.approx(-np.linalg.norm(forces), rel=1e-3)
+
+
 def test_the_energy_spread_of_a_lone_atom_is_that_of_the_system(measure, ensemble):
     far = Atoms("CH", [[0, 0, 0], [30, 0, 0]])
     energies = np.array([torchani_members(far[[k]], ensemble)[0] for k in (0, 1)])

@@ -330,9 +330,9 @@ def test_ranks_without_atoms_change_nothing(measure):
         assert row[name] == pytest.approx(one[name], rel=1e-6)
 
 
-def test_the_example_of_the_documentation_runs(measure, tmp_path, monkeypatch):
+def test_the_example_of_version_1_in_the_documentation_runs(measure, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "model_format.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     # torch.jit.script wants source lines, so the example must be a file
     (tmp_path / "export_argon.py").write_text(code)
     monkeypatch.chdir(tmp_path)
@@ -458,7 +458,7 @@ def refusal(result):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"style": "nnp_ensemble color red"}, "unknown keyword 'color' (expected device,"),
+        ({"style": "nnp_ensemble color red"}, "unknown keyword 'color' (expected bias,"),
         ({"style": "nnp_ensemble forces"}, "number of members, got the end of the line"),
         ({"style": "nnp_ensemble forces worst"}, "forces must be mean, best or a member from 1"),
         ({"style": "nnp_ensemble device tpu"}, "device must be auto, cpu, cuda or cuda:N, got"),
@@ -470,7 +470,7 @@ def refusal(result):
         ({"model": "m.safetensors"}, "model file 'm.safetensors': "),
         ({"model": "text.pt"}, "'text.pt': this is not a TorchScript file that this torch can"),
         ({"model": "foreign.pt"}, "'foreign.pt': it is a TorchScript file without alrare.json"),
-        ({"model": "version.pt"}, "'version.pt': model metadata: format version 2 is not known"),
+        ({"model": "version.pt"}, "'version.pt': model metadata: format version 3 is not known"),
         ({"elements": "H"}, "expected 2 elements after '"),
         ({"elements": "H C O"}, "(this box has 2 atom types), got 3: 'H C O'"),
         ({"elements": "H N"}, "element 'N' of atom type 2 is not in"),
@@ -491,7 +491,7 @@ def test_bad_input_is_refused_in_one_sentence(settings, message, simulate, tmp_p
     (tmp_path / "m.safetensors").write_text("hello")
     write_foreign(tmp_path / "foreign.pt", metadata=None)
     content = json.loads(SMALL.metadata.to_json())
-    write_foreign(tmp_path / "version.pt", metadata={**content, "format_version": 2})
+    write_foreign(tmp_path / "version.pt", metadata={**content, "format_version": 3})
     write_foreign(tmp_path / "failing.pt", metadata=content)
     assert message in refusal(simulate(**{"commands": "run 0", **settings}, fails=True))
 

@@ -50,6 +50,10 @@ Model::Model(const std::string &path) {
   try {
     metadata_ = parse_metadata(text->second);
     const Json json = Json::parse(text->second);
+    if (metadata_.family != "ani")
+      throw std::runtime_error(
+          "the native engine evaluates ANI networks, and these are of family " + metadata_.family +
+          ": give the TorchScript export beside it (ensemble.pt)");
     if (metadata_.members > 1024)
       refuse("members", "<= 1024");
     read_aev(json.at("aev"));

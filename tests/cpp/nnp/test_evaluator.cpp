@@ -67,6 +67,20 @@ TEST_CASE("metadata are read, and unknown keys are left alone") {
       alrare::parse_metadata(with("\"later\": [1, 2]", "\"dtype\": \"float64\"")).double_precision);
 }
 
+TEST_CASE("messages come from as many shells as fit into the receptive field") {
+  const auto model = [](const std::string &field) {
+    std::string text = with("version\": 1", "version\": 2");
+    return alrare::parse_metadata(text.replace(text.find("field\": 5.1"), 11, "field\": " + field));
+  };
+  CHECK(alrare::parse_metadata(good).message_shells() == 0);
+  CHECK(model("5.1").message_shells() == 0);
+  CHECK(model("10.2").message_shells() == 1);
+  CHECK(model("15.3").message_shells() == 2);
+  CHECK(model("11.0").message_shells() == 2); // whatever the messages, no shorter than the field
+  CHECK_THROWS_WITH(model("5.0"), Contains("at least the cutoff, 5.1, got 5"));
+  CHECK_THROWS_WITH(model("1e300"), Contains("less than 100 cutoffs"));
+}
+
 TEST_CASE("a calibration is two factors, or none") {
   CHECK(!alrare::parse_metadata(good).is_calibrated());
   CHECK(
@@ -85,8 +99,11 @@ TEST_CASE("metadata out of range are refused by name") {
   CHECK_THROWS_WITH(alrare::parse_metadata("[]"), Contains("not an alrare ensemble"));
   CHECK_THROWS_WITH(alrare::parse_metadata(with("alrare-ensemble", "mace")),
                     Contains("not an alrare ensemble"));
-  CHECK_THROWS_WITH(alrare::parse_metadata(with("version\": 1", "version\": 2")),
-                    Contains("format version 2"));
+  CHECK_THROWS_WITH(alrare::parse_metadata(with("version\": 1", "version\": 3")),
+                    Contains("format version 3"));
+  CHECK_THROWS_WITH(
+      alrare::parse_metadata(with("receptive_field\": 5.1", "receptive_field\": 10.2")),
+      Contains("at most the cutoff, 5.1, in format version 1"));
   CHECK_THROWS_WITH(alrare::parse_metadata(with("[\"H\", \"C\"]", "[]")), Contains("elements"));
   CHECK_THROWS_WITH(alrare::parse_metadata(with("[\"H\", \"C\"]", "[\"H\", \"H\"]")),
                     Contains("elements"));

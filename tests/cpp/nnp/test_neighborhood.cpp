@@ -168,3 +168,62 @@ TEST_CASE("atoms at the same place and positions that are no numbers are named")
   atoms.x[2][1] = std::nan("");
   CHECK_THROWS_WITH(builder.build(list), "the position of atom #2 is not a number");
 }
+
+TEST_CASE("with messages, neighbors have edges as many shells out as messages come from") {
+  const Atoms all(150, 150, 4.0, 6); // the list of ghosts, too
+  constexpr int n_local = 12, shells = 2;
+  constexpr double reach = 2.2;
+  alrare::NeighborList list = all.list();
+  list.n_centers = n_local;
+  std::vector<int> centers;
+  for (int i = 0; i < n_local; ++i)
+    centers.push_back(i);
+  list.centers = centers.data();
+  list.message_shells = shells;
+  alrare::NeighborhoodBuilder builder(reach, 0.0);
+  const alrare::Neighborhood &hood = builder.build(list);
+
+  std::set<int> with_edges(centers.begin(), centers.end()), reached = with_edges;
+  std::set<std::pair<int, int>> expected, got;
+  for (int shell = 0; shell <= shells; ++shell) {
+    with_edges = reached;
+    for (const int i : with_edges)
+      for (int j = 0; j < 150; ++j)
+        if (i != j && all.distance(i, j) < reach) {
+          expected.emplace(i, j);
+          reached.insert(j);
+        }
+  }
+  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
+    CHECK(hood.edge_i[e > 0 ? e - 1 : 0] <= hood.edge_i[e]);
+    got.emplace(hood.atom[hood.edge_i[e]], hood.atom[hood.edge_j[e]]);
+  }
+  CHECK(got == expected);
+  CHECK(hood.n_edges() == expected.size());
+  CHECK(hood.n_local == n_local);
+  CHECK(std::set<int>(hood.atom.begin(), hood.atom.end()) == reached);
+  CHECK(reached.size() == hood.atom.size());
+  CHECK(reached.size() > with_edges.size());
+  CHECK(reached.size() < 150);
+}
+
+TEST_CASE("edges to copies of owned atoms lead to these, and there are no ghosts") {
+  Atoms atoms(40, 20, cutoff, 7);
+  std::vector<int> owner;
+  for (int i = 0; i < 40; ++i)
+    owner.push_back(i < 20 ? i : (7 * i) % 20);
+  for (int i = 20; i < 40; ++i)
+    atoms.type[i] = atoms.type[owner[i]];
+  alrare::NeighborList list = atoms.list();
+  list.message_shells = 2;
+  list.owner = owner.data();
+  alrare::NeighborhoodBuilder with_copies(cutoff, 0.0), with_ghosts(cutoff, 0.0);
+  const alrare::Neighborhood &folded = with_copies.build(list);
+  const alrare::Neighborhood &plain = with_ghosts.build(atoms.list());
+  CHECK(folded.atom.size() == 20);
+  REQUIRE(folded.n_edges() == plain.n_edges());
+  CHECK(folded.vec == plain.vec);
+  CHECK(folded.edge_i == plain.edge_i);
+  for (std::size_t e = 0; e < plain.n_edges(); ++e)
+    CHECK(folded.atom[folded.edge_j[e]] == owner[plain.atom[plain.edge_j[e]]]);
+}

@@ -171,6 +171,8 @@ TEST_CASE("a model must be what its metadata says") {
   CHECK(refused("\\\"alrare-ensemble\\\"", "\\\"other\\\""));
   CHECK(refused("\"alrare\":", "\"alfare\":"));
   CHECK(refused("C.0.bias", "N.0.bias"));
+  const std::string gelu = "\\\"activation\\\": \\\"gelu\\\"";
+  CHECK(refused(gelu, gelu + ", \\\"family\\\": \\\"schnet\\\""));
 }
 
 TEST_CASE("a file cut anywhere is refused") {
