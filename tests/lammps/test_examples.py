@@ -1,6 +1,10 @@
 """The inputs in examples/lammps_inputs run as they are, and do what they say."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +50,26 @@ def test_alkane_box_runs_on_two_ranks_and_stays_whole(example, tmp_path, read_th
     frames = read(tmp_path / "box_candidates.extxyz", ":")
     assert 1 <= len(frames) <= 5
     assert all(len(frame) == 1000 and frame.pbc.all() for frame in frames)
+
+
+def test_a_committee_of_mace_models_equals_its_own_calculator(tmp_path, monkeypatch):
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    folder = INPUTS.parent / "own_network"
+    for path in folder.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    hexane = INPUTS.parent / "hexane" / "hexane.xyz"
+    models = [f"random_{k}.model" for k in range(2)]
+    for command in (
+        ["random_mace.py", "2"],
+        ["mace_committee.py", *models],
+        ["compare.py", hexane, *models],
+    ):
+        run = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+    found = re.findall(r"energy (\S+) eV, forces (\S+) eV/Å .* energy_std (\S+) eV", run.stdout)
+    assert len(found) == 2
+    assert all(float(value) < 1e-7 for row in found for value in row)
