@@ -322,3 +322,24 @@ def test_labels_of_an_explosion_are_kept_but_not_trained_on(campaign) -> None:
     assert second["n_left_out"] == count > 0
     assert f"{count} of {count} new labels are" in " ".join(output.split())
     assert len(positions_labelled(campaign.run / "labels" / "labels.sqlite")) > first["n_labels"]
+
+
+@pytest.mark.timeout(600)
+def test_runs_with_a_bias_give_candidates_and_no_observable(campaign, tmp_path) -> None:
+    finish(campaign)
+    plain = results_of(campaign.run)["iterations"][0]
+    biased = replace(campaign, path=tmp_path / "biased")
+    shutil.copytree(campaign.path, biased.path, ignore=shutil.ignore_patterns("biased", "runs"))
+    text = biased.config.read_text()
+    assert "[select]" in text
+    bias = '[select]\nbias = "linear -1.0"\nbiased_runs = 1'
+    biased.config.write_text(text.replace("[select]", bias))
+    finish(biased)
+    found = results_of(biased.run)["iterations"][0]
+    for key in ("activation_energy", "n_pulls", "convergence"):
+        assert found[key] == plain[key], key
+    (run,) = (biased.run / "iter_000" / "biased").glob("pull_*")
+    seeds = [int(path.name[5:]) for path in (biased.run / "iter_000").glob("pull_*")]
+    assert run.name == f"pull_{max(seeds) + 1}"
+    assert "bias linear -1.0" in (run / "in.smd").read_text()
+    assert "bias" not in (biased.run / "iter_000" / f"pull_{seeds[0]}" / "in.smd").read_text()

@@ -1,12 +1,14 @@
 """The runs of a system in one iteration, and the labeller's own, with their observables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from ..errors import UnstableModelError
 from ..exploration.exploration import Exploration, Observed
 from ..exploration.labeller_md import TRAJECTORY_FILE
 from ..exploration.model_runs import model_file, simulate
@@ -26,6 +28,17 @@ class Explored:
     """Configurations by seed."""
     observables: Mapping[int, Observed]
     """By seed."""
+    biased: Sequence[RunResult] = ()
+    """Runs with a bias, which only give candidates: nothing is observed in them."""
+    biased_events: Mapping[int, Observed] = field(default_factory=dict)
+    """By seed, for the step of their event alone."""
+
+    def candidates(self) -> list[tuple[Path, Observed | None]]:
+        """Return the candidates' file of every run, and what says where its event was."""
+        return [
+            *((run.candidates, self.observables.get(run.seed)) for run in self.runs),
+            *((run.candidates, self.biased_events.get(run.seed)) for run in self.biased),
+        ]
 
     def energy_reached(self) -> float:
         """Return the highest energy until the events, eV above the start: median of the runs."""
@@ -45,7 +58,8 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         The runs start from its relaxed structure.
     """
     config = campaign.config
-    runs = simulate(
+    run = partial(
+        simulate,
         model=model_file(folder, config.run.device),
         structure=reference.structure,
         elements=campaign.elements,
@@ -53,14 +67,34 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         select=config.select,
         timestep=config.timestep,
         forces=config.forces,
-        folder=folder / system.subfolder,
         run=config.run,
         workers=campaign.executor,
         progress=campaign.progress,
     )
+    target = folder / system.subfolder
+    runs = run(folder=target)
+    biased: list[RunResult] = []
+    if config.select.bias != "none":
+        first = max(system.exploration.seeds) + 1
+        seeds = range(first, first + config.select.biased_runs)
+        try:
+            biased = run(folder=target / "biased", bias=config.select.bias, seeds=seeds)
+        except UnstableModelError:
+            campaign.progress.message(
+                f"{target / 'biased'}: no run with the bias made a single step; a weaker bias"
+                " ([select]) would give candidates"
+            )
+    trajectories, observables = _observed(system, runs)
+    return Explored(runs, trajectories, observables, biased, _observed(system, biased)[1])
+
+
+def _observed(
+    system: System, runs: Sequence[RunResult]
+) -> tuple[dict[int, list[Atoms]], dict[int, Observed]]:
+    """Return configurations and observables of the runs that made a step, by seed."""
     tables = {run.seed: run.table for run in runs if run.table is not None}
     trajectories = {run.seed: read_trajectory(run.trajectory) for run in runs if run.seed in tables}
-    return Explored(runs, trajectories, _observe(system.exploration, tables, trajectories))
+    return trajectories, _observe(system.exploration, tables, trajectories)
 
 
 def test_pulls(reference: Reference) -> dict[int, list[Atoms]]:

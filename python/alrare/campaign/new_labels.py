@@ -78,13 +78,11 @@ def _select(
     if chosen_path.is_file():
         return read_frames(chosen_path)
     select, augment = campaign.config.select, campaign.config.augment
+    candidates = explored.candidates()
     chosen = (
         choose(
-            [run.candidates for run in explored.runs],
-            last_steps=[
-                _last_step(explored.observables.get(run.seed), select.after_event)
-                for run in explored.runs
-            ],
+            [path for path, _ in candidates],
+            last_steps=[_last_step(run, select.after_event) for _, run in candidates],
             maximum=maximum,
             strategy=select.strategy,
         )

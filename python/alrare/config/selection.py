@@ -16,7 +16,10 @@ from .types import (
     PositiveOrNone,
     Section,
     SetBy,
+    matching,
 )
+
+_NUMBER = r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 
 
 class Select(Section):
@@ -51,6 +54,18 @@ class Select(Section):
     counted and never selected."""
     min_distance: Positive = 0.5
     """A configuration with two atoms closer than this (Å) is unphysical: it is never selected."""
+    bias: Annotated[
+        str,
+        *matching(
+            rf"none|linear [-+]?{_NUMBER}|bounded {_NUMBER} {_NUMBER}",
+            'expected "none", "linear B" or "bounded A W" with A, W > 0',
+        ),
+    ] = "none"
+    """Further runs of the model are drawn to what it does not know by a bias energy, and give
+    candidates: "linear B" adds B times energy_std (B < 0), "bounded A W" adds
+    A (exp(-(energy_std/W)²) - 1), eV. The observable is of the runs without a bias alone."""
+    biased_runs: Count = 2
+    """Number of such runs in each iteration, with the seeds that follow the others."""
     max_per_run: Count = 400
     """Largest number of candidates that one pull writes."""
     max_per_iteration: Count = 30

@@ -59,6 +59,8 @@ def simulate(
     run: Run,
     workers: Workers,
     progress: Progress,
+    bias: str = "",
+    seeds: Sequence[int] | None = None,
 ) -> list[RunResult]:
     """Run an exploration with the model, once for each seed, several runs at a time.
 
@@ -85,6 +87,10 @@ def simulate(
         Where the runs are done.
     progress : Progress
         Receives one stage that counts the MD steps of all seeds.
+    bias : str
+        Value of the keyword `bias` of the pair style; empty: none.
+    seeds : sequence of int, optional
+        By default those of the exploration.
 
     Returns
     -------
@@ -102,17 +108,19 @@ def simulate(
     AlrareError
         If the folder holds a pull of another model or other settings, or the disk refuses.
     """
-    steps, seeds = exploration.steps, exploration.seeds
+    steps = exploration.steps
+    seeds = exploration.seeds if seeds is None else tuple(seeds)
     total = None if steps is None else steps * len(seeds)
     runs = exploration.quantity.runs
     command = tuple(lammps_command(run.lmp, run.mpi_ranks, run.launcher))
     task = _Task(
         model=model, structure=structure, elements=elements, exploration=exploration, select=select,
-        timestep=timestep, forces=forces, command=command, device=run.device,
+        timestep=timestep, forces=forces, command=command, device=run.device, bias=bias,
     )  # fmt: skip
     folders = {seed: folder / f"{runs}_{seed}" for seed in seeds}
     executor = executor_of(workers)
-    with progress.stage(f"{runs}s by the model ({folder.name})", total) as stage:
+    name = f"{runs}s with a bias" if bias else f"{runs}s by the model"
+    with progress.stage(f"{name} ({folder.name})", total) as stage:
         running = _Running(stage)
         if executor.is_here("run"):
             at_a_time = max(1, executor.size("run") // run.mpi_ranks)
@@ -206,10 +214,12 @@ class _Task:
     forces: str
     command: tuple[str, ...]
     device: str
+    bias: str
 
     def settings(self) -> dict[str, Any]:
         """Return everything but the seed that decides the result of a pull."""
-        return {
+        bias = {"bias": self.bias} if self.bias else {}
+        return bias | {
             "model": model_hash(self.model),
             "start": frame_key(self.structure, ""),
             **self.exploration.settings(),
@@ -284,9 +294,10 @@ def _one_run(
 def _write_inputs(task: _Task, seed: int, folder: Path) -> None:
     model = os.path.relpath(task.model, folder)
     by_force = task.select is not None and task.select.uncertainty == "force"
-    force_std = " force_std yes" if by_force else ""
+    keywords = " force_std yes" if by_force else ""
+    keywords += f" bias {task.bias}" if task.bias else ""
     potential = f"""\
-pair_style nnp_ensemble device {task.device} forces {task.forces}{force_std}
+pair_style nnp_ensemble device {task.device} forces {task.forces}{keywords}
 pair_coeff * * "{model}" {" ".join(task.elements)}
 compute uq all pair nnp_ensemble
 """

@@ -101,6 +101,8 @@ OTHER: dict[str, Any] = {
     "select.gap_steps": 40,
     "select.upper": 5.0,
     "select.min_distance": 0.6,
+    "select.bias": "bounded 2.0 0.2",
+    "select.biased_runs": 3,
     "select.max_per_run": 10,
     "select.max_per_iteration": 10,
     "select.strategy": "paper",
