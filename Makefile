@@ -8,11 +8,14 @@
 #                      (Debian: clang libclang-rt-14-dev; left out where they are missing)
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
+# make check-gpu       on a machine with CUDA: every test of the pair style on the device, training of
+#                      SchNet there, and what a step costs (DEVICE=cpu GPU_ARGS="--atoms 20" tries it)
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
 JOBS ?= 2
 FUZZ_RUNS ?= 100000
+DEVICE ?= cuda
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -23,7 +26,7 @@ CXX_FILES := $(shell find src tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 TIDY_FILES := $(shell find src tests/cpp -name '*.cpp')
 TIDY := $(BIN)/clang-tidy -p $(BUILD) --quiet --extra-arg=-fno-openmp
 
-.PHONY: install demo test test-fast check check-sanitize check-aarch64 format constraints clean \
+.PHONY: install demo test test-fast check check-sanitize check-aarch64 check-gpu format constraints clean \
   configure-tests
 
 install: $(VENV)/.installed
@@ -100,6 +103,11 @@ check-sanitize: install
 	  $(BIN)/cmake --preset fuzz > /dev/null && \
 	  $(BIN)/cmake --build --preset fuzz --parallel $(JOBS) && \
 	  sh tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_RUNS); fi
+
+check-gpu: install $(VENV)/.extra-test $(VENV)/.extra-torchani
+	$(BIN)/python -m pytest tests/lammps/test_pair_nnp_ensemble.py \
+	  tests/lammps/test_message_passing.py --device $(DEVICE) $(PYTEST_ARGS)
+	$(BIN)/python benchmarks/gpu_step.py --device $(DEVICE) $(GPU_ARGS)
 
 check-aarch64: install
 	$(BIN)/cmake --preset aarch64

@@ -20,7 +20,12 @@ MARKERS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that tests of the real dftb+ need; without it they are skipped."""
+    """Add what tests of the real dftb+ need, without which they are skipped, and the device."""
+    parser.addoption(
+        "--device",
+        default="auto",
+        help="--device=cuda: evaluate every ensemble.pt in LAMMPS there (make check-gpu)",
+    )
     parser.addoption(
         "--slater-koster",
         metavar="FOLDER",

@@ -34,18 +34,28 @@ def plugin_folder() -> Path:
     pytest.fail("the LAMMPS plugin is not built: run `make test`, or build the dev preset")
 
 
+def on_device(text: str, device: str) -> str:
+    """Return an input whose TorchScript models, if it names no other device, run there."""
+    if ".pt " not in text or " device " in text:
+        return text
+    return re.sub(r"^(pair_style .*?\bnnp_ensemble)\b", rf"\1 device {device}", text, flags=re.M)
+
+
 @pytest.fixture(scope="session")
-def run_lmp(plugin_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_lmp(
+    plugin_folder: Path, pytestconfig: pytest.Config
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return ``run_lmp(text, *, cwd, ranks=1, args=(), timeout=300)``.
 
     It writes `text` to ``cwd/in.test``, runs lmp on it, and returns the finished process whatever
-    its exit status, both streams as text.
+    its exit status, both streams as text. With --device, every ensemble.pt is evaluated there.
     """
+    device = pytestconfig.getoption("--device")
 
     def run(
         text: str, *, cwd: Path, ranks: int = 1, args: tuple[str, ...] = (), timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
-        (cwd / "in.test").write_text(text)
+        (cwd / "in.test").write_text(text if device == "auto" else on_device(text, device))
         command = [find_program("lmp"), "-in", "in.test", "-nocite", *args]
         if ranks > 1:
             command = [find_program("mpiexec"), "-n", str(ranks), *command]

@@ -1,0 +1,179 @@
+"""What an MD step costs on a GPU, and on this machine's cores: one JSON line a measure.
+
+    python benchmarks/gpu_step.py [--device cuda] [--atoms 20 1280 10240 102400] [--members 1 4 7]
+
+For each size and number of members, LAMMPS runs a few steps (fix nve, tethers, a neighbor list
+built every 10 steps) three times in turn: `ensemble.pt` on the device with energy_std of every
+step, the same with force_std, and `ensemble.safetensors` on the native engine with one rank for
+each core. Each is a process of its own; the rate is that of LAMMPS's loop after a first run that
+warms up. Memory is the most that torch held on the device at once.
+
+The model: H and C, descriptor and widths of ANI-2x, GELU, random weights. The system: a hexane, or
+hexanes at the density of the liquid.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from _machine import machine
+from alrare.exploration.lammps_input import write_data_file
+from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
+from alrare.model.torchscript import export_torchscript
+from ase import Atoms
+from ase.io import read
+
+ROOT = Path(__file__).parents[1]
+HIDDEN = {"H": (256, 192, 160), "C": (224, 192, 160)}
+REPLICAS = {20: (1, 1, 1), 1280: (1, 1, 1), 10240: (2, 2, 2), 102400: (4, 4, 5)}
+TARGET = 0.5 * 3.68 * 10
+"""Steps a second of 4 members at 102,400 atoms: half of what lammps-ani publishes for one model
+(A100, 1,000,000 atoms, 3.68 steps a second), taken as linear in the atoms."""
+INPUT = """
+units metal
+atom_style atomic
+boundary {boundary}
+neigh_modify every 10 delay 0 check no
+read_data {data}
+replicate {replicas}
+pair_style nnp_ensemble {style}
+pair_coeff * * {model} H C
+velocity all create 300.0 7
+fix tether all spring/self 10.0
+fix nve all nve
+timestep 0.0005
+thermo 1000000
+run {warm}
+run {steps} pre no
+"""
+
+
+def hexane() -> Atoms:
+    """Return the example's molecule, its center at the origin."""
+    atoms = read(ROOT / "examples" / "hexane" / "hexane.xyz")
+    atoms.positions -= atoms.positions.mean(axis=0)
+    return atoms
+
+
+def liquid() -> Atoms:
+    """1,280 atoms at the density of liquid hexane."""
+    out = Atoms(cell=(4 * 9.6, 4 * 4.75, 4 * 4.75), pbc=True)
+    for site in np.ndindex(4, 4, 4):
+        one = hexane()
+        one.positions += (np.array(site) + 0.5) * (9.6, 4.75, 4.75)
+        out += one
+    out.rattle(0.05, seed=5)
+    out.wrap()
+    return out
+
+
+def write_models(folder: Path, members: int) -> None:
+    """Write M{members}.pt and M{members}.safetensors with random weights."""
+    metadata = Metadata(
+        elements=("H", "C"), hidden=HIDDEN, self_energies=(-13.6, -1030.0), members=members
+    )
+    weights = stack_members([member_weights(metadata, seed) for seed in range(members)])
+    ensemble = Ensemble(metadata, weights)
+    ensemble.save(folder / f"M{members}.safetensors")
+    export_torchscript(ensemble, folder / f"M{members}.pt")
+
+
+IN_PROCESS = """
+import json, re, sys
+import torch
+from mpi4py.MPI import COMM_WORLD
+from lammps import lammps
+lmp = lammps(cmdargs=["-screen", "none", "-log", sys.argv[2], "-nocite"])
+lmp.file(sys.argv[1])
+lmp.close()
+if COMM_WORLD.rank:
+    sys.exit()
+loop = re.findall(r"Loop time of (\\S+) .*for (\\d+) steps", open(sys.argv[2]).read())[-1]
+held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+print(json.dumps({"steps_per_s": int(loop[1]) / float(loop[0]), "bytes": held}))
+"""
+
+
+def measure(folder: Path, ranks: int, **values: Any) -> dict[str, float]:
+    """Run one input in a process of its own; return its rate and what it held on the device."""
+    (folder / "in.gpu").write_text(INPUT.format(**values), encoding="utf-8")
+    command = [sys.executable, "-c", IN_PROCESS, "in.gpu", "log.gpu"]
+    if ranks > 1:
+        mpiexec = Path(sys.executable).parent / "mpiexec"
+        command = [str(mpiexec), "-n", str(ranks), *command]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"LAMMPS failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def say(measure: str, value: float, target: float | None = None) -> None:
+    """Print a measure."""
+    row: dict[str, Any] = {"measure": measure, "value": float(f"{value:.4g}")}
+    if target is not None:
+        row |= {"target": target, "met": bool(value >= target)}
+    print(json.dumps(row), flush=True)
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script")
+    parser.add_argument("--atoms", type=int, nargs="+", choices=REPLICAS, default=list(REPLICAS))
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 4, 7])
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--ranks", type=int, default=cores, help="of the native engine")
+    parser.add_argument("--steps", type=int, default=0, help="default: by the size")
+    given = parser.parse_args()
+    if given.device.startswith("cuda") and not torch.cuda.is_available():
+        sys.exit(f"torch {torch.__version__} finds no CUDA device; --device cpu tries the script")
+    name = torch.cuda.get_device_name() if given.device.startswith("cuda") else "cpu"
+    print(json.dumps({"device": name, "cores": given.ranks, **machine()}), flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_data_file(folder / "hexane.data", hexane(), ["H", "C"])
+        write_data_file(folder / "liquid.data", liquid(), ["H", "C"])
+        for members in given.members:
+            write_models(folder, members)
+            for atoms in given.atoms:
+                steps = given.steps or max(20, min(2000, 2_000_000 // atoms // members))
+                common = {
+                    "data": "hexane.data" if atoms == 20 else "liquid.data",
+                    "boundary": "f f f" if atoms == 20 else "p p p",
+                    "replicas": " ".join(map(str, REPLICAS[atoms])),
+                    "warm": max(5, steps // 10),
+                    "steps": steps,
+                }
+                on_device = {"model": f"M{members}.pt", **common}
+                plain = measure(folder, 1, style=f"device {given.device}", **on_device)
+                forces = measure(
+                    folder, 1, style=f"device {given.device} force_std yes", **on_device
+                )
+                ranks = 1 if atoms == 20 else given.ranks
+                native = measure(folder, ranks, model=f"M{members}.safetensors", style="", **common)
+                label = f"{atoms:,} atoms, M = {members}"
+                wanted = TARGET if (atoms, members) == (102400, 4) else None
+                rate = plain["steps_per_s"]
+                say(f"{label}: steps/s on the device", rate, wanted)
+                say(f"{label}: steps/s with force_std", forces["steps_per_s"])
+                say(
+                    f"{label}: steps/s of the native engine on {ranks} ranks", native["steps_per_s"]
+                )
+                say(f"{label}: device / native", rate / native["steps_per_s"])
+                if plain["bytes"]:
+                    say(f"{label}: bytes an atom on the device", plain["bytes"] / atoms)
+
+
+if __name__ == "__main__":
+    main()
