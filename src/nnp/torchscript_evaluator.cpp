@@ -14,11 +14,15 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace alrare {
 
 namespace {
 
+constexpr const char *members_method = "forward_members"; // optional, docs/model_format.md
 constexpr std::size_t n_arguments = 8; // of the contract's forward, self included
 
 /// "cpu" or "cuda:N" for what the user asked; throws when the device is not there.
@@ -84,6 +88,7 @@ public:
                                "alrare ensemble");
     metadata_ = parse_metadata(extra["alrare.json"]);
     module_.eval();
+    has_members_ = module_.find_method(members_method).has_value();
     for (const torch::Tensor &parameter : module_.parameters())
       parameter.set_requires_grad(false); // only the edge vectors are differentiated
     if (module_.get_method("forward").function().getSchema().arguments().size() != n_arguments)
@@ -130,11 +135,16 @@ public:
 
   void evaluate_members(const Neighborhood &hood, std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override {
-    if (sums_only() || hood.n_local == 0) {
+    if (hood.n_local == 0 || (sums_only() && !has_members_)) {
       Evaluator::evaluate_members(hood, member_energies, gradients);
       return;
     }
-    with_clean_errors([&] { differentiate_members(hood, member_energies, gradients); });
+    with_clean_errors([&] {
+      if (sums_only())
+        run_members(hood, member_energies, gradients);
+      else
+        differentiate_members(hood, member_energies, gradients);
+    });
   }
 
   const std::vector<double> *center_energies() const override {
@@ -167,6 +177,14 @@ private:
   /// What forward returns for these edge vectors and the rest of the neighborhood.
   torch::jit::IValue call(const torch::Tensor &vec, const Neighborhood &hood,
                           const std::vector<double> &weights) {
+    std::vector<torch::jit::IValue> in = arguments(vec, hood);
+    in.emplace_back(
+        view(weights, {static_cast<std::int64_t>(weights.size())}, torch::kFloat64, device_));
+    return module_.forward(std::move(in));
+  }
+
+  /// The arguments of forward but the weights; sets what torch keeps by thread.
+  std::vector<torch::jit::IValue> arguments(const torch::Tensor &vec, const Neighborhood &hood) {
     torch::jit::setGraphExecutorOptimize(false); // a per-thread setting
     if (at::get_num_threads() != threads_)
       at::set_num_threads(threads_);
@@ -182,9 +200,7 @@ private:
     in.emplace_back(view(hood.species, {n_rows}, torch::kInt64, device_));
     in.emplace_back(static_cast<std::int64_t>(hood.n_local));
     in.emplace_back(view(hood.triples, {n_triples, 2}, torch::kInt64, device_));
-    in.emplace_back(
-        view(weights, {static_cast<std::int64_t>(weights.size())}, torch::kFloat64, device_));
-    return module_.forward(std::move(in));
+    return in;
   }
 
   torch::Tensor edge_vectors(const Neighborhood &hood) const {
@@ -195,12 +211,36 @@ private:
 
   void run(const Neighborhood &hood, const std::vector<double> &weights, Evaluation &out) {
     const c10::InferenceMode guard;
-    const torch::jit::IValue result = call(edge_vectors(hood), hood, weights);
+    const auto [energies, gradient] =
+        two_tensors(call(edge_vectors(hood), hood, weights), "forward", "(energies, gradient)");
+    out.member_energies = to_doubles(energies);
+    out.gradient = to_doubles(gradient);
+  }
+
+  void run_members(const Neighborhood &hood, std::vector<double> &member_energies,
+                   std::vector<std::vector<double>> &gradients) {
+    const c10::InferenceMode guard;
+    const auto [energies, found] =
+        two_tensors(module_.get_method(members_method)(arguments(edge_vectors(hood), hood)),
+                    members_method, "(energies, gradients)");
+    const std::vector<std::int64_t> expected = {metadata_.members,
+                                                static_cast<std::int64_t>(hood.n_edges()), 3};
+    if (energies.numel() != expected[0] || found.sizes() != expected)
+      throw std::runtime_error("forward_members must return energies (members) and gradients "
+                               "(members, edges, 3)");
+    member_energies = to_doubles(energies);
+    gradients.resize(static_cast<std::size_t>(metadata_.members));
+    for (std::size_t m = 0; m < gradients.size(); ++m)
+      gradients[m] = to_doubles(found[static_cast<std::int64_t>(m)]);
+  }
+
+  static std::pair<torch::Tensor, torch::Tensor> two_tensors(const torch::jit::IValue &result,
+                                                             const std::string &method,
+                                                             const std::string &expected) {
     if (!result.isTuple() || result.toTupleRef().elements().size() != 2)
-      throw std::runtime_error("forward must return (energies, gradient)");
+      throw std::runtime_error(method + " must return " + expected);
     const auto &parts = result.toTupleRef().elements();
-    out.member_energies = to_doubles(parts[0].toTensor());
-    out.gradient = to_doubles(parts[1].toTensor());
+    return {parts[0].toTensor(), parts[1].toTensor()};
   }
 
   /// Energies by member and center (M, n_local), part of a graph that begins at `vec`.
@@ -258,6 +298,7 @@ private:
   torch::Device device_;
   int threads_;
   torch::jit::Module module_;
+  bool has_members_ = false;
   Metadata metadata_;
   std::vector<double> center_energies_; // (M, n_local), eV; version 2 only
 };

@@ -85,6 +85,33 @@ class EnsembleModule(torch.nn.Module):
                 grad_aev.index_copy_(0, rows, summed_gradient(grad, first))
         return energies, self.descriptor.backward(saved, triples, grad_aev)
 
+    @torch.jit.export
+    def forward_members(
+        self,
+        vec: Tensor,
+        edge_i: Tensor,
+        edge_j: Tensor,
+        species: Tensor,
+        n_local: int,
+        triples: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Energies of all members (M,), as `forward`, and the gradient of each, (M, E, 3)."""
+        aev, saved = self.descriptor(vec, edge_i, edge_j, species, n_local, triples)
+        local = species[:n_local]
+        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
+        grad_aev = torch.empty(self.members, aev.shape[0], aev.shape[1]).to(aev)
+        ones = torch.ones(self.members, dtype=torch.float64, device=vec.device)
+        for k, network in enumerate(self.networks):
+            rows = torch.nonzero(local == k).squeeze(1)
+            if rows.shape[0] > 0:
+                energy, grad, first = network(aev.index_select(0, rows), ones)
+                energies += energy.double().sum(1)
+                grad_aev.index_copy_(1, rows, torch.bmm(grad, first))
+        gradients: list[Tensor] = []
+        for m in range(self.members):
+            gradients.append(self.descriptor.backward(saved, triples, grad_aev[m]))
+        return energies, torch.stack(gradients)
+
 
 def export_torchscript(ensemble: Ensemble, path: Path) -> None:
     """Write `ensemble.pt` after comparing it with the Python model on a random configuration.

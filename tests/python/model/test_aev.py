@@ -189,6 +189,19 @@ def test_ghosts_add_no_energy_of_their_own(exported: torch.nn.Module) -> None:
     assert torch.allclose(part, energy, atol=1e-4)
 
 
+def test_forces_of_all_members_at_once_are_those_of_each(tmp_path: Path) -> None:
+    export_torchscript(ENSEMBLE, tmp_path / "ensemble.pt")
+    exported, _ = load_torchscript(tmp_path / "ensemble.pt")
+    arguments = tensors(graph_of(periodic()), torch.float32)
+    with torch.inference_mode():
+        energies, gradients = exported.forward_members(*arguments)
+        for m in range(3):
+            unit = torch.eye(3, dtype=torch.float64)[m]
+            alone, gradient = exported(*arguments, unit)
+            assert torch.equal(alone, energies)
+            assert torch.allclose(gradients[m], gradient, rtol=0, atol=1e-6)
+
+
 def test_export_embeds_the_metadata(tmp_path: Path) -> None:
     export_torchscript(ENSEMBLE, tmp_path / "ensemble.pt")
     content = load_torchscript(tmp_path / "ensemble.pt")[1]
