@@ -59,9 +59,7 @@ class Ani:
                 weights[f"{element}.{k}.bias"] = bias
         return weights
 
-    def module(
-        self, ensemble: "Ensemble", dtype: torch.dtype = torch.float32
-    ) -> "EnsembleModule":
+    def module(self, ensemble: "Ensemble", dtype: torch.dtype = torch.float32) -> "EnsembleModule":
         """Return the module that `ensemble.pt` holds."""
         return EnsembleModule(ensemble, dtype)
 

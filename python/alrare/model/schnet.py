@@ -111,12 +111,14 @@ class _Interaction(torch.nn.Module):
 
     def filters(self, gaussians: Tensor, smooth: Tensor) -> Tensor:
         """Filters (M, E, F) of distances, from their Gaussians (M, E, G) and cutoffs (E, 1)."""
-        return self.filter[1](shifted_softplus(self.filter[0](gaussians))) * smooth
+        filters: Tensor = self.filter[1](shifted_softplus(self.filter[0](gaussians)))
+        return filters * smooth
 
     def forward(self, x: Tensor, filters: Tensor, edge_i: Tensor, edge_j: Tensor) -> Tensor:
         messages = self.inner(x).index_select(1, edge_j) * filters
         gathered = torch.zeros_like(x).index_add(1, edge_i, messages)
-        return x + self.outer[1](shifted_softplus(self.outer[0](gathered)))
+        change: Tensor = self.outer[1](shifted_softplus(self.outer[0](gathered)))
+        return x + change
 
 
 class _Last(torch.nn.Module):
@@ -214,7 +216,7 @@ class StackedSchNet(torch.nn.Module):
         smooth = 0.5 + 0.5 * torch.cos(distance.clamp(max=self.cutoff) * (math.pi / self.cutoff))
         filters: list[Tensor] = []
         for interaction in self.interactions:
-            filters.append(interaction.filters(stacked, smooth))
+            filters.append(interaction.filters(stacked, smooth))  # type: ignore[operator]
         return filters
 
     def _energies(
@@ -225,7 +227,8 @@ class StackedSchNet(torch.nn.Module):
             x = interaction(x, filters[number], edge_i, edge_j)
         local = species[:n_local]
         hidden = shifted_softplus(self.output[0](x[:, :n_local]))
-        return self.output[1](hidden, local) + self.self_energies.index_select(0, local)
+        energies: Tensor = self.output[1](hidden, local)
+        return energies + self.self_energies.index_select(0, local)
 
 
 class SchNet:
