@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .aev import AEVConstants, Descriptor
-from .network import initial_layers, summed_gradient
+from .aev import AEVConstants
+from .network import initial_layers
 
 if TYPE_CHECKING:
     from .ensemble import Ensemble, Metadata
@@ -59,8 +59,10 @@ class Ani:
                 weights[f"{element}.{k}.bias"] = bias
         return weights
 
-    def module(self, ensemble: "Ensemble", dtype: torch.dtype = torch.float32) -> "EnsembleModule":
+    def module(self, ensemble: "Ensemble", dtype: torch.dtype = torch.float32) -> torch.nn.Module:
         """Return the module that `ensemble.pt` holds."""
+        from .torchscript import EnsembleModule  # which needs `Ensemble`, and that this module
+
         return EnsembleModule(ensemble, dtype)
 
     def shape_of(self, metadata: "Metadata") -> dict[str, Any]:
@@ -70,64 +72,3 @@ class Ani:
     def constants(self, metadata: "Metadata", weights: Mapping[str, Tensor]) -> list[Tensor]:
         """Return views of one member's weights that are added to each atom's energy, by element."""
         return [weights[f"{e}.{len(metadata.hidden[e])}.bias"] for e in metadata.elements]
-
-
-class EnsembleModule(torch.nn.Module):
-    """The contract's `forward`: member energies and the gradient of their weighted sum.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-    dtype : torch.dtype
-        Of edge vectors, descriptor and networks. Energies are summed in float64 always.
-    """
-
-    def __init__(self, ensemble: "Ensemble", dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        metadata = ensemble.metadata
-        self.members = metadata.members
-        self.descriptor = Descriptor(metadata.aev, len(metadata.elements), dtype)
-        self.networks = torch.nn.ModuleList(ensemble.networks(dtype))
-        self.self_energies: Tensor
-        energies = torch.tensor(metadata.self_energies, dtype=torch.float64)
-        self.register_buffer("self_energies", energies)
-
-    def forward(
-        self,
-        vec: Tensor,
-        edge_i: Tensor,
-        edge_j: Tensor,
-        species: Tensor,
-        n_local: int,
-        triples: Tensor,
-        weights: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Evaluate the local centers.
-
-        Parameters
-        ----------
-        vec : (E, 3) tensor, Å
-        edge_i, edge_j : (E,) int64 tensors
-        species : (N,) int64 tensor
-        n_local : int
-        triples : (T, 2) int64 tensor
-        weights : (M,) float64 tensor
-
-        Returns
-        -------
-        (M,) float64 tensor, eV
-            Energy of each member, self energies included.
-        (E, 3) tensor, eV/Å
-            d(Σ_m w_m E_m)/dvec.
-        """
-        aev, saved = self.descriptor(vec, edge_i, edge_j, species, n_local, triples)
-        local = species[:n_local]
-        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
-        grad_aev = torch.empty_like(aev)
-        for k, network in enumerate(self.networks):
-            rows = torch.nonzero(local == k).squeeze(1)
-            if rows.shape[0] > 0:
-                energy, grad, first = network(aev.index_select(0, rows), weights)
-                energies += energy.double().sum(1)
-                grad_aev.index_copy_(0, rows, summed_gradient(grad, first))
-        return energies, self.descriptor.backward(saved, triples, grad_aev)

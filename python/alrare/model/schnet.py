@@ -110,7 +110,7 @@ class _Interaction(torch.nn.Module):
         )
 
     def filters(self, gaussians: Tensor, smooth: Tensor) -> Tensor:
-        """Filters (M, E, F) of distances, from their Gaussians (M, E, G) and cutoffs (E, 1)."""
+        """Return filters (M, E, F) of distances, from Gaussians (M, E, G) and cutoffs (E, 1)."""
         filters: Tensor = self.filter[1](shifted_softplus(self.filter[0](gaussians)))
         return filters * smooth
 
