@@ -40,11 +40,11 @@ from alrare.model.aev import AEVConstants
 from alrare.model.calculator import EnsembleCalculator
 from alrare.model.ensemble import Metadata, member_weights
 from alrare.progress import open_progress
-from alrare.training.ani_trainer import make_optimizer
 from alrare.training.dataset import Dataset, make_dataset, random_split
 from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
 from alrare.training.gradients import Labels, open_gradient_engine
+from alrare.training.trainer import make_optimizer
 from ase import Atoms
 from ase.io.extxyz import read_extxyz
 

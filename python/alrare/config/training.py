@@ -109,10 +109,10 @@ SCHNET_RECIPES: Mapping[str, Mapping[str, float]] = {
         "epochs": 20,
         "min_steps": 4000,
         "batch_size": 32,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "energy_share": 0.1,
         "stress_weight": 1.0,
-        "weight_decay": 0.01,
+        "weight_decay": 0.2,
         "train_fraction": 0.95,
     },
 }

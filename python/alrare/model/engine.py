@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import ModelError
+from ..files import PathLike
+from .model_file import model_path, read_metadata
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -78,6 +80,43 @@ def open_engine(path: Path, metadata: Mapping[str, Any], threads: int) -> Engine
         return _ENGINES[family](path, threads)
     except RuntimeError as error:
         raise ModelError(str(error)) from error
+
+
+def lammps_file(model: PathLike, device: str) -> Path:
+    """Return the one of a model's two files that LAMMPS opens for a device.
+
+    It is `ensemble.pt`, the TorchScript export, for CUDA devices and for families that the native
+    engine does not evaluate, and otherwise `ensemble.safetensors`.
+
+    Parameters
+    ----------
+    model : Path or str
+        Either file, or their folder.
+    device : str
+        auto, cpu or cuda, as `[run] device`.
+
+    Raises
+    ------
+    ModelError
+        If LAMMPS needs the export of a model that lacks it.
+    """
+    weights, export = model_path(model, ".safetensors"), model_path(model, ".pt")
+    if _is_native(weights):
+        return export if device.startswith("cuda") else weights
+    if not export.is_file():
+        raise ModelError(
+            f"{export}: missing; LAMMPS opens this file of the model {weights}: copy it, too, or"
+            " train again with the same command, which keeps finished members"
+        )
+    return export
+
+
+def _is_native(path: Path) -> bool:
+    try:
+        family = read_metadata(path).get("family", "ani")
+    except ModelError:  # whoever opens the file says what is wrong
+        return True
+    return _ENGINES.get(family) is _native
 
 
 def _native(path: Path, threads: int) -> Engine:

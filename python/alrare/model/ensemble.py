@@ -1,7 +1,6 @@
 """An ensemble of networks: its weights, its metadata and its file."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +27,9 @@ from .model_file import (
     checksum,
     read_metadata,
     spread_factors,
+)
+from .model_file import (
+    model_path as model_path,
 )
 from .network import StackedNetwork
 from .schnet import SchNet, SchNetShape
@@ -229,22 +231,6 @@ def family_of(metadata: Metadata) -> Family:
 def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Stack the weights of single members along a new first axis, as float32."""
     return {name: torch.stack([m[name] for m in members]).float() for name in members[0]}
-
-
-def model_path(model: PathLike, suffix: str) -> Path:
-    """Return one of a model's two files, given either of them or their folder.
-
-    Parameters
-    ----------
-    model : Path or str
-    suffix : {".safetensors", ".pt"}
-    """
-    if not isinstance(model, str | os.PathLike):
-        raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
-    model = Path(model)
-    if model.is_dir():
-        return model / f"ensemble{suffix}"
-    return model.with_suffix(suffix) if model.suffix in ("", ".safetensors", ".pt") else model
 
 
 def load_ensemble(path: PathLike) -> Ensemble:

@@ -18,15 +18,13 @@ from ..progress import Progress
 from .dataset import Dataset, Split
 from .descriptor_cache import AtomBatch, Batch, DescriptorCache
 from .gradients import Labels, Layers, energies, open_gradient_engine
-from .optimizer import Adam, Optimizer, Soap, one_cycle
+from .optimizer import one_cycle
 from .trainer import Compared, Integers, Prediction, Trainer, Validation
 from .whitening import Whitening, identity, whiten_elements
 
 BATCH_MEMORY = 1 << 29
 """Bytes of joined batches that a member keeps from epoch to epoch: joining takes a seventh of the
 time of a step. Other batches are joined again in every epoch; the weights are the same."""
-START_DECAY = 15.0
-"""Weights of an earlier model decay toward it this many times faster than others toward zero."""
 _DESCRIPTOR = (
     "radial_cutoff", "angular_cutoff", "radial_shifts", "angular_shifts", "angle_sections",
 )  # fmt: skip
@@ -231,9 +229,6 @@ class AniTrainer(Trainer):
             loss = loss + self._settings.stress_weight * of_cells / count
         return loss
 
-    def _make_optimizer(self) -> Optimizer:
-        return make_optimizer(self._settings, self._flat, self._goal)
-
     def _rate(self) -> float:
         return learning_rate(self._settings, self._step, self._steps)
 
@@ -251,20 +246,6 @@ class AniTrainer(Trainer):
                 weights[f"{element}.{k}.weight"] = weight.clone()
                 weights[f"{element}.{k}.bias"] = bias - shift
         return weights
-
-
-def make_optimizer(
-    settings: Train, parameters: list[Tensor], start: list[Tensor] | None = None
-) -> Optimizer:
-    """Return the recipe's optimizer.
-
-    With recipe fast, weights of an earlier model decay toward that model, not toward zero.
-    """
-    if settings.recipe == "paper":
-        return Adam(parameters, weight_decay=settings.weight_decay)
-    if start is None:
-        return Soap(parameters, weight_decay=settings.weight_decay)
-    return Soap(parameters, weight_decay=START_DECAY * settings.weight_decay, toward=start)
 
 
 def learning_rate(settings: Train, step: int, steps: int) -> float:

@@ -65,8 +65,7 @@ class Adam:
         self._decay = weight_decay
         self._moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t in self._parameters]
         self._steps = 0
-        on_cpu = all(tensor.device.type == "cpu" for tensor in self._parameters)
-        self._step_of = (_open_engine() if on_cpu else _Torch()).adam_step
+        self._step_of = _open_engine(self._parameters).adam_step
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
@@ -188,8 +187,9 @@ class _Torch:
             matrix.right.lerp_(gradient.t() @ gradient, share)
 
 
-def _open_engine() -> _Native | _Torch:
-    return _Torch() if _core.instruction_set() == "portable" else _Native()
+def _open_engine(parameters: Sequence[Tensor]) -> _Native | _Torch:
+    on_cpu = all(tensor.device.type == "cpu" for tensor in parameters)
+    return _Native() if on_cpu and _core.instruction_set() != "portable" else _Torch()
 
 
 class Soap:
@@ -228,7 +228,7 @@ class Soap:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
         goals = [None] * len(self._is_matrix) if toward is None else toward
         triples = list(zip(parameters, goals, self._is_matrix, strict=True))
-        engine = _open_engine()
+        engine = _open_engine(parameters)
         self._matrices = [
             _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, engine)
             for tensor, goal, is_matrix in triples

@@ -35,13 +35,11 @@ from ..model.pairs import pairs_of
 from ..model.schnet import SchNetShape, StackedSchNet
 from ..progress import Progress
 from .dataset import Dataset, Split
-from .optimizer import Adam, Clip, Optimizer, Plateau, one_cycle
+from .optimizer import Plateau, one_cycle
 from .trainer import Compared, Integers, Prediction, Trainer, Validation
 
 LOWEST_RATE = 1e-6
 """Recipe paper: training ends when the rate has fallen to this."""
-START_DECAY = 15.0
-"""Weights of an earlier model decay toward it this many times faster than others toward zero."""
 
 
 class SchNetTraining:
@@ -154,7 +152,7 @@ class SchNetTrainer(Trainer):
         ).to(self._device)
         self._joined: dict[tuple[int, ...], PairBatch] = {}
         self._parameters = list(self._network.parameters())
-        self._flat = [parameter.detach() for parameter in self._parameters]
+        self._flat = [parameter.detach()[0] for parameter in self._parameters]
         if start is not None:
             self._shift_energies()
         self._goal = None if start is None else self.snapshot()
@@ -252,7 +250,7 @@ class SchNetTrainer(Trainer):
         difference = found.forces - labels.forces.to(self._device)
         loss = self._combine(squares, difference, strain, len(rows))
         gradients = torch.autograd.grad(loss, self._parameters)
-        return float(loss.detach()), list(gradients)
+        return float(loss.detach()), [gradient[0].contiguous() for gradient in gradients]
 
     def _loss(self, squares: Tensor, n_atoms: Tensor, compared: Compared) -> Tensor:
         """Equation 4 and the term of the stress."""
@@ -267,9 +265,6 @@ class SchNetTrainer(Trainer):
             return loss
         per_cell = strain.square().mean((1, 2)).sum() / count
         return loss + self._share * self._settings.stress_weight * per_cell
-
-    def _make_optimizer(self) -> Optimizer:
-        return _DecayingAdam(self._network, self._flat, self._settings, self._goal)
 
     def _rate(self) -> float:
         if self._settings.recipe == "paper":
@@ -293,37 +288,6 @@ class SchNetTrainer(Trainer):
         """Return the weights as the model file has them, without the leading axis."""
         named = self._network.named_parameters()
         return {name: tensor.detach()[0].cpu().clone() for name, tensor in named}
-
-
-class _DecayingAdam:
-    """Adam, whose matrices decay: toward zero, or toward the weights of a start."""
-
-    def __init__(
-        self,
-        network: StackedSchNet,
-        parameters: list[Tensor],
-        settings: Train,
-        goal: list[Tensor] | None,
-    ) -> None:
-        names = [name for name, _ in network.named_parameters()]
-        self._decays = [name.endswith(".weight") for name in names]
-        self._parameters, self._goal = parameters, goal
-        self._clip = Clip(2.0) if settings.recipe == "fast" else None
-        self._decay = settings.weight_decay * (1.0 if goal is None else START_DECAY)
-        self._adam = Adam(parameters)
-
-    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
-        """Take one step; see `Optimizer`."""
-        if self._clip is not None:
-            gradients = self._clip(gradients)
-        share = rate * self._decay
-        if share > 0.0:
-            for k, parameter in enumerate(self._parameters):
-                if self._decays[k] and self._goal is None:
-                    parameter.mul_(1.0 - share)
-                elif self._decays[k] and self._goal is not None:
-                    parameter.lerp_(self._goal[k], share)
-        self._adam.step(gradients, rate)
 
 
 def _sum_over(batch: PairBatch, of_atoms: Tensor) -> Tensor:

@@ -17,11 +17,15 @@ from torch import Tensor
 from ..config import Train
 from .dataset import Dataset, Split, fit_shifts
 from .gradients import Labels, Strain
-from .optimizer import Optimizer
+from .optimizer import Adam, Optimizer, Soap
 
 Integers = npt.NDArray[np.int64]
 FORCE_ROWS = 64
 """Validation configurations, evenly drawn, whose forces are compared after each epoch."""
+
+
+START_DECAY = 15.0
+"""Weights of an earlier model decay toward it this many times faster than others toward zero."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,9 @@ class Trainer(ABC):
     """
 
     _flat: list[Tensor]
-    """The weights, changed in place."""
+    """The weights, changed in place; on the CPU or all on one other device."""
+    _goal: list[Tensor] | None = None
+    """Of a start, what the weights decay toward."""
     _optimizer: Optimizer
 
     def __init__(self, dataset: Dataset, split: Split, settings: Train, seed: int) -> None:
@@ -185,10 +191,6 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def _make_optimizer(self) -> Optimizer:
-        """Return a new optimizer of the recipe."""
-
-    @abstractmethod
     def _rate(self) -> float:
         """Return the recipe's learning rate of the next step."""
 
@@ -220,6 +222,9 @@ class Trainer(ABC):
         shifts = fit_shifts(self._composition(rows), missing.double().numpy())
         for constant, shift in zip(self._constants(), shifts, strict=True):
             constant.add_(float(shift))
+
+    def _make_optimizer(self) -> Optimizer:
+        return make_optimizer(self._settings, self._flat, self._goal)
 
     def _labels(self, rows: Sequence[int]) -> Labels:
         index = torch.tensor(rows)
@@ -331,3 +336,17 @@ def count_epochs(settings: Train, n_train: int) -> int:
     """Return the number of epochs: `epochs`, or as many as `min_steps` needs if that is more."""
     steps_of_one = -(-n_train // settings.batch_size)
     return max(settings.epochs, -(-settings.min_steps // steps_of_one))
+
+
+def make_optimizer(
+    settings: Train, parameters: list[Tensor], start: list[Tensor] | None = None
+) -> Optimizer:
+    """Return the recipe's optimizer.
+
+    With recipe fast, weights of an earlier model decay toward that model, not toward zero.
+    """
+    if settings.recipe == "paper":
+        return Adam(parameters, weight_decay=settings.weight_decay)
+    if start is None:
+        return Soap(parameters, weight_decay=settings.weight_decay)
+    return Soap(parameters, weight_decay=START_DECAY * settings.weight_decay, toward=start)
