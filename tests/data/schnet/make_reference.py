@@ -1,4 +1,4 @@
-"""Energies and forces of two molecules by SchNetPack's own SchNet and Atomwise, with random weights.
+"""Energies and forces of two molecules by SchNetPack's SchNet and Atomwise, with random weights.
 
 Needs torch, ase, numpy and the files of schnetpack 2.1.1 (its other dependencies are not used):
 
