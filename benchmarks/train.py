@@ -126,7 +126,7 @@ class Ours:
         forces = [torch.from_numpy(force).float() for force in dataset.forces]
         n_atoms = torch.from_numpy(dataset.n_atoms).float()
         keys, self.joined = cache.keys(frames), []
-        for start in range(0, len(frames), BATCH):  # as in alrare.training.trainer: joined once
+        for start in range(0, len(frames), BATCH):  # as in alrare.training.ani_trainer: joined once
             part = slice(start, start + BATCH)
             labels = Labels(energies[part], torch.cat(forces[part]), n_atoms[part])
             self.joined.append((cache.batch(keys[part]), labels))

@@ -11,6 +11,7 @@ from alrare.frames import labelled
 from alrare.model.aev import AEVConstants
 from alrare.model.ensemble import Metadata
 from alrare.progress import SilentProgress, Stage
+from alrare.training.ani_trainer import AniTrainer
 from alrare.training.dataset import Dataset, Split, make_dataset, random_split
 from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
@@ -54,17 +55,11 @@ def fit(
     dataset = dataset or make_dataset(frames)
     cache = DescriptorCache(folder, constants=AEVConstants(), elements=dataset.elements)
     cache.add(frames)
-    return fit_member(
-        cache=cache,
-        keys=cache.keys(frames),
-        dataset=dataset,
-        split=split or splits()[0],
-        metadata=metadata(frames),
-        settings=settings,
-        seed=seed,
-        report=lambda epoch: None,
-        start=start,
+    split = split or splits()[0]
+    trainer = AniTrainer(
+        cache, cache.keys(frames), dataset, split, metadata(frames), settings, seed, start
     )
+    return fit_member(trainer, split=split, settings=settings, seed=seed, report=lambda epoch: None)
 
 
 def metadata(frames: list[Atoms]) -> Metadata:

@@ -11,10 +11,11 @@ from ase import Atoms
 from ..errors import UnstableModelError
 from ..exploration.exploration import Exploration, Observed
 from ..exploration.labeller_md import TRAJECTORY_FILE
-from ..exploration.model_runs import model_file, simulate
+from ..exploration.model_runs import simulate
 from ..exploration.observables import read_trajectory
 from ..exploration.run_result import RunResult
 from ..frames import read_frames
+from ..model.engine import lammps_file
 from .context import Campaign, System
 from .reference import Reference
 
@@ -60,7 +61,7 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
     config = campaign.config
     run = partial(
         simulate,
-        model=model_file(folder, config.run.device),
+        model=lammps_file(folder, config.run.device),
         structure=reference.structure,
         elements=campaign.elements,
         exploration=system.exploration,

@@ -13,11 +13,12 @@ from ..exploration.input_contract import SYSTEM_FILE, WATCH_FILE
 from ..exploration.input_run import STRUCTURE_FILE, InputRun
 from ..exploration.kept_settings import SAME_PLACE, check_comparable, molecule_of
 from ..exploration.labeller_runs import run_seeds
-from ..exploration.model_runs import RESULT_FILE, model_file, simulate
+from ..exploration.model_runs import RESULT_FILE, simulate
 from ..exploration.smd import mean_record, minus, trajectory_of
 from ..exploration.table import last_row
 from ..files import PathLike, locked, read_json, write_json
-from ..model.ensemble import load_ensemble, model_path
+from ..model.engine import lammps_file
+from ..model.ensemble import load_ensemble
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import elements_of
@@ -96,7 +97,7 @@ def _by_model(
     metadata = load_ensemble(model).metadata
     check_state(system.structure, metadata.training, system.structure.get_chemical_formula())
     simulate(
-        model=model_path(model, model_file(Path(), config.run.device).suffix),
+        model=lammps_file(model, config.run.device),
         structure=system.structure,
         elements=metadata.elements,
         exploration=system.exploration,

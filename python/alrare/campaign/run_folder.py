@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import RECIPES, Config, tables, title_of
+from ..config import FAMILY_RECIPES, Config, tables, title_of
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..files import read_json, write_json, write_text
@@ -92,7 +92,7 @@ def write_config(
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the keys that differ; a key that an older alrare lacked counts with its default."""
     before, after = _flat(old), _flat(new)
-    defaults = _defaults(after.get("train.recipe"))
+    defaults = _defaults(after.get("train.recipe"), after.get("model.family", "ani"))
     before = {key: value for key, value in defaults.items() if key in after} | before
     return [
         key
@@ -112,9 +112,10 @@ def _may_change(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in (*MAY_CHANGE, *_PLACES))
 
 
-def _defaults(recipe: str | None) -> dict[str, Any]:
+def _defaults(recipe: str | None, family: str) -> dict[str, Any]:
     """Return the default of every plain key of the tables that has one, those of a recipe too."""
-    of_recipe = {f"train.{key}": value for key, value in RECIPES.get(recipe or "", {}).items()}
+    values = FAMILY_RECIPES[family].get(recipe or "", {})
+    of_recipe = {f"train.{key}": value for key, value in values.items()}
     return {
         f"{name}.{key}": json.loads(json.dumps(field.default, default=str))
         for name, table in tables().items()

@@ -69,8 +69,8 @@ def campaign_summary(config: Config) -> str:
     )
     return (
         "".join(_of_system(config, system) for system in systems) + f"  labeller    {named}\n"
-        f"  ensemble    {config.model.members} members, {config.train.epochs} epochs,"
-        f" recipe {config.train.recipe}\n"
+        f"  ensemble    {config.model.members} members{_of_family(config)},"
+        f" {config.train.epochs} epochs, recipe {config.train.recipe}\n"
         f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
         " iterations"
         + "".join(f"\n  WARNING     {note}" for note in notes if note)
@@ -117,3 +117,8 @@ def _of_input(driven: InputRun) -> str:
         f" ± {observable.tolerance:g} {observable.unit}".rstrip()
         + f", event {explore.event}, seeds {' '.join(map(str, explore.seeds))}\n"
     )
+
+
+def _of_family(config: Config) -> str:
+    family = config.model.family
+    return "" if family == type(config.model).model_fields["family"].default else f" of {family}"

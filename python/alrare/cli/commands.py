@@ -25,8 +25,10 @@ TRAIN_KEYS = (
     "batch_size",
     "learning_rate",
     "force_weight",
+    "energy_share",
     "stress_weight",
     "train_fraction",
+    "device",
     "tensorboard",
 )
 SELECT_KEYS = (
@@ -107,11 +109,12 @@ def train(options: argparse.Namespace) -> int:
     from ..model.ensemble import model_path
     from ..training.ensemble import train as train_on
 
+    model = read_table(Model, options, MODEL_KEYS)
     path = train_on(
         [frame for path in options.data for frame in _read_labelled(path, options)],
         folder=options.output.absolute(),
-        model=read_table(Model, options, MODEL_KEYS),
-        settings=read_table(Train, options, TRAIN_KEYS),
+        model=model,
+        settings=read_table(Train, options, TRAIN_KEYS, family=model.family),
         seed=options.seed,
         workers=options.workers,
         progress=open_progress(quiet=options.quiet),

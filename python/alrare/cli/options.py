@@ -48,8 +48,10 @@ def option_name(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def read_table(table: type[Table], options: argparse.Namespace, keys: Iterable[str]) -> Table:
-    """Make a table from the options that were given.
+def read_table(
+    table: type[Table], options: argparse.Namespace, keys: Iterable[str], **beside: Any
+) -> Table:
+    """Make a table from the options that were given, and what stands beside them.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def read_table(table: type[Table], options: argparse.Namespace, keys: Iterable[s
     """
     given = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
     try:
-        return table.model_validate(given)
+        return table.model_validate({**beside, **given})
     except ValidationError as error:
         raise AlrareError(
             "\n".join(explain(error, table, source="", name_key=option_name))

@@ -12,10 +12,11 @@ from .messages import explain
 from .reading import load_config, parse_config
 from .selection import Augment, Select
 from .tables import Config, InitialData, Pull, Run, Stop, System, tables
-from .training import RECIPES, STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
+from .training import FAMILY_RECIPES, RECIPES, STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
 from .types import Section, SetBy, read_numbers, set_by
 
 __all__ = [
+    "FAMILY_RECIPES",
     "RECIPES",
     "STATE_ARGUMENTS",
     "STEPS_IN_CAMPAIGN",

@@ -98,3 +98,8 @@ def with_start_of_relabelled(values: Any) -> Any:
     if not relabels or not isinstance(train, dict):
         return values
     return {**values, "train": {"start": "relabelled", **train}}
+
+
+def with_train(values: Any) -> Any:
+    """Return the content of al.toml with a table `[train]`, whose recipe depends on the family."""
+    return {"train": {}, **values} if isinstance(values, dict) else values

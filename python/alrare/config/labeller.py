@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .types import Count, Element, NotNegative, Number, Positive, Section, SetBy, set_by
+from .types import Count, Element, NotNegative, Number, Positive, Section, SetBy, require_owner
 
 
 class Labeller(Section):
@@ -88,14 +88,5 @@ class Labeller(Section):
         if self.method not in known.get(self.program, (self.method,)):
             names = " or ".join(known[self.program])
             raise ValueError(f'method = "{self.method}": expected {names} for {self.program}')
-        for key in sorted(self.model_fields_set):
-            mark = set_by(type(self).model_fields[key])
-            if mark is not None and self.program not in mark.values:
-                if getattr(self, key) == type(self).model_fields[key].default:
-                    continue  # a resolved configuration holds every key, at its default
-                programs = " or ".join(f'"{program}"' for program in mark.values)
-                raise ValueError(
-                    f'{key} is for program = {programs} only, and program = "{self.program}" would'
-                    " ignore it: remove it"
-                )
+        require_owner(self, "program", self.program)
         return self

@@ -11,6 +11,7 @@ from .arguments import (
     with_start_of_relabelled,
     with_state_of_arguments,
     with_tables,
+    with_train,
 )
 from .cluster import Cluster
 from .explore import Explore
@@ -266,8 +267,14 @@ class Config(Section):
 
     @field_validator("train", mode="before")
     @classmethod
-    def _steps_in_campaign(cls, given: Any) -> Any:
-        return train_in_campaign(given)
+    def _steps_in_campaign(cls, given: Any, info: ValidationInfo) -> Any:
+        model = info.data.get("model")
+        return train_in_campaign(given, "ani" if model is None else model.family)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _train_of_family(cls, values: Any) -> Any:
+        return with_train(values)
 
     @model_validator(mode="before")
     @classmethod

@@ -3,32 +3,63 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from .types import Count, CountOrZero, Element, NotNegative, Positive, Section, SetBy, WholeNumber
+from .types import (
+    Count,
+    CountOrZero,
+    Element,
+    NotNegative,
+    Positive,
+    Section,
+    SetBy,
+    WholeNumber,
+    matching,
+    require_owner,
+)
+
+Family = Literal["ani", "schnet"]
+_ANI, _SCHNET = SetBy("family", ("ani",)), SetBy("family", ("schnet",))
 
 
 class Model(Section):
-    """The ensemble of ANI networks (paper, §2.3.1 and Table 1)."""
+    """The ensemble of networks (paper, §2.3.1 with Table 1, and §2.3.5 with Table 2)."""
 
+    family: Family = "ani"
+    """ani: a network for each element on a fixed descriptor, evaluated natively and fast. schnet:
+    SchNet, whose atoms exchange learned messages; slower, and it sees three times as far."""
     members: Annotated[WholeNumber, Field(ge=2)] = 5
     """Networks in the ensemble; the uncertainty is their standard deviation."""
-    hidden: dict[Element, tuple[Count, ...]] = {}
-    """Widths of the hidden layers by element; other elements use `hidden_default`."""
-    hidden_default: tuple[Count, ...] = (96, 64, 48)
-    """Widths of the hidden layers of every other element."""
-    radial_cutoff: Annotated[Positive, Field(gt=1)] = 5.1
-    """The descriptor sees neighbors within this distance, Å."""
-    angular_cutoff: Annotated[Positive, Field(gt=1)] = 3.5
-    """Pairs of neighbors, both within this distance, Å, count by their angle."""
-    radial_shifts: Annotated[Count, Field(le=128)] = 16
-    """Radial terms for each element: Gaussians evenly spaced from 0.8 Å to the cutoff, whose widths
-    follow the spacing."""
-    angular_shifts: Annotated[Count, Field(le=32)] = 8
-    """Radial parts of the angular terms, spaced alike up to `angular_cutoff`."""
-    angle_sections: Annotated[Count, Field(le=16)] = 4
-    """Directions of the angular terms, evenly spaced over 180°; for each pair of elements there are
-    `angular_shifts` times as many terms."""
+    hidden: Annotated[dict[Element, tuple[Count, ...]], _ANI] = {}
+    """ani: widths of the hidden layers by element; other elements use `hidden_default`."""
+    hidden_default: Annotated[tuple[Count, ...], _ANI] = (96, 64, 48)
+    """ani: widths of the hidden layers of every other element (96, 64, 48)."""
+    radial_cutoff: Annotated[Positive, Field(gt=1), _ANI] = 5.1
+    """ani: the descriptor sees neighbors within this distance, Å (5.1)."""
+    angular_cutoff: Annotated[Positive, Field(gt=1), _ANI] = 3.5
+    """ani: pairs of neighbors, both within this distance, Å, count by their angle (3.5)."""
+    radial_shifts: Annotated[Count, Field(le=128), _ANI] = 16
+    """ani: radial terms for each element (16): Gaussians evenly spaced from 0.8 Å to the cutoff,
+    whose widths follow the spacing."""
+    angular_shifts: Annotated[Count, Field(le=32), _ANI] = 8
+    """ani: radial parts of the angular terms (8), spaced alike up to `angular_cutoff`."""
+    angle_sections: Annotated[Count, Field(le=16), _ANI] = 4
+    """ani: directions of the angular terms (4), evenly spaced over 180°; for each pair of elements
+    there are `angular_shifts` times as many terms."""
+    features: Annotated[Count, Field(ge=2, le=1024), _SCHNET] = 128
+    """schnet: numbers that describe an atom (128)."""
+    gaussians: Annotated[Count, Field(ge=2, le=1024), _SCHNET] = 25
+    """schnet: Gaussians of the distance (25), evenly spaced from 0 to `cutoff`."""
+    interactions: Annotated[Count, Field(le=8), _SCHNET] = 3
+    """schnet: how often each atom learns from its neighbors (3); an energy depends on atoms as far
+    away as this many cutoffs."""
+    cutoff: Annotated[Positive, Field(gt=1), _SCHNET] = 5.0
+    """schnet: atoms within this distance, Å, are neighbors (5.0)."""
+
+    @model_validator(mode="after")
+    def _check_family(self) -> Self:
+        require_owner(self, "family", self.family)
+        return self
 
     @model_validator(mode="after")
     def _check_cutoffs(self) -> Self:
@@ -62,7 +93,33 @@ RECIPES: Mapping[str, Mapping[str, float]] = {
         "train_fraction": 0.95,
     },
 }
-"""The values that each `[train] recipe` gives to keys that are not set."""
+"""The values that each `[train] recipe` gives to keys that are not set; for the family ani."""
+SCHNET_RECIPES: Mapping[str, Mapping[str, float]] = {
+    "paper": {
+        "epochs": 300,
+        "min_steps": 0,
+        "batch_size": 64,
+        "learning_rate": 5e-4,
+        "energy_share": 0.1,
+        "stress_weight": 0.0,
+        "weight_decay": 0.0,
+        "train_fraction": 0.8,
+    },
+    "fast": {
+        "epochs": 20,
+        "min_steps": 4000,
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+        "energy_share": 0.1,
+        "stress_weight": 1.0,
+        "weight_decay": 0.2,
+        "train_fraction": 0.95,
+    },
+}
+"""The same for the family schnet."""
+FAMILY_RECIPES = {"ani": RECIPES, "schnet": SCHNET_RECIPES}
+_FOREIGN = {"ani": ("energy_share", "device"), "schnet": ("force_weight",)}
+"""Keys of `[train]` that a family does not have."""
 STEPS_IN_CAMPAIGN = 1200
 """`min_steps` of the recipe fast in a campaign: most of its models only find configurations, and
 its stop rule says whether they are good enough (docs/decisions/0023-training-on-any-data.md)."""
@@ -72,7 +129,8 @@ class Train(Section):
     """How each member is fitted. The recipe sets the keys that are not given here."""
 
     recipe: Literal["paper", "fast"] = "fast"
-    """fast: whitened descriptor, SOAP, one-cycle rate. paper: Adam at a constant rate."""
+    """fast: one-cycle rate; ani: whitened descriptor and SOAP, schnet: Adam. paper: Adam at a
+    constant rate; schnet: at a rate that falls where the errors stay."""
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
     min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
@@ -81,16 +139,20 @@ class Train(Section):
     batch_size: Annotated[Count, SetBy("recipe")] = 32
     """Configurations per step (fast: 32, paper: 64)."""
     learning_rate: Annotated[Positive, SetBy("recipe")] = 5e-3
-    """fast: highest rate of the cycle (5e-3). paper: the constant rate (1e-3). Halved where the
-    loss runs away."""
+    """fast: highest rate of the cycle (5e-3; schnet 1e-3). paper: the constant rate (1e-3), or the
+    first (schnet 5e-4). Halved where the loss runs away."""
     force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
-    """Weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
+    """ani: weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
+    energy_share: Annotated[
+        Annotated[Positive, Field(le=1)] | None, SetBy("recipe"), Field(examples=[0.1])
+    ] = None
+    """schnet: weight ρ of the energies in the loss, eq. 4, with 1 - ρ for the forces (0.1)."""
     stress_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
     """Weight γ of the stress in the loss, for cells whose labels have one; 0: not used (fast: 1.0,
     paper: 0)."""
     weight_decay: Annotated[NotNegative, SetBy("recipe")] = 0.2
     """Each step also shrinks the weights by this times the learning rate, which keeps a network
-    with more weights than data from following their noise (fast: 0.2, paper: 0)."""
+    with more weights than data from following their noise (fast: 0.2, schnet 0.01; paper: 0)."""
     train_fraction: Annotated[Positive, Field(lt=1), SetBy("recipe")] = 0.95
     """Share of the configurations used for training; the rest is for validation (fast: 0.95,
     paper: 0.8)."""
@@ -102,20 +164,64 @@ class Train(Section):
     )
     """Initial weights: random, those of the previous iteration's model, or those of the last model
     of the campaign `[initial] relabel`, which is the default where that is given."""
+    device: Annotated[
+        str, matching(r"cpu|cuda(:\d+)?", 'expected "cpu", "cuda" or "cuda:N"'), SetBy("family")
+    ] = "cpu"
+    """schnet: where members are trained, cpu or cuda; on a GPU one at a time is best ([run]
+    workers)."""
     tensorboard: bool = False
     """Write TensorBoard event files too; needs the package tensorboard."""
+
+    @property
+    def family(self) -> Family:
+        """The family of models that these settings are for."""
+        return "ani" if self.energy_share is None else "schnet"
+
+    @classmethod
+    def of_family(cls, family: Family, **given: Any) -> Self:
+        """Return the settings of a family's recipe, with some keys given.
+
+        Raises
+        ------
+        ConfigError
+            If a value is not allowed, or the family does not have the key.
+        """
+        return cls(**{"family": family, **given})
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_recipe(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("recipe", "fast") not in RECIPES:
+        """Fill in what the recipe gives; `family` beside the keys says for which family."""
+        if not isinstance(given, dict):
+            return given
+        family = given.get("family", "schnet" if "energy_share" in given else "ani")
+        given = {key: value for key, value in given.items() if key != "family"}
+        for key in _FOREIGN[family]:
+            if key in given:
+                other = "schnet" if family == "ani" else "ani"
+                raise ValueError(
+                    f'{key} is for family = "{other}" only ([model]), and family = "{family}" would'
+                    " ignore it: remove it"
+                )
+        recipe = given.get("recipe", "fast")
+        if recipe not in RECIPES:
             return given
         exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
-        return {**RECIPES[given.get("recipe", "fast")], **exact, **given}
+        return {**FAMILY_RECIPES[family][recipe], **exact, **given}
+
+    @model_serializer(mode="wrap")
+    def _without_foreign(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = handler(self)
+        return {key: value for key, value in content.items() if key not in _FOREIGN[self.family]}
 
 
-def train_in_campaign(given: Any) -> Any:
+def train_in_campaign(given: Any, family: str = "ani") -> Any:
     """Return the content of `[train]` with what a campaign gives where al.toml says nothing."""
-    if not isinstance(given, dict) or given.get("recipe", "fast") != "fast" or "epochs" in given:
+    if not isinstance(given, dict):
+        return given
+    if "family" in given:
+        raise ValueError("family: unknown key; it belongs to [model]")
+    given = {"family": family, **given}
+    if given.get("recipe", "fast") != "fast" or "epochs" in given:
         return given
     return {"min_steps": STEPS_IN_CAMPAIGN, **given}

@@ -174,3 +174,25 @@ class Section(BaseModel):
 def set_by(field: FieldInfo) -> SetBy | None:
     """Return the `SetBy` mark of a key, None if it has none."""
     return next((mark for mark in field.metadata if isinstance(mark, SetBy)), None)
+
+
+def require_owner(section: Section, key: str, value: str) -> None:
+    """Refuse keys that `SetBy` gives to another value of `key` than this one.
+
+    A key at its default is taken, since a resolved configuration holds every key.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name in sorted(section.model_fields_set):
+        field = type(section).model_fields[name]
+        mark = set_by(field)
+        if mark is None or mark.key != key or value in mark.values:
+            continue
+        if getattr(section, name) == field.default:
+            continue
+        owners = " or ".join(f'"{owner}"' for owner in mark.values)
+        raise ValueError(
+            f'{name} is for {key} = {owners} only, and {key} = "{value}" would ignore it: remove it'
+        )

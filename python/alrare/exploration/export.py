@@ -10,14 +10,15 @@ from ase import Atoms
 from ..electronic_state import check_whole
 from ..errors import AlrareError, disk_error
 from ..files import PathLike, atomic_path, file_hash, write_text
-from ..model.ensemble import load_ensemble, model_path
+from ..model.engine import lammps_file
+from ..model.ensemble import load_ensemble
 from ..model.species import finite_positions, species_of
 from ..model.trained_states import check_state
 from .lammps_box import box_of
 from .lammps_input import data_text
 
-MODEL_FILE = "ensemble.safetensors"
-"""File name of the copy of the model."""
+MODEL_NAME = "ensemble"
+"""File name of the copy of the model, without its suffix: .pt if LAMMPS runs it by libtorch."""
 STRUCTURE_FILE = "structure.data"
 """File name of the structure, with the masses of its atom types."""
 POTENTIAL_FILE = "potential.lmp"
@@ -99,8 +100,9 @@ def export_lammps(
         raise AlrareError(
             f"export_lammps: structure: expected ase's Atoms, got {type(structure).__name__}"
         )
-    folder, source = Path(folder), model_path(model, ".safetensors")
-    metadata = load_ensemble(model).metadata
+    folder, metadata = Path(folder), load_ensemble(model).metadata
+    source = lammps_file(model, "cpu")
+    copy = folder / f"{MODEL_NAME}{source.suffix}"
     formula = structure.get_chemical_formula()
     finite_positions(structure)
     check_whole(structure)
@@ -108,7 +110,7 @@ def export_lammps(
     check_state(structure, metadata.training, formula)
     elements = [metadata.elements[k] for k in np.unique(species)]
     names = {
-        "model": MODEL_FILE, "structure": STRUCTURE_FILE, "potential": POTENTIAL_FILE,
+        "model": copy.name, "structure": STRUCTURE_FILE, "potential": POTENTIAL_FILE,
         "md": MD_FILE, "elements": " ".join(elements), "forces": forces, "formula": formula,
         "members": metadata.members,
         "types": ", ".join(f"{k} = {element}" for k, element in enumerate(elements, start=1)),
@@ -120,17 +122,18 @@ def export_lammps(
         POTENTIAL_FILE: _POTENTIAL.format(**names),
         MD_FILE: _MD.format(**names),
     }
-    _refuse_others(folder, source, texts, overwrite=overwrite)
-    if not _is_copy(folder / MODEL_FILE, source):
-        with atomic_path(folder / MODEL_FILE) as partial:
+    _refuse_others(copy, source, texts, overwrite=overwrite)
+    if not _is_copy(copy, source):
+        with atomic_path(copy) as partial:
             shutil.copyfile(source, partial)
     for name, text in texts.items():
         write_text(folder / name, text)
     return folder / MD_FILE
 
 
-def _refuse_others(folder: Path, source: Path, texts: dict[str, str], *, overwrite: bool) -> None:
+def _refuse_others(copy: Path, source: Path, texts: dict[str, str], *, overwrite: bool) -> None:
     """Refuse to replace a file that holds something else, before anything is written."""
+    folder = copy.parent
     if folder.exists() and not folder.is_dir():
         raise AlrareError(f"{folder}: expected a folder to write to, got a file")
     try:
@@ -139,8 +142,8 @@ def _refuse_others(folder: Path, source: Path, texts: dict[str, str], *, overwri
             for name, text in texts.items()
             if (folder / name).exists() and (folder / name).read_bytes() != text.encode()
         ]
-        if (folder / MODEL_FILE).exists() and not _is_copy(folder / MODEL_FILE, source):
-            other.append(MODEL_FILE)
+        if copy.exists() and not _is_copy(copy, source):
+            other.append(copy.name)
     except OSError as error:
         raise disk_error(folder, error) from error
     if other and not overwrite:

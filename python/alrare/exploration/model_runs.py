@@ -37,15 +37,6 @@ from .table import last_row
 RESULT_FILE = "result.json"
 
 
-def model_file(folder: Path, device: str) -> Path:
-    """Return the model file in a folder that LAMMPS opens for a device.
-
-    It is `ensemble.pt`, the TorchScript export, for CUDA devices, and otherwise
-    `ensemble.safetensors`, which the native engine evaluates on the CPU.
-    """
-    return folder / ("ensemble.pt" if device.startswith("cuda") else "ensemble.safetensors")
-
-
 def simulate(
     *,
     model: Path,
@@ -67,7 +58,7 @@ def simulate(
     Parameters
     ----------
     model : Path
-        The file that `model_file` returns.
+        The file that `lammps_file` returns.
     structure : Atoms
         A molecule.
     elements : sequence of str

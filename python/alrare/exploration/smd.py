@@ -14,7 +14,8 @@ from ..config import Labeller, Pull, Run
 from ..errors import AlrareError
 from ..files import PathLike, locked, write_json
 from ..frames import read_frames
-from ..model.ensemble import load_ensemble, model_path
+from ..model.engine import lammps_file
+from ..model.ensemble import load_ensemble
 from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
@@ -24,7 +25,7 @@ from .kept_settings import pulled_atoms
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_runs import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
-from .model_runs import model_file, simulate
+from .model_runs import simulate
 from .observables import Observables, observe, read_trajectory
 from .plots import plot_work
 from .work import mean_of, read_work
@@ -90,7 +91,7 @@ def pull_with_model(
     check_state(structure, metadata.training, structure.get_chemical_formula())
     with locked(folder):
         results = simulate(
-            model=model_path(model, model_file(Path(), run.device).suffix),
+            model=lammps_file(model, run.device),
             structure=structure,
             elements=metadata.elements,
             exploration=SpringPull(pull),

@@ -1,4 +1,4 @@
-"""The ensemble as an ASE calculator, on the native engine: no torch, no LAMMPS."""
+"""The ensemble as an ASE calculator: no LAMMPS, and for ANI no torch."""
 
 import os
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from .. import _core
 from ..electronic_state import stated_by
 from ..errors import ModelError
+from .engine import open_engine
 from .model_file import read_metadata, spread_factors
 from .species import species_of
 from .trained_states import check_stated
@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.float64]
 class EnsembleCalculator(Calculator):
     r"""Energies, forces, stress and uncertainty of an `ensemble.safetensors`.
 
-    The same code as `pair_style nnp_ensemble` runs in LAMMPS.
+    Models of ANI are evaluated by the code that `pair_style nnp_ensemble` runs in LAMMPS, those of
+    SchNet in torch.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class EnsembleCalculator(Calculator):
         Compute the forces of all members too, which takes up to a third more time
         (docs/performance.md).
     threads : int
-        OpenMP threads.
+        OpenMP threads, or torch's.
 
     Raises
     ------
@@ -84,9 +85,9 @@ class EnsembleCalculator(Calculator):
         if not isinstance(model, str | os.PathLike):
             raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
         path = Path(model) / "ensemble.safetensors" if Path(model).is_dir() else Path(model)
-        self._source = (path.absolute(), threads)
         metadata = read_metadata(path) if path.is_file() else {}
-        self._engine = _open(*self._source)
+        self._source = (path.absolute(), metadata, threads)
+        self._engine = open_engine(*self._source)
         self._training: dict[str, Any] = metadata.get("training", {})
         self.calibration = spread_factors(metadata)
         self.elements: tuple[str, ...] = tuple(self._engine.elements)
@@ -100,7 +101,7 @@ class EnsembleCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the model file again."""
         self.__dict__.update(state)
-        self._engine = _open(*self._source)
+        self._engine = open_engine(*self._source)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation; ASE itself does not look at `info`."""
@@ -161,13 +162,6 @@ class EnsembleCalculator(Calculator):
                 self.results["calibrated_force_std"] = (
                     self.calibration.force * self.results["force_std"]
                 )
-
-
-def _open(path: Path, threads: int) -> _core.Ensemble:
-    try:
-        return _core.Ensemble(str(path), threads=threads)
-    except RuntimeError as error:
-        raise ModelError(str(error)) from error
 
 
 def standard_deviation(members: Floats) -> Floats:

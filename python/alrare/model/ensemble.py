@@ -1,10 +1,8 @@
-"""An ensemble of ANI networks: its weights, its metadata and its file."""
+"""An ensemble of networks: its weights, its metadata and its file."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from .. import __version__
 from ..errors import ModelError
 from ..files import PathLike, atomic_path
 from .aev import AEVConstants
+from .ani import Ani
+from .family import Family
 from .model_file import (
     CHECKSUM,
     CURE,
@@ -28,11 +28,16 @@ from .model_file import (
     read_metadata,
     spread_factors,
 )
-from .network import StackedNetwork, initial_layers
+from .model_file import (
+    model_path as model_path,
+)
+from .network import StackedNetwork
+from .schnet import SchNet, SchNetShape
 
 FORMAT = "alrare-ensemble"
-FORMAT_VERSION = 1
 Array = npt.NDArray[np.float64]
+FAMILIES: Mapping[str, Family] = {"ani": Ani(), "schnet": SchNet()}
+"""The families by their names in al.toml and in model files; a file without a name is ANI."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Metadata:
     elements: tuple[str, ...]
     """Their order defines the species; models that alrare trains list them by atomic number."""
     hidden: dict[str, tuple[int, ...]]
-    """Widths of the hidden layers by element."""
+    """Widths of the hidden layers by element; ANI only."""
     self_energies: tuple[float, ...]
     """One per element, eV."""
     members: int
@@ -50,7 +55,7 @@ class Metadata:
     best_member: int = 0
     """Index, from 0, of the member with the lowest force MAE over the whole data set."""
     aev: AEVConstants = field(default_factory=AEVConstants)
-    """Constants of the descriptor."""
+    """Constants of the descriptor; ANI only."""
     method: str = ""
     """Hash of the labels' method; "" if unknown."""
     dataset: str = ""
@@ -58,7 +63,7 @@ class Metadata:
     seeds: tuple[int, ...] = ()
     """One per member."""
     activation: str = "gelu"
-    """Function between the layers: "gelu" or "celu"."""
+    """Function between the layers: "gelu" or "celu"; ANI only."""
     celu_alpha: float = 0.1
     """α of CELU: max(0, x) + min(0, α(exp(x/α) − 1)); ignored for GELU."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -66,19 +71,42 @@ class Metadata:
     unknown."""
     calibration: SpreadFactors | None = None
     """Factors that make an error of the spread; None: not calibrated."""
+    schnet: SchNetShape | None = None
+    """The shape of a SchNet; None: the networks are ANI's."""
+
+    @property
+    def family(self) -> str:
+        """Name of the family, one of `FAMILIES`."""
+        return "ani" if self.schnet is None else "schnet"
+
+    @property
+    def cutoff(self) -> float:
+        """Length of the longest edge, Å."""
+        return float(family_of(self).content(self)["cutoff"])
+
+    @property
+    def angular_cutoff(self) -> float:
+        """Longest edge of a triple, Å; 0: there are none."""
+        return float(family_of(self).content(self)["angular_cutoff"])
 
     def to_json(self) -> str:
         """Return the JSON text stored in `ensemble.safetensors` and `ensemble.pt`."""
+        family = family_of(self)
         content = {
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            **asdict(self),
-            "aev": self.aev.to_dict(),
-            "cutoff": self.aev.radial_cutoff,
-            "angular_cutoff": self.aev.angular_cutoff,
-            "receptive_field": self.aev.radial_cutoff,
+            "format_version": family.format_version,
+            "elements": self.elements,
+            "self_energies": self.self_energies,
+            "members": self.members,
+            "best_member": self.best_member,
+            "method": self.method,
+            "dataset": self.dataset,
+            "seeds": self.seeds,
+            "training": self.training,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
             "units": {"length": "angstrom", "energy": "eV"},
             "alrare_version": __version__,
+            **family.content(self),
         }
         return json.dumps(content, sort_keys=True)
 
@@ -96,29 +124,33 @@ class Metadata:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Metadata":
         """Read the object of the JSON text; see `from_json`."""
-        if content["format"] != FORMAT or content["format_version"] != FORMAT_VERSION:
+        name = content.get("family", "ani")
+        if content["format"] != FORMAT or name not in FAMILIES:
             raise ValueError(
-                f"expected format {FORMAT} version {FORMAT_VERSION},"
+                f"expected format {FORMAT} of a family among {', '.join(FAMILIES)},"
+                f" got {content['format']} of {name}"
+            )
+        family = FAMILIES[name]
+        if content["format_version"] != family.format_version:
+            raise ValueError(
+                f"expected format {FORMAT} version {family.format_version},"
                 f" got {content['format']} version {content['format_version']}"
             )
         return cls(
             elements=tuple(content["elements"]),
-            hidden={k: tuple(v) for k, v in content["hidden"].items()},
             self_energies=tuple(content["self_energies"]),
             members=content["members"],
             best_member=content["best_member"],
-            aev=AEVConstants.from_dict(content["aev"]),
             method=content["method"],
             dataset=content["dataset"],
             seeds=tuple(content["seeds"]),
-            activation=content["activation"],
-            celu_alpha=content.get("celu_alpha", 0.1),
             training=content.get("training", {}),
             calibration=spread_factors(content),
+            **family.fields(content),
         )
 
     def sizes(self, element: str) -> tuple[int, ...]:
-        """Widths of an element's network, from the AEV to the energy."""
+        """Widths of an element's network, from the AEV to the energy; ANI only."""
         return (self.aev.features(len(self.elements)), *self.hidden[element], 1)
 
 
@@ -129,10 +161,11 @@ class Ensemble:
     metadata: Metadata
     """Elements, layer widths, self energies and origin."""
     weights: Mapping[str, Tensor]
-    """"{element}.{layer}.weight" (M, out, in) and "{element}.{layer}.bias" (M, out), float32."""
+    """Float32, with a leading axis M: of ANI "{element}.{layer}.weight" (M, out, in) and ".bias"
+    (M, out), of SchNet those of `schnet`."""
 
     def networks(self, dtype: torch.dtype = torch.float32) -> list[StackedNetwork]:
-        """Return the stacked networks, one per element."""
+        """Return the stacked networks, one per element; ANI only."""
         networks = []
         for element in self.metadata.elements:
             layers = range(len(self.metadata.hidden[element]) + 1)
@@ -186,35 +219,18 @@ def energy_std(member_energies: Array) -> Array:
 
 
 def member_weights(metadata: Metadata, seed: int) -> dict[str, Tensor]:
-    """Draw the initial weights of one member: "{element}.{layer}.weight" (out, in) and ".bias"."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for element in metadata.elements:
-        for k, (weight, bias) in enumerate(initial_layers(metadata.sizes(element), generator)):
-            weights[f"{element}.{k}.weight"] = weight
-            weights[f"{element}.{k}.bias"] = bias
-    return weights
+    """Draw the initial weights of one member, named as in the file, without the leading axis."""
+    return family_of(metadata).initial_weights(metadata, seed)
+
+
+def family_of(metadata: Metadata) -> Family:
+    """Return the family of a model."""
+    return FAMILIES[metadata.family]
 
 
 def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Stack the weights of single members along a new first axis, as float32."""
     return {name: torch.stack([m[name] for m in members]).float() for name in members[0]}
-
-
-def model_path(model: PathLike, suffix: str) -> Path:
-    """Return one of a model's two files, given either of them or their folder.
-
-    Parameters
-    ----------
-    model : Path or str
-    suffix : {".safetensors", ".pt"}
-    """
-    if not isinstance(model, str | os.PathLike):
-        raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
-    model = Path(model)
-    if model.is_dir():
-        return model / f"ensemble{suffix}"
-    return model.with_suffix(suffix) if model.suffix in ("", ".safetensors", ".pt") else model
 
 
 def load_ensemble(path: PathLike) -> Ensemble:
@@ -242,14 +258,8 @@ def load_ensemble(path: PathLike) -> Ensemble:
 
 def _check_shapes(ensemble: Ensemble, path: Path) -> None:
     metadata = ensemble.metadata
-    for element in metadata.elements:
-        sizes = metadata.sizes(element)
-        for k, (width_in, width_out) in enumerate(pairwise(sizes)):
-            for name, shape in (
-                (f"{element}.{k}.weight", (metadata.members, width_out, width_in)),
-                (f"{element}.{k}.bias", (metadata.members, width_out)),
-            ):
-                got = ensemble.weights.get(name)
-                if got is None or tuple(got.shape) != shape:
-                    came = "nothing" if got is None else str(tuple(got.shape))
-                    raise ModelError(f"{path}: tensor {name}: expected shape {shape}, got {came}")
+    for name, of_member in family_of(metadata).shapes(metadata).items():
+        shape, got = (metadata.members, *of_member), ensemble.weights.get(name)
+        if got is None or tuple(got.shape) != shape:
+            came = "nothing" if got is None else str(tuple(got.shape))
+            raise ModelError(f"{path}: tensor {name}: expected shape {shape}, got {came}")

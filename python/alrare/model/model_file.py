@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..files import file_hash
+from ..files import PathLike, file_hash
 
 ENTRY = "alrare"
 """Entry of the file's metadata that holds the JSON text."""
@@ -38,6 +39,22 @@ def spread_factors(metadata: Mapping[str, Any]) -> SpreadFactors | None:
     """Return the calibration in the object of a model's JSON text; None without one."""
     content = metadata.get("calibration")
     return None if content is None else SpreadFactors(**content)
+
+
+def model_path(model: PathLike, suffix: str) -> Path:
+    """Return one of a model's two files, given either of them or their folder.
+
+    Parameters
+    ----------
+    model : Path or str
+    suffix : {".safetensors", ".pt"}
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"model: expected the path of a model, got {type(model).__name__}")
+    model = Path(model)
+    if model.is_dir():
+        return model / f"ensemble{suffix}"
+    return model.with_suffix(suffix) if model.suffix in ("", ".safetensors", ".pt") else model
 
 
 def model_hash(path: Path) -> str:

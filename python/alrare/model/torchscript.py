@@ -1,4 +1,4 @@
-"""The ensemble as a TorchScript file for LAMMPS (contract version 1, docs/model_format.md).
+"""The ensemble as a TorchScript file for LAMMPS (the contract of docs/model_format.md).
 
 TorchScript is deprecated upstream: only this module and the C++ backend use it.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files import atomic_path
 from .aev import Descriptor
-from .ensemble import Ensemble
+from .ensemble import Ensemble, family_of
 from .model_file import METADATA_FILE
 from .network import summed_gradient
 
@@ -123,7 +123,7 @@ def export_torchscript(ensemble: Ensemble, path: Path) -> None:
     AlrareError
         If the disk refuses the write.
     """
-    module = EnsembleModule(ensemble).eval()
+    module = family_of(ensemble.metadata).module(ensemble, torch.float32).eval()
     with atomic_path(path) as partial:
         extra = {METADATA_FILE: ensemble.metadata.to_json()}
         content = io.BytesIO()
@@ -160,28 +160,49 @@ def _deprecated() -> Iterator[None]:
 
 
 def _check_equal(
-    exported: torch.nn.Module, module: EnsembleModule, ensemble: Ensemble, path: Path
+    exported: torch.nn.Module, module: torch.nn.Module, ensemble: Ensemble, path: Path
 ) -> None:
-    rng = np.random.default_rng(0)
-    n_atoms = 6 * len(ensemble.metadata.elements)
-    grid = np.indices((3, 3, -(-n_atoms // 9))).reshape(3, -1).T[:n_atoms] * 1.4
-    positions = torch.from_numpy(grid + rng.uniform(-0.1, 0.1, grid.shape))
-    vectors = positions[None] - positions[:, None]
-    near = vectors.norm(dim=2) < ensemble.metadata.aev.radial_cutoff
-    edge_i, edge_j = torch.nonzero(near.fill_diagonal_(False)).unbind(1)
-    vec = vectors[edge_i, edge_j]
-    short = vec.norm(dim=1) < ensemble.metadata.aev.angular_cutoff
-    same = (edge_i[:, None] == edge_i[None]) & short[:, None] & short[None]
-    triples = torch.nonzero(torch.triu(same, diagonal=1))
-    species = torch.arange(n_atoms) % len(ensemble.metadata.elements)
-    weights = torch.linspace(0.5, 1.5, ensemble.metadata.members, dtype=torch.float64)
-    arguments = (vec.float(), edge_i, edge_j, species, n_atoms, triples, weights)
-    with torch.inference_mode():
-        ours, theirs = module(*arguments), exported(*arguments)
-    for a, b in zip(ours, theirs, strict=True):
+    arguments = _random_arguments(ensemble)
+    for a, b in zip(_results(module, arguments), _results(exported, arguments), strict=True):
         if not torch.allclose(a, b, rtol=1e-5, atol=EXPORT_TOLERANCE):
             raise ModelError(
                 f"{path}: the export differs from the Python model by"
                 f" {float((a - b).abs().max()):.2e} eV, {EXPORT_TOLERANCE} is allowed;"
                 f" torch {torch.__version__} compiles it wrong"
             )
+
+
+Arguments = tuple[Tensor, Tensor, Tensor, Tensor, int, Tensor, Tensor]
+
+
+def _random_arguments(ensemble: Ensemble) -> Arguments:
+    """Return arguments of `forward` for a random configuration."""
+    metadata = ensemble.metadata
+    rng = np.random.default_rng(0)
+    n_atoms = 6 * len(metadata.elements)
+    grid = np.indices((3, 3, -(-n_atoms // 9))).reshape(3, -1).T[:n_atoms] * 1.4
+    positions = torch.from_numpy(grid + rng.uniform(-0.1, 0.1, grid.shape))
+    vectors = positions[None] - positions[:, None]
+    near = vectors.norm(dim=2) < metadata.cutoff
+    edge_i, edge_j = torch.nonzero(near.fill_diagonal_(False)).unbind(1)
+    vec = vectors[edge_i, edge_j]
+    short = vec.norm(dim=1) < metadata.angular_cutoff
+    same = (edge_i[:, None] == edge_i[None]) & short[:, None] & short[None]
+    triples = torch.nonzero(torch.triu(same, diagonal=1))
+    species = torch.arange(n_atoms) % len(metadata.elements)
+    weights = torch.linspace(0.5, 1.5, metadata.members, dtype=torch.float64)
+    return vec.float(), edge_i, edge_j, species, n_atoms, triples, weights
+
+
+def _results(module: torch.nn.Module, arguments: Arguments) -> tuple[Tensor, Tensor]:
+    """Return energies and gradient; by autograd where the module gives energies alone."""
+    vec, *others = arguments
+    with torch.inference_mode():
+        found = module(vec, *others)
+    if isinstance(found, tuple):
+        energies, gradient = found
+        return energies, gradient
+    weights, vec = arguments[-1], vec.clone().requires_grad_()
+    energies = module(vec, *others)
+    (gradient,) = torch.autograd.grad((weights @ energies).sum(), vec)
+    return energies.detach(), gradient

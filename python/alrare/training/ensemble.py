@@ -16,7 +16,6 @@ from ..errors import AlrareError, ModelError
 from ..execution.executor import Workers
 from ..files import PathLike, file_hash, locked, read_json, write_json
 from ..frames import check_labels, common_method, require_frames
-from ..model.aev import AEVConstants
 from ..model.ensemble import Ensemble, Metadata, load_ensemble, stack_members
 from ..model.model_file import model_hash
 from ..model.torchscript import export_torchscript
@@ -32,7 +31,7 @@ from .dataset import (
     random_split,
     split_off_isolated_atoms,
 )
-from .descriptor_cache import DescriptorCache
+from .families import TRAININGS, Inputs, Training
 from .member_task import MemberTask, starting_weights
 from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
@@ -41,10 +40,6 @@ from .stress import check_stress, on_stress, stress_result
 TRAINING_VERSION = 7
 """Bump this when a change of the code alters the weights that equal settings give."""
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
-_DESCRIPTOR = (
-    "radial_cutoff", "angular_cutoff", "radial_shifts", "angular_shifts", "angle_sections",
-)  # fmt: skip
-"""Keys of `[model]` that choose the descriptor."""
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
 """Settings that change the weights only through the splits and starting weights, or not at all."""
 
@@ -95,11 +90,12 @@ def train(
     ------
     AlrareError
         If a frame has no usable label; if the labels cannot be in eV and Å, are of several methods
-        or contradict each other; if the earlier model has other elements, layers or descriptor
-        constants.
+        or contradict each other; if the earlier model is of another family, or has other elements
+        or networks.
     """
     require_frames(frames, "train")
-    model, settings = model or config.Model(), settings or config.Train()
+    model = model or config.Model()
+    settings = settings or config.Train.of_family(model.family)
     progress = progress or SilentProgress()
     check_labels(frames)
     many, isolated = split_off_isolated_atoms(frames)
@@ -175,7 +171,7 @@ def train_ensemble(
         Where members are trained.
     progress : Progress
     cache : Path, optional
-        Folder of the descriptor cache, which several trainings may share; by default
+        Folder of the descriptor cache of ANI, which several trainings may share; by default
         ``folder/descriptors``.
     isolated : mapping from element to eV, optional
         Energies of isolated atoms by the same method, for the self energies.
@@ -198,34 +194,43 @@ def train_ensemble(
     if settings.stress_weight == 0.0:
         dataset = dataset.without_stress()
     _check_splits(splits, len(frames), model.members)
+    _check_family(model, settings)
+    training = TRAININGS[model.family]
     metadata = Metadata(
         elements=dataset.elements,
-        hidden={e: tuple(model.hidden.get(e, model.hidden_default)) for e in dataset.elements},
         self_energies=tuple(float(e) for e in dataset.self_energies),
         members=model.members,
-        aev=AEVConstants.of_resolution(**{name: getattr(model, name) for name in _DESCRIPTOR}),
         method=method,
         seeds=tuple(1000 * seed + m for m in range(model.members)),
+        **training.shape(model, dataset.elements),
     )
     starting_weights(start, metadata, 0)  # refuses a model that does not fit, before any work
     with locked(folder):
         cache = folder / "descriptors" if cache is None else cache
-        keys = _fill_cache(cache, frames, metadata, progress)
+        inputs = training.prepare(frames, metadata, cache, progress)
         metadata = replace(
             metadata,
-            dataset=dataset_hash(keys, dataset),
+            dataset=dataset_hash(inputs.keys, dataset),
             training=_provenance(frames, settings, splits, seed, isolated, start),
         )
         _tell_of_another(folder, metadata, progress)
         for text in on_stress(dataset, frames, settings.stress_weight):
             progress.message(text)
-        tasks = _tasks(dataset, keys, metadata, settings, splits, cache, folder, start)
+        tasks = _tasks(dataset, inputs, metadata, settings, splits, training, folder, start)
         chosen = train_members(tasks, settings, workers, progress)
         if dataset.has_stress:
             progress.message(stress_result(dataset, [task.result()[1] for task in chosen]))
         if start is not None:
             progress.message(worth_of_start(tasks, load_ensemble(start).metadata.method))
         return _assemble(chosen, metadata)
+
+
+def _check_family(model: config.Model, settings: config.Train) -> None:
+    if model.family != settings.family:
+        raise AlrareError(
+            f'settings: expected those of the family "{model.family}", as of the model, got those'
+            f' of "{settings.family}"; make them by config.Train.of_family("{model.family}", ...)'
+        )
 
 
 def _provenance(
@@ -292,25 +297,13 @@ def _check_splits(splits: Sequence[Split], n_frames: int, members: int) -> None:
             )
 
 
-def _fill_cache(
-    folder: Path, frames: Sequence[Atoms], metadata: Metadata, progress: Progress
-) -> tuple[str, ...]:
-    cache = DescriptorCache(folder, constants=metadata.aev, elements=metadata.elements)
-    keys = cache.keys(frames)
-    missing = sum(1 for key in set(keys) if key not in cache)
-    if missing:
-        with progress.stage("descriptors", total=missing) as stage:
-            cache.add(frames, report=stage.advance)
-    return tuple(keys)
-
-
 def _tasks(
     dataset: Dataset,
-    keys: tuple[str, ...],
+    inputs: Inputs,
     metadata: Metadata,
     settings: config.Train,
     splits: Sequence[Split],
-    cache: Path,
+    training: Training,
     folder: Path,
     start: Path | None,
 ) -> list[MemberTask]:
@@ -322,9 +315,8 @@ def _tasks(
             "data": metadata.dataset,
             "split": split.to_dict(),
             "seed": seed,
-            "hidden": metadata.hidden,
-            "aev": metadata.aev.to_dict(),
             "settings": settings.model_dump(exclude=without_effect),
+            **training.identity(metadata),
             "start": metadata.training["start"],
         }
         identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
@@ -333,11 +325,10 @@ def _tasks(
                 number=number,
                 seed=seed,
                 split=split,
-                keys=keys,
+                inputs=inputs,
                 dataset=dataset,
                 metadata=metadata,
                 settings=settings,
-                cache=cache,
                 folder=folder,
                 start=start,
                 identity=identity,

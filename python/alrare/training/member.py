@@ -1,7 +1,7 @@
 """Fit one member of an ensemble: epochs, a safeguard, and the choice of the weights kept."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ..config import Train
 from ..errors import AlrareError
-from ..model.ensemble import Metadata
-from .dataset import Dataset, Split
-from .descriptor_cache import DescriptorCache
+from .dataset import Split
 from .trainer import Errors, Trainer, Validation, count_epochs
 
 RUNAWAY = 10.0
@@ -34,7 +32,7 @@ class Epoch:
     learning_rate: float
     """At the end of the epoch."""
     train_loss: float
-    """Mean of eq. 3 over the pass."""
+    """Mean over the pass of what is minimized."""
     validation_energy_mse: float
     """eV², over the whole validation set."""
     validation_force_mae: float
@@ -46,7 +44,7 @@ class Fit:
     """A fitted member."""
 
     weights: dict[str, Tensor]
-    """"{element}.{layer}.weight" (out, in) and ".bias" (out,), for the raw AEV."""
+    """As in the model file, without the leading axis."""
     best_epoch: int
     """The epoch whose weights these are, from 1."""
     at_start: Validation
@@ -68,16 +66,12 @@ class Fit:
 
 
 def fit_member(
+    trainer: Trainer,
     *,
-    cache: DescriptorCache,
-    keys: Sequence[str],
-    dataset: Dataset,
     split: Split,
-    metadata: Metadata,
     settings: Train,
     seed: int,
     report: Callable[[Epoch], None],
-    start: Mapping[str, Tensor] | None = None,
 ) -> Fit:
     """Train one member.
 
@@ -86,36 +80,24 @@ def fit_member(
 
     Parameters
     ----------
-    cache : DescriptorCache
-        Holds every key.
-    keys : sequence of str
-        Of the configurations, in the order of `dataset`.
-    dataset : Dataset
-    split : Split
-    metadata : Metadata
-        Elements and layer widths.
-    settings : config.Train
-    seed : int
-        Decides the initial weights and the order of the batches; the same seed gives the same
-        weights.
+    trainer : Trainer
+        Of the family, before its first step; with the same seed it gives the same weights.
+    split, settings, seed
+        As it was made with.
     report : callable
         Called after each epoch.
-    start : mapping of tensors, optional
-        Weights for the raw AEV to start from, named as in `Fit`; random ones unless given.
 
     Raises
     ------
     AlrareError
         If the loss runs away at any learning rate that is tried.
     """
-    begin = time.process_time()
-    trainer = Trainer(cache, keys, dataset, split, metadata, settings, seed, start)
     at_start = trainer.validate()
     before = good = trainer.snapshot()
     kept = _Kept(settings, good, at_start, count_epochs(settings, len(split.train)))
     lowest, halvings = trainer.training_loss(), 0
     curve: list[Epoch] = []
-    while len(curve) < kept.n_epochs:
+    while len(curve) < kept.n_epochs and not trainer.finished:
         number = len(curve) + 1
         try:
             loss, rate = trainer.epoch()
@@ -137,6 +119,7 @@ def fit_member(
         before = trainer.snapshot()
         curve.append(Epoch(number, rate, loss, validation.energy_mse, validation.force_mae))
         kept.consider(number, validation, trainer)
+        trainer.end_epoch(validation)
         report(curve[-1])
     trainer.restore(kept.weights)
     train, on_validation = trainer.errors(split.train), trainer.errors(split.validation)
@@ -150,15 +133,14 @@ def fit_member(
         train=train.mean(),
         validation=on_validation.mean(),
         everything=(train + on_validation).mean(),
-        seconds=time.process_time() - begin,
+        seconds=time.process_time() - trainer.began,
     )
 
 
 class _Kept:
-    """The weights that are kept.
+    """The weights that are kept: those of the epoch of lowest `Trainer.score`.
 
-    Recipe paper: those of the epoch of lowest validation energy MSE, as in the paper. Otherwise
-    those of the late epoch of lowest validation loss (eq. 3: energies and forces).
+    Recipe paper: of all epochs, as in the paper. Otherwise of the late ones.
     """
 
     def __init__(
@@ -166,11 +148,11 @@ class _Kept:
     ) -> None:
         self.epoch, self.n_epochs = 0, n_epochs
         self.weights, self.validation = weights, validation
-        self._by_energy, self._lowest = settings.recipe == "paper", np.inf
+        self._from_first, self._lowest = settings.recipe == "paper", np.inf
 
     def consider(self, number: int, validation: Validation, trainer: Trainer) -> None:
-        score = validation.energy_mse if self._by_energy else validation.loss
-        may_be_kept = self._by_energy or number > (1.0 - LATE) * self.n_epochs
+        score = trainer.score(validation)
+        may_be_kept = self._from_first or number > (1.0 - LATE) * self.n_epochs
         if may_be_kept and score < self._lowest:
             self.epoch, self._lowest = number, score
             self.weights, self.validation = trainer.snapshot(), validation

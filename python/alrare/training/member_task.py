@@ -14,10 +14,10 @@ from torch import Tensor
 from .. import config
 from ..errors import AlrareError
 from ..files import atomic_path
-from ..model.ensemble import Metadata, load_ensemble
+from ..model.ensemble import Metadata, family_of, load_ensemble
 from .curves import COLUMNS, EventWriter, open_events
 from .dataset import Dataset, Split
-from .descriptor_cache import DescriptorCache
+from .families import Inputs
 from .member import Epoch, Fit, fit_member
 from .trainer import Errors, Validation
 
@@ -32,16 +32,14 @@ class MemberTask:
     """Decides the initial weights and the order of the batches."""
     split: Split
     """Which configurations train this member."""
-    keys: tuple[str, ...]
-    """Keys of the configurations in the descriptor cache, in the order of `dataset`."""
+    inputs: Inputs
+    """The configurations, in the order of `dataset`."""
     dataset: Dataset
     """The labels."""
     metadata: Metadata
-    """Elements, layer widths and descriptor of the model."""
+    """Elements and networks of the model."""
     settings: config.Train
     """The `[train]` table."""
-    cache: Path
-    """Folder of the descriptor cache."""
     folder: Path
     """Folder of the model."""
     start: Path | None
@@ -87,22 +85,24 @@ class MemberTask:
 def run_task(task: MemberTask) -> None:
     """Fit one member and write its file; meant for a worker process."""
     torch.set_num_threads(1)
-    constants, elements = task.metadata.aev, task.metadata.elements
-    cache = DescriptorCache(task.cache, constants=constants, elements=elements)
     events = None
     if task.settings.tensorboard:
         events = open_events(task.folder / "tensorboard" / task.output.stem)
     try:
+        trainer = task.inputs.trainer(
+            task.dataset,
+            task.split,
+            task.metadata,
+            task.settings,
+            task.seed,
+            starting_weights(task.start, task.metadata, task.number),
+        )
         fit = fit_member(
-            cache=cache,
-            keys=task.keys,
-            dataset=task.dataset,
+            trainer,
             split=task.split,
-            metadata=task.metadata,
             settings=task.settings,
             seed=task.seed,
             report=lambda epoch: _report(task, epoch, events),
-            start=starting_weights(task.start, task.metadata, task.number),
         )
     finally:
         if events is not None:
@@ -129,17 +129,17 @@ def starting_weights(
     Raises
     ------
     AlrareError
-        If the earlier model has other elements, layers or descriptor constants.
+        If the earlier model is of another family, or has other elements or networks.
     """
     if start is None:
         return None
     earlier = load_ensemble(start)
     before = earlier.metadata
-    for what, old, new in (
-        ("elements", before.elements, metadata.elements),
-        ("hidden layers", before.hidden, metadata.hidden),
-        ("descriptor", before.aev, metadata.aev),
-    ):
+    family = family_of(metadata)
+    alike = {"family": metadata.family, "elements": metadata.elements, **family.shape_of(metadata)}
+    theirs = {"family": before.family, "elements": before.elements, **family.shape_of(before)}
+    for what, new in alike.items():
+        old = theirs[what]
         if old != new:
             raise AlrareError(
                 f"{start}: training cannot start from a model of other {what}: {old} there, {new}"
@@ -147,9 +147,8 @@ def starting_weights(
             )
     row = number % before.members
     weights = {name: tensor[row].clone() for name, tensor in earlier.weights.items()}
-    for k, element in enumerate(metadata.elements):
-        last = f"{element}.{len(metadata.hidden[element])}.bias"
-        weights[last] += before.self_energies[k] - metadata.self_energies[k]
+    for k, constant in enumerate(family.constants(metadata, weights)):
+        constant += before.self_energies[k] - metadata.self_energies[k]
     return weights
 
 

@@ -65,7 +65,7 @@ class Adam:
         self._decay = weight_decay
         self._moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t in self._parameters]
         self._steps = 0
-        self._step_of = _open_engine().adam_step
+        self._step_of = _open_engine(self._parameters).adam_step
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
@@ -187,8 +187,9 @@ class _Torch:
             matrix.right.lerp_(gradient.t() @ gradient, share)
 
 
-def _open_engine() -> _Native | _Torch:
-    return _Torch() if _core.instruction_set() == "portable" else _Native()
+def _open_engine(parameters: Sequence[Tensor]) -> _Native | _Torch:
+    on_cpu = all(tensor.device.type == "cpu" for tensor in parameters)
+    return _Native() if on_cpu and _core.instruction_set() != "portable" else _Torch()
 
 
 class Soap:
@@ -227,7 +228,7 @@ class Soap:
         self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
         goals = [None] * len(self._is_matrix) if toward is None else toward
         triples = list(zip(parameters, goals, self._is_matrix, strict=True))
-        engine = _open_engine()
+        engine = _open_engine(parameters)
         self._matrices = [
             _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, engine)
             for tensor, goal, is_matrix in triples
@@ -265,7 +266,7 @@ class Clip:
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of one step, unchanged or all multiplied by the same factor."""
-        flat = [tensor.reshape(-1).numpy() for tensor in gradients]
+        flat = [tensor.reshape(-1).cpu().numpy() for tensor in gradients]
         length = math.sqrt(sum(float(np.dot(values, values)) for values in flat))
         if not 0.0 < length < math.inf:
             return list(gradients)
@@ -346,3 +347,35 @@ def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:
         return start + (peak - start) * 0.5 * (1.0 - math.cos(math.pi * step / top))
     share = (step - top) / max(steps - 1.0 - top, 1e-9)
     return end + (peak - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+class Plateau:
+    """A learning rate that falls where the loss stays, as torch's ReduceLROnPlateau.
+
+    Parameters
+    ----------
+    rate : float
+        The first rate.
+    lowest : float
+        It never falls below this.
+    factor : float
+        What it is multiplied by.
+    patience : int
+        Number of epochs without a new lowest loss that are waited for.
+    """
+
+    def __init__(
+        self, rate: float, lowest: float, *, factor: float = 0.8, patience: int = 5
+    ) -> None:
+        self.rate = rate
+        self._lowest_rate, self._factor, self._patience = lowest, factor, patience
+        self._best, self._waited = math.inf, 0
+
+    def consider(self, loss: float) -> None:
+        """Take note of the loss after an epoch."""
+        if loss < self._best * (1.0 - 1e-4):
+            self._best, self._waited = loss, 0
+            return
+        self._waited += 1
+        if self._waited > self._patience:
+            self.rate, self._waited = max(self.rate * self._factor, self._lowest_rate), 0

@@ -71,6 +71,7 @@ OTHER: dict[str, Any] = {
     "pull.plus_steps": 150,
     "pull.seeds": [4, 5],
     "model.members": 4,
+    "model.family": "schnet",
     "model.hidden": {"H": [8, 8]},
     "model.hidden_default": [16, 8],
     "model.radial_cutoff": 6.0,
@@ -78,17 +79,23 @@ OTHER: dict[str, Any] = {
     "model.radial_shifts": 20,
     "model.angular_shifts": 10,
     "model.angle_sections": 8,
+    "model.features": 64,
+    "model.gaussians": 20,
+    "model.interactions": 2,
+    "model.cutoff": 6.0,
     "train.recipe": "paper",
     "train.epochs": 7,
     "train.min_steps": 30,
     "train.batch_size": 16,
     "train.learning_rate": 2e-3,
     "train.force_weight": 0.5,
+    "train.energy_share": 0.5,
     "train.stress_weight": 0.5,
     "train.weight_decay": 0.7,
     "train.train_fraction": 0.9,
     "train.split": "random",
     "train.start": "previous",
+    "train.device": "cuda",
     "train.tensorboard": True,
     "select.uncertainty": "force",
     "select.threshold": 0.02,
@@ -133,7 +140,12 @@ OTHER: dict[str, Any] = {
 }
 """A valid value of each key that is not its default's."""
 
-WITH = {
+FAMILY = {"model.family": "schnet"}
+OF_SCHNET = (
+    *("model.features", "model.gaussians", "model.interactions", "model.cutoff"),
+    *("train.energy_share", "train.device"),
+)
+WITH: dict[str, dict[str, Any]] = {
     "labeller.calculator": {"labeller.program": "ase"},
     "labeller.arguments": {
         "labeller.program": "ase",
@@ -141,6 +153,7 @@ WITH = {
     },
     "select.relative": {"select.relative_floor": 1.0},
     "select.relative_floor": {"select.relative": 0.1},
+    **dict.fromkeys(OF_SCHNET, FAMILY),
 }
 """What must be changed too: the program whose key it is, the other half of a pair."""
 DFTB = {"labeller.program": "dftb+", "labeller.slater_koster": "/skf"}
@@ -226,7 +239,7 @@ def test_one_changed_key_of_the_template_means_what_it_says(key: str) -> None:
     for other, value in changes.items():
         assert plain(after[other]) == plain(value), other
     follows = {"labeller.method"} if "labeller.program" in changes else set()
-    if key == "train.recipe":
+    if key == "train.recipe" or "model.family" in changes:
         follows = {f"train.{name}" for name in Train.model_fields}
     if key == "initial.relabel":
         follows = {"train.start"}

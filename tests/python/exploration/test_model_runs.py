@@ -18,7 +18,7 @@ import pytest
 from alrare.config import Pull, Run, Select
 from alrare.errors import AlrareError, SimulationError
 from alrare.exploration.exploration import SpringPull
-from alrare.exploration.model_runs import model_file, simulate
+from alrare.exploration.model_runs import simulate
 from alrare.exploration.run_result import RunResult
 from alrare.exploration.work import read_work
 from alrare.frames import read_frames
@@ -387,9 +387,3 @@ def test_the_real_lammps_pulls_with_an_ensemble(tmp_path: Path, lmp: str) -> Non
     chosen = choose([result.candidates], maximum=50, strategy="paper")
     assert len(chosen) == result.selection.selected == 5
     assert result.selection.above == 31
-
-
-def test_a_cuda_device_asks_for_the_export(tmp_path: Path) -> None:
-    assert model_file(tmp_path, "cuda:1") == tmp_path / "ensemble.pt"
-    for device in ("auto", "cpu"):
-        assert model_file(tmp_path, device) == tmp_path / "ensemble.safetensors"

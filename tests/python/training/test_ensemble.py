@@ -84,7 +84,7 @@ def test_the_weights_do_not_depend_on_the_memory_for_batches(
 ) -> None:
     settings = FAST.model_copy(update={"epochs": 3})
     roomy = fit(tmp_path, settings)
-    monkeypatch.setattr("alrare.training.trainer.BATCH_MEMORY", 0)
+    monkeypatch.setattr("alrare.training.ani_trainer.BATCH_MEMORY", 0)
     tight = fit(tmp_path, settings)
     for name, tensor in roomy.weights.items():
         assert torch.equal(tensor, tight.weights[name])

@@ -12,12 +12,12 @@ from alrare.errors import AlrareError
 from alrare.frames import label_of, labelled, stress_of
 from alrare.labelling.store import LabelStore
 from alrare.model.accuracy import compare
+from alrare.training.ani_trainer import AniTrainer
 from alrare.training.dataset import Split, dataset_hash, make_dataset
 from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train
 from alrare.training.gradients import Labels, Strain, open_gradient_engine
 from alrare.training.stress import check_stress, stress_work
-from alrare.training.trainer import Trainer
 from alrare.units import GPA
 from ase import Atoms
 from ase.build import bulk
@@ -142,7 +142,7 @@ def test_the_validation_loss_is_the_loss_with_the_stress(
     keys = cache.keys(frames)
     settings = FAST.model_copy(update={"stress_weight": 2.0})
     split = Split((0, 1, 2, 3, 7), where)
-    trainer = Trainer(cache, keys, dataset, split, metadata(frames), settings, seed=1)
+    trainer = AniTrainer(cache, keys, dataset, split, metadata(frames), settings, seed=1)
     weights = trainer.exported()
     layers = [(weights[f"Cu.{k}.weight"], weights[f"Cu.{k}.bias"]) for k in range(3)]
     batch = cache.batch([keys[row] for row in where])
