@@ -106,7 +106,8 @@ check-sanitize: install
 
 check-gpu: install $(VENV)/.extra-test $(VENV)/.extra-torchani
 	$(BIN)/python -m pytest tests/lammps/test_pair_nnp_ensemble.py \
-	  tests/lammps/test_message_passing.py --device $(DEVICE) $(PYTEST_ARGS)
+	  tests/lammps/test_message_passing.py tests/lammps/test_schnet.py \
+	  tests/python/training/test_schnet_training.py --device $(DEVICE) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/gpu_step.py --device $(DEVICE) $(GPU_ARGS)
 
 check-aarch64: install

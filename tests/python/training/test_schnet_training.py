@@ -231,6 +231,19 @@ def test_recipe_paper_ends_at_its_lowest_rate(monkeypatch: pytest.MonkeyPatch) -
     assert member.finished
 
 
+@pytest.mark.slow
+def test_a_device_trains_as_the_cpu_does(pytestconfig: pytest.Config) -> None:
+    device = pytestconfig.getoption("--device")
+    if device == "auto":
+        pytest.skip("give --device=cuda (make check-gpu)")
+    frames = data(16)
+    here = fit(frames, FAST.model_copy(update={"epochs": 6}))
+    there = fit(frames, FAST.model_copy(update={"epochs": 6, "device": device}))
+    assert there.at_start.loss == pytest.approx(here.at_start.loss, rel=1e-4)
+    assert there.kept.loss == pytest.approx(here.kept.loss, rel=0.1)  # rounding grows in training
+    assert {tensor.device.type for tensor in there.weights.values()} == {"cpu"}
+
+
 def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     settings = FAST.model_copy(update={"device": "cuda"})
