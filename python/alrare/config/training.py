@@ -108,11 +108,11 @@ SCHNET_RECIPES: Mapping[str, Mapping[str, float]] = {
     "fast": {
         "epochs": 20,
         "min_steps": 4000,
-        "batch_size": 32,
+        "batch_size": 16,
         "learning_rate": 3e-3,
         "energy_share": 0.1,
         "stress_weight": 1.0,
-        "weight_decay": 0.2,
+        "weight_decay": 0.02,
         "train_fraction": 0.95,
     },
 }
@@ -129,17 +129,17 @@ class Train(Section):
     """How each member is fitted. The recipe sets the keys that are not given here."""
 
     recipe: Literal["paper", "fast"] = "fast"
-    """fast: one-cycle rate; ani: whitened descriptor and SOAP, schnet: Adam. paper: Adam at a
-    constant rate; schnet: at a rate that falls where the errors stay."""
+    """fast: SOAP, one-cycle rate, and for ani a whitened descriptor. paper: Adam at a constant rate;
+    for schnet the rate falls where the validation loss stays."""
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
     min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
     """Epochs are added until at least this many steps are done (fast: 1200 in a campaign, 4000 for
     `alrare train`, 0 if `epochs` is given; paper: 0)."""
     batch_size: Annotated[Count, SetBy("recipe")] = 32
-    """Configurations per step (fast: 32, paper: 64)."""
+    """Configurations per step (fast: 32, schnet 16; paper: 64)."""
     learning_rate: Annotated[Positive, SetBy("recipe")] = 5e-3
-    """fast: highest rate of the cycle (5e-3; schnet 1e-3). paper: the constant rate (1e-3), or the
+    """fast: highest rate of the cycle (5e-3; schnet 3e-3). paper: the constant rate (1e-3), or the
     first (schnet 5e-4). Halved where the loss runs away."""
     force_weight: Annotated[NotNegative, SetBy("recipe")] = 1.0
     """ani: weight α of the forces in the loss, eq. 3 (fast: 1.0, paper: 0.1)."""
@@ -152,7 +152,7 @@ class Train(Section):
     paper: 0)."""
     weight_decay: Annotated[NotNegative, SetBy("recipe")] = 0.2
     """Each step also shrinks the weights by this times the learning rate, which keeps a network
-    with more weights than data from following their noise (fast: 0.2, schnet 0.01; paper: 0)."""
+    with more weights than data from following their noise (fast: 0.2, schnet 0.02; paper: 0)."""
     train_fraction: Annotated[Positive, Field(lt=1), SetBy("recipe")] = 0.95
     """Share of the configurations used for training; the rest is for validation (fast: 0.95,
     paper: 0.8)."""
