@@ -129,8 +129,8 @@ class Train(Section):
     """How each member is fitted. The recipe sets the keys that are not given here."""
 
     recipe: Literal["paper", "fast"] = "fast"
-    """fast: SOAP, one-cycle rate, and for ani a whitened descriptor. paper: Adam at a constant rate;
-    for schnet the rate falls where the validation loss stays."""
+    """fast: SOAP, one-cycle rate; for ani a whitened descriptor. paper: Adam at a constant rate,
+    which for schnet falls where the validation loss stays."""
     epochs: Annotated[Count, SetBy("recipe")] = 20
     """Passes over the training data; the best epoch is kept (fast: 20, paper: 300)."""
     min_steps: Annotated[CountOrZero, SetBy("recipe")] = 4000
@@ -165,7 +165,7 @@ class Train(Section):
     """Initial weights: random, those of the previous iteration's model, or those of the last model
     of the campaign `[initial] relabel`, which is the default where that is given."""
     device: Annotated[
-        str, matching(r"cpu|cuda(:\d+)?", 'expected "cpu", "cuda" or "cuda:N"'), SetBy("family")
+        str, *matching(r"cpu|cuda(:\d+)?", 'expected "cpu", "cuda" or "cuda:N"'), SetBy("family")
     ] = "cpu"
     """schnet: where members are trained, cpu or cuda; on a GPU one at a time is best ([run]
     workers)."""

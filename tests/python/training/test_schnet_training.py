@@ -268,6 +268,8 @@ def test_keys_of_the_other_family_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             config.Model(**given)
+    with pytest.raises(ConfigError, match='expected "cpu", "cuda" or "cuda:N"'):
+        config.Train.of_family("schnet", device="gpu")
     with pytest.raises(ConfigError, match='force_weight is for family = "ani" only'):
         config.Train.of_family("schnet", force_weight=1.0)
     for key, value in (("energy_share", 0.1), ("device", "cuda")):
