@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <set>
 #include <utility>
@@ -175,9 +176,8 @@ TEST_CASE("with messages, neighbors have edges as many shells out as messages co
   constexpr double reach = 2.2;
   alrare::NeighborList list = all.list();
   list.n_centers = n_local;
-  std::vector<int> centers;
-  for (int i = 0; i < n_local; ++i)
-    centers.push_back(i);
+  std::vector<int> centers(n_local);
+  std::iota(centers.begin(), centers.end(), 0);
   list.centers = centers.data();
   list.message_shells = shells;
   alrare::NeighborhoodBuilder builder(reach, 0.0);
@@ -209,9 +209,9 @@ TEST_CASE("with messages, neighbors have edges as many shells out as messages co
 
 TEST_CASE("edges to copies of owned atoms lead to these, and there are no ghosts") {
   Atoms atoms(40, 20, cutoff, 7);
-  std::vector<int> owner;
+  std::vector<int> owner(40);
   for (int i = 0; i < 40; ++i)
-    owner.push_back(i < 20 ? i : (7 * i) % 20);
+    owner[i] = i < 20 ? i : (7 * i) % 20;
   for (int i = 20; i < 40; ++i)
     atoms.type[i] = atoms.type[owner[i]];
   alrare::NeighborList list = atoms.list();

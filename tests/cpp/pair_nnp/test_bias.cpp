@@ -12,11 +12,12 @@ using alrare::Bias;
 namespace {
 
 double spread_of(const std::vector<double> &energies) {
-  const double mean = std::accumulate(energies.begin(), energies.end(), 0.0) / energies.size();
+  const auto n = static_cast<double>(energies.size());
+  const double mean = std::accumulate(energies.begin(), energies.end(), 0.0) / n;
   double squares = 0.0;
   for (const double energy : energies)
     squares += (energy - mean) * (energy - mean);
-  return std::sqrt(squares / (energies.size() - 1));
+  return std::sqrt(squares / (n - 1.0));
 }
 
 } // namespace
