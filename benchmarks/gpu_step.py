@@ -23,16 +23,13 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
 from _machine import machine
+from _systems import hexane, liquid
 from alrare.exploration.lammps_input import write_data_file
 from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
 from alrare.model.torchscript import export_torchscript
-from ase import Atoms
-from ase.io import read
 
-ROOT = Path(__file__).parents[1]
 HIDDEN = {"H": (256, 192, 160), "C": (224, 192, 160)}
 REPLICAS = {20: (1, 1, 1), 1280: (1, 1, 1), 10240: (2, 2, 2), 102400: (4, 4, 5)}
 TARGET = 0.5 * 3.68 * 10
@@ -55,25 +52,6 @@ thermo 1000000
 run {warm}
 run {steps} pre no
 """
-
-
-def hexane() -> Atoms:
-    """Return the example's molecule, its center at the origin."""
-    atoms = read(ROOT / "examples" / "hexane" / "hexane.xyz")
-    atoms.positions -= atoms.positions.mean(axis=0)
-    return atoms
-
-
-def liquid() -> Atoms:
-    """1,280 atoms at the density of liquid hexane."""
-    out = Atoms(cell=(4 * 9.6, 4 * 4.75, 4 * 4.75), pbc=True)
-    for site in np.ndindex(4, 4, 4):
-        one = hexane()
-        one.positions += (np.array(site) + 0.5) * (9.6, 4.75, 4.75)
-        out += one
-    out.rattle(0.05, seed=5)
-    out.wrap()
-    return out
 
 
 def write_models(folder: Path, members: int) -> None:

@@ -40,14 +40,13 @@ os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from _systems import hexane, liquid  # noqa: E402
 from alrare.exploration.lammps_input import write_data_file  # noqa: E402
 from alrare.model.ensemble import Ensemble  # noqa: E402
 from alrare.model.torchani import HARTREE, convert  # noqa: E402
 from ase import Atoms  # noqa: E402
-from ase.io import read  # noqa: E402
 from ase.neighborlist import neighbor_list  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
 MEMBERS = 7
 INPUT = """
 units metal
@@ -67,25 +66,6 @@ thermo 1000000
 
 
 # --- systems and models -------------------------------------------------------------------------
-
-
-def hexane() -> Atoms:
-    """Return the example's molecule, its center at the origin."""
-    atoms = read(ROOT / "examples" / "hexane" / "hexane.xyz")
-    atoms.positions -= atoms.positions.mean(axis=0)
-    return atoms
-
-
-def box() -> Atoms:
-    """1,280 atoms at the density of liquid hexane, 216.6 Å³ a molecule."""
-    out = Atoms(cell=(4 * 9.6, 4 * 4.75, 4 * 4.75), pbc=True)
-    for site in np.ndindex(4, 4, 4):
-        one = hexane()
-        one.positions += (np.array(site) + 0.5) * (9.6, 4.75, 4.75)
-        out += one
-    out.rattle(0.05, seed=5)
-    out.wrap()
-    return out
 
 
 def torchani_model(neighborlist: str) -> torch.nn.Module:
@@ -227,7 +207,7 @@ def say(measure: str, value: float, target: float | None, *, most: bool = False)
 def compare_with_stock(name: str, folder: Path, ensemble: Ensemble, seconds: float) -> None:
     """Step of lmp against stock torchani, and against the floor of sgemm."""
     small = name == "hexane"
-    atoms, data = (hexane(), "hexane.data") if small else (box(), "box.data")
+    atoms, data = (hexane(), "hexane.data") if small else (liquid(), "box.data")
     stock = stock_step(atoms, "all_pairs" if small else "cell_list")
     native = Lammps(folder, data, "seven.safetensors", "")
     forces = torch.stack(stock()).mean(0).numpy() * HARTREE
@@ -372,7 +352,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data_file(folder / "hexane.data", hexane(), ["H", "C"])
-        write_data_file(folder / "box.data", box(), ["H", "C"])
+        write_data_file(folder / "box.data", liquid(), ["H", "C"])
         model = torchani_model("all_pairs")
         ensemble = convert(model)
         ensemble.save(folder / "seven.safetensors")

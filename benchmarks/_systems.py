@@ -1,0 +1,28 @@
+"""What the benchmarks of a step run on."""
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+HEXANE = Path(__file__).parents[1] / "examples" / "hexane" / "hexane.xyz"
+
+
+def hexane() -> Atoms:
+    """Return the example's molecule, its center at the origin."""
+    atoms: Atoms = read(HEXANE)
+    atoms.positions -= atoms.positions.mean(axis=0)
+    return atoms
+
+
+def liquid() -> Atoms:
+    """1,280 atoms at the density of liquid hexane, 216.6 Å³ a molecule."""
+    out = Atoms(cell=(4 * 9.6, 4 * 4.75, 4 * 4.75), pbc=True)
+    for site in np.ndindex(4, 4, 4):
+        one = hexane()
+        one.positions += (np.array(site) + 0.5) * (9.6, 4.75, 4.75)
+        out += one
+    out.rattle(0.05, seed=5)
+    out.wrap()
+    return out
