@@ -2,7 +2,8 @@
 
 import base64
 import html
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,33 @@ from ..exploration.exploration import ACTIVATION_ENERGY
 from ..exploration.table import TableCurve, read_table
 from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
+from ..progress import duration
 from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
 from .results import of_system, read_results, system_names
 
 
 def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
-    """Lay out one line per iteration and system, as text for a terminal or a log."""
+    """Lay out one line per iteration and system, as text for a terminal or a log.
+
+    Where the width does not hold all columns, the last of `_LEFT_OUT` are missing.
+    """
+    headings, rows = _headings(results), _rows(results)
+    kept = list(range(len(headings)))
+    for heading in _LEFT_OUT:
+        text = _table(results, headings, rows, kept, width=1000)
+        if max(len(line) for line in text.splitlines()) <= width:
+            break
+        kept.remove(headings.index(heading))
+    return _table(results, headings, rows, kept, width)
+
+
+def _table(
+    results: Mapping[str, Any],
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    kept: Sequence[int],
+    width: int,
+) -> str:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -27,10 +49,10 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for heading in _headings(results):
-        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    for row in _rows(results):
-        table.add_row(*row)
+    for column in kept:
+        table.add_column(headings[column].replace(" ", "\n", 1), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[column] for column in kept))
     return table_text(table, width=width)
 
 
@@ -60,8 +82,8 @@ def _convergence(state: Mapping[str, Any], unit: str) -> str:
     return "; ".join(parts) + "."
 
 
-def status(run: Path) -> str:
-    """Return a text on how far a campaign is, read from its run folder.
+def status(run: Path, *, width: int = 126) -> str:
+    """Return a text on how far a campaign is, read from its run folder; at most so many columns.
 
     Raises
     ------
@@ -82,13 +104,29 @@ def status(run: Path) -> str:
     lines.append(
         f"finished  {done} iteration{'' if done == 1 else 's'}, counting the initial model"
     )
+    if done:
+        lines.append(f"time      {_time_by_stage(results)}")
     log = run / "log.txt"
     if log.is_file():
         last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         lines += [f"log       {line}" for line in last[-3:]]
     if done:
-        lines += ["", iteration_table(results), "", convergence_line(results)]
+        lines += ["", iteration_table(results, width=width), "", convergence_line(results)]
     return "\n".join(lines)
+
+
+def _time_by_stage(results: Mapping[str, Any]) -> str:
+    """Return what the iterations took in all, by stage, the longest first."""
+    total: Counter[str] = Counter()
+    for row in results["iterations"]:
+        total.update(row.get("seconds") or {})
+    whole = sum(total.values())
+    parts = [
+        f"{stage} {100 * seconds / whole:.0f} %"
+        for stage, seconds in total.most_common()
+        if seconds > 0.005 * whole
+    ]
+    return ", ".join([f"{duration(whole)} in iterations", *parts])
 
 
 def write_plots(run: Path) -> list[Path]:
@@ -170,6 +208,10 @@ _HEADINGS = (
     "test MAE (meV)",
     "time (s)",
 )
+
+
+_LEFT_OUT = _HEADINGS[4], _HEADINGS[3], _HEADINGS[2], _HEADINGS[5], _HEADINGS[8], _HEADINGS[10]
+"""Columns that a narrow terminal does without, the first of them first."""
 
 
 def _headings(results: Mapping[str, Any]) -> list[str]:

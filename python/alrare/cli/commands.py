@@ -5,6 +5,7 @@ Each command imports what it needs, so that `alrare template` does not load torc
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -89,7 +90,7 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(results.read_results(options.run), indent=1))
     else:
-        print(report.status(options.run))
+        print(report.status(options.run, width=shutil.get_terminal_size((126, 24)).columns))
         jobs = jobs_text(options.run)
         if jobs:
             print(f"\n{jobs}")

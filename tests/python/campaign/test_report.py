@@ -234,6 +234,23 @@ def test_status_tells_labels_iterations_and_the_last_lines_of_the_log(run: Path)
     assert "log       four" in text and "one" not in text
 
 
+def test_a_narrow_terminal_gets_the_columns_that_matter_most(run: Path) -> None:
+    wide, narrow = status(run), status(run, width=80)
+    (heading,) = (line for line in narrow.splitlines() if "labels" in line and "iter" in line)
+    assert len(heading) <= 80 and "error" in heading
+    assert "…" not in narrow
+    assert "selected" in wide and "selected" not in narrow
+
+
+def test_status_tells_what_the_time_went_into(run: Path) -> None:
+    content = json.loads((run / "results.json").read_text())
+    for row in content["iterations"]:
+        row["seconds"] = {"train": 90.0, "simulate": 29.9, "label": 0.1}
+    (run / "results.json").write_text(json.dumps(content))
+    whole = f"{2 * len(content['iterations'])} min 00 s in iterations, train 75 %, simulate 25 %"
+    assert f"time      {whole}" in status(run)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AlrareError, match=r"neither config\.toml nor results\.json is in it"):
         read_results(tmp_path)
