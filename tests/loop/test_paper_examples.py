@@ -40,11 +40,12 @@ def test_figures_share_one_reference_and_leave_a_table_and_a_plot(tmp_path: Path
     reference = tmp_path / "trial-gfn2" / "reference" / "reference"
     before = {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
     make("fig3.py", tmp_path)
+    assert "SchNet, iteration 1" in make("fig4.py", tmp_path)
     model = made / "random-3" / "iter_001"
     assert "C3" in make("fig7.py", tmp_path, str(model), "--chains", "3")
     after = {path: path.stat().st_mtime_ns for path in reference.rglob("*") if path.is_file()}
     assert after == before
-    for name in ("fig2", "fig3", "fig7"):
+    for name in ("fig2", "fig3", "fig4", "fig7"):
         for suffix in (".png", ".svg", ".txt"):
             assert (made / name).with_suffix(suffix).stat().st_size > 0
     make("ours.py", tmp_path, str(made / "random-3" / "results.json"))
