@@ -81,9 +81,10 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
         path, native::NativeOptions{"auto", std::max(1, options.threads)});
   }
   if (options.engine == "native")
-    throw std::runtime_error("model file '" + path +
-                             "' is not one that the native engine reads; give the "
-                             "ensemble.safetensors that it was exported from");
+    throw std::runtime_error(
+        "model file '" + path +
+        "' is not one that the native engine reads: it evaluates ANI "
+        "networks, from the ensemble.safetensors that they were exported from");
   return std::unique_ptr<Evaluator>(torch_factory()(path.c_str(), &options));
 }
 

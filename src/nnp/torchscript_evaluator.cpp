@@ -255,6 +255,10 @@ private:
       throw std::runtime_error("forward must return energies of shape (members, n_local) = (" +
                                std::to_string(expected[0]) + ", " + std::to_string(expected[1]) +
                                ")");
+    if (hood.n_edges() > 0 && !energies.requires_grad())
+      throw std::runtime_error(
+          "the energies that forward returns do not depend on vec, or lost the "
+          "graph on the way (detach): they have no forces");
     energies = energies.to(torch::kFloat64);
     center_energies_ = to_doubles(energies.detach());
     return energies.sum(1);

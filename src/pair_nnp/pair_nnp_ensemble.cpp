@@ -71,6 +71,10 @@ struct PairNNPEnsemble::Impl {
   std::vector<double> shown; // what pvector points to
 
   [[nodiscard]] int message_shells() const { return model->metadata().message_shells(); }
+  /// Whether edges lead to the atoms that ghosts copy: right whatever the receptive field.
+  [[nodiscard]] bool without_ghosts(int n_ranks) const {
+    return n_ranks == 1 && model->metadata().format_version > 1;
+  }
 };
 
 PairNNPEnsemble::PairNNPEnsemble(LAMMPS *host) : Pair(host), impl_(new Impl) {
@@ -202,11 +206,11 @@ void PairNNPEnsemble::init_style() {
         "pair_style nnp_ensemble: a compute pair was defined for a model of more than {} "
         "members; its values of the others are nan, define it again",
         impl_->n_members);
-  if (impl_->message_shells() == 0) {
-    neighbor->add_request(this, NeighConst::REQ_FULL);
-  } else if (comm->nprocs == 1) {
+  if (impl_->without_ghosts(comm->nprocs)) {
     // edges lead to owned atoms, also those across a periodic boundary, and forces with them
     no_virial_fdotr_compute = force->pair->no_virial_fdotr_compute = 1;
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+  } else if (impl_->message_shells() == 0) {
     neighbor->add_request(this, NeighConst::REQ_FULL);
   } else {
     widen_ghost_shell(lmp, impl_->model->metadata().receptive_field);
@@ -226,7 +230,7 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
   const bool whole_ensemble =
       update->ntimestep % impl_->options.every == 0 || update->setupflag != 0;
   find_centers();
-  if (impl_->message_shells() > 0 && comm->nprocs == 1)
+  if (impl_->without_ghosts(comm->nprocs))
     find_owners();
   // agreed on by all ranks: what error->one prints may be lost when it ends the others
   const std::string failure =
@@ -353,7 +357,7 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   in.neighbor_mask = NEIGHMASK;
   in.name_of = [this](int i) { return std::to_string(atom->tag[i]); };
   in.message_shells = impl_->message_shells();
-  if (in.message_shells > 0 && comm->nprocs == 1)
+  if (impl_->without_ghosts(comm->nprocs))
     in.owner = impl_->owner.data();
   const alrare::Neighborhood &hood = model.builder.build(in);
   impl_->hood = &hood;

@@ -149,6 +149,15 @@ def test_ranks_and_images_give_the_energies_forces_and_stress_of_the_network(
         assert -row["c_total[3]"] / BAR == pytest.approx(expected[3], rel=1e-6)
 
 
+def test_one_rank_needs_no_receptive_field(measure, tmp_path):
+    atoms = small_cell()
+    path = export(tmp_path / "short.pt", receptive_field=CUTOFF)
+    row, atom = measure(atoms, path=path)
+    energies, forces, _ = evaluate(atoms)
+    assert row["PotEng"] == pytest.approx(energies.sum(1).mean(), abs=EXACT)
+    assert np.allclose(atom[:, :3], forces.mean(0), rtol=0, atol=EXACT)
+
+
 def test_a_model_that_names_its_best_member_is_driven_by_it(measure):
     atoms = chain()
     energies, forces, _ = evaluate(atoms)
@@ -350,9 +359,26 @@ class Sums(torch.nn.Module):
         return vec.sum() * torch.ones(3, dtype=torch.float64)
 
 
+class Detached(Messages):
+    """Loses the graph that leads from the energies to vec."""
+
+    def forward(
+        self,
+        vec: torch.Tensor,
+        edge_i: torch.Tensor,
+        edge_j: torch.Tensor,
+        species: torch.Tensor,
+        n_local: int,
+        triples: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        return torch.ones(3, n_local, dtype=torch.float64) * vec.detach().sum()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"module": Detached()}, "do not depend on vec, or lost the graph on the way"),
         (
             {"changes": {"format_version": 1}},
             "receptive_field must be at most the cutoff, 4, in format version 1 (models that pass"

@@ -312,7 +312,10 @@ def test_single_atoms_have_no_spread_between_ensemble_steps(measure):
         ({"style": "forces 1 every 0"}, "every must be a number of steps, at least 1, got '0'"),
         ({"style": "device cuda"}, "runs on the CPU only, and device is cuda; give its"),
         ({"style": "engine torchscript"}, "is not one that the TorchScript engine reads"),
-        ({"style": "engine native", "pt": True}, "is not one that the native engine reads; give"),
+        (
+            {"style": "engine native", "pt": True},
+            "is not one that the native engine reads: it evaluates ANI",
+        ),
         ({"file": "damaged.safetensors"}, "model file 'damaged.safetensors': "),
         (
             {"after": "fix spread all pair 1 nnp_ensemble force_std 0"},

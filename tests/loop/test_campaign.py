@@ -342,4 +342,6 @@ def test_runs_with_a_bias_give_candidates_and_no_observable(campaign, tmp_path) 
     seeds = [int(path.name[5:]) for path in (biased.run / "iter_000").glob("pull_*")]
     assert run.name == f"pull_{max(seeds) + 1}"
     assert "bias linear -1.0" in (run / "in.smd").read_text()
+    mean = sum(plain["selection"]["thresholds"]) / len(plain["selection"]["thresholds"])
+    assert found["biased_selection"]["thresholds"] == pytest.approx([mean], rel=1e-6)
     assert "bias" not in (biased.run / "iter_000" / f"pull_{seeds[0]}" / "in.smd").read_text()

@@ -145,6 +145,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "iteration: unknown key; did you mean iterations? (al.toml)",
     ),
     (
+        {"select": {"bias": "bounded 2.0 0"}},
+        'bias = \'bounded 2.0 0\': expected numbers other than 0 in "bounded ...", or "none"'
+        " (al.toml, [select])",
+    ),
+    (
+        {"select": {"bias": "bounded -2.0 0.2"}},
+        'bias = \'bounded -2.0 0.2\': expected "none", "linear B" or "bounded A W" with A, W > 0'
+        " (al.toml, [select])",
+    ),
+    (
         {"select": {"sgima": 3}},
         "sgima: unknown key; did you mean sigma? (al.toml, [select])",
     ),

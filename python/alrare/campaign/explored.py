@@ -65,7 +65,6 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         structure=reference.structure,
         elements=campaign.elements,
         exploration=system.exploration,
-        select=config.select,
         timestep=config.timestep,
         forces=config.forces,
         run=config.run,
@@ -73,13 +72,20 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
         progress=campaign.progress,
     )
     target = folder / system.subfolder
-    runs = run(folder=target)
+    runs = run(folder=target, select=config.select)
     biased: list[RunResult] = []
     if config.select.bias != "none":
         first = max(system.exploration.seeds) + 1
         seeds = range(first, first + config.select.biased_runs)
+        select = config.select
+        known = [one.selection.threshold for one in runs if one.selection.threshold is not None]
+        if known and select.threshold == "adaptive" and select.relative is None:
+            # a bias drives up the spread from which a run would draw its own
+            select = select.model_copy(update={"threshold": float(np.mean(known))})
         try:
-            biased = run(folder=target / "biased", bias=config.select.bias, seeds=seeds)
+            biased = run(
+                folder=target / "biased", bias=config.select.bias, seeds=seeds, select=select
+            )
         except UnstableModelError:
             campaign.progress.message(
                 f"{target / 'biased'}: no run with the bias made a single step; a weaker bias"

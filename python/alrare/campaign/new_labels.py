@@ -48,9 +48,16 @@ def label_candidates(
         keys = campaign.label(system, frames, f"iteration {iteration}")
         if not frames and maximum:
             of_system = f", {system.name}" if system.subfolder else ""
-            screened = any(run.selection.threshold is not None for run in explored.runs)
+            counts = [run.selection for run in explored.runs]
+            screened = any(count.threshold is not None for count in counts)
+            written = sum(count.selected for count in counts)
             campaign.progress.message(
-                f"iteration {iteration}{of_system}: no configuration was above the threshold"
+                f"iteration {iteration}{of_system}: no candidate is labelled: "
+                + (
+                    f"all {written} came later than after_event allows ([select])"
+                    if written
+                    else "no configuration was above the threshold"
+                )
                 if screened
                 else f"WARNING iteration {iteration}{of_system}: nothing was selected: no run did"
                 " the screening_steps that give the threshold ([select]); lower it, or run longer"

@@ -51,6 +51,7 @@ def system_record(
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
     convergence: Mapping[str, Any],
+    biased: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what an iteration's entry holds of one system.
 
@@ -65,16 +66,25 @@ def system_record(
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
         `Convergence.to_json()`: change, settled, around_event, converged.
+    biased : sequence of mappings
+        As `selection`, of the runs with a bias.
     """
-    counts = {
-        key: sum(int(pull[key] or 0) for pull in selection)
-        for key in ("selected", "above", "too_similar", "unphysical")
-    }
-    thresholds = [pull["threshold"] for pull in selection if pull["threshold"] is not None]
     return {
         **evaluation,
-        "selection": {"thresholds": thresholds, **counts, "chosen": n_chosen},
+        "selection": {**_counts(selection), "chosen": n_chosen},
+        **({"biased_selection": _counts(biased)} if biased else {}),
         "convergence": dict(convergence),
+    }
+
+
+def _counts(selection: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the thresholds of runs, and the sums of their counts."""
+    return {
+        "thresholds": [pull["threshold"] for pull in selection if pull["threshold"] is not None],
+        **{
+            key: sum(int(pull[key] or 0) for pull in selection)
+            for key in ("selected", "above", "too_similar", "unphysical")
+        },
     }
 
 

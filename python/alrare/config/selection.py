@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..units import KCAL_PER_MOL
 from .types import (
@@ -90,6 +90,14 @@ class Select(Section):
     """New labels with an energy more than this (eV) above the relaxed structure are stored but not
     trained on. auto: twice the energy that the model's pulls have reached until their events, but
     at least 11.1 eV, that of the strongest chemical bond."""
+
+    @field_validator("bias")
+    @classmethod
+    def _some_bias(cls, value: str) -> str:
+        form, *numbers = value.split()
+        if any(float(number) == 0.0 for number in numbers):
+            raise ValueError(f'expected numbers other than 0 in "{form} ...", or "none"')
+        return value
 
     @model_validator(mode="after")
     def _one_threshold(self) -> "Select":

@@ -110,8 +110,10 @@ def simulate(
     )  # fmt: skip
     folders = {seed: folder / f"{runs}_{seed}" for seed in seeds}
     executor = executor_of(workers)
-    name = f"{runs}s with a bias" if bias else f"{runs}s by the model"
-    with progress.stage(f"{name} ({folder.name})", total) as stage:
+    stage_name = f"{runs}s by the model ({folder.name})"
+    if bias:
+        stage_name = f"{runs}s with a bias ({folder.parent.name})"
+    with progress.stage(stage_name, total) as stage:
         running = _Running(stage)
         if executor.is_here("run"):
             at_a_time = max(1, executor.size("run") // run.mpi_ranks)
