@@ -168,6 +168,7 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
   impl_->model = std::move(loaded);
   const int members = impl_->n_members = impl_->model->metadata().members;
   impl_->spread.reset(members);
+  impl_->bias_energy = 0.0; // of the bias before, which may be taken back
   impl_->ensemble_step = -1;
   // with messages an edge is part of the energy of several atoms
   centroidstressflag = impl_->message_shells() > 0 ? CENTROID_NOTAVAIL : CENTROID_AVAIL;

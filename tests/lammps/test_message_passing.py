@@ -309,6 +309,15 @@ def test_the_bias_drives_by_the_gradient_of_the_biased_energy(bias, ranks, measu
         assert atom[k, axis] == pytest.approx(-(ends[0] - ends[1]) / 2e-4, abs=1e-5)
 
 
+def test_a_bias_that_is_taken_back_leaves_nothing_behind(start, read_thermo):
+    again = "run 0\npair_style nnp_ensemble\nrun 0"
+    result = start(chain(), keywords="bias linear -3.0", run=again)
+    assert result.returncode == 0, result.stdout + result.stderr
+    biased, plain = (table["PotEng"][0] for table in read_thermo(result.stdout))
+    assert plain == pytest.approx(evaluate(chain())[0].sum(1).mean(), abs=EXACT)
+    assert abs(biased - plain) > 0.1
+
+
 def test_the_pressure_includes_the_bias(measure):
     atoms = small_cell()
     row, _ = measure(atoms, keywords="bias linear -3.0")
