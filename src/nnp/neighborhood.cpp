@@ -144,7 +144,7 @@ const Neighborhood &NeighborhoodBuilder::build(const NeighborList &list) {
   number_rows(list);
   n_edges_ = 0;
   out_.triples.clear();
-  if (list.owner != nullptr || list.message_shells == 0) {
+  if (list.message_shells == 0) {
     for (int center = 0; center < out_.n_local; ++center)
       add_center(list, center);
   } else {

@@ -172,7 +172,7 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
   impl_->ensemble_step = -1;
   // with messages an edge is part of the energy of several atoms
   centroidstressflag = impl_->message_shells() > 0 ? CENTROID_NOTAVAIL : CENTROID_AVAIL;
-  make_pvector(options.bias ? 1 : 0);
+  make_pvector(static_cast<bool>(options.bias));
   if (comm->me == 0)
     utils::logmesg(lmp, "nnp_ensemble: {} member{} from {}, {}, forces {}, {}\n", members,
                    members == 1 ? "" : "s", impl_->model->path, evaluator->description(),
@@ -182,8 +182,8 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
 
 /// compute pair reads as many values as there were when it was defined; those that this model does
 /// not have are not numbers.
-void PairNNPEnsemble::make_pvector(int n_more) {
-  nextra = 4 + impl_->n_members + n_more;
+void PairNNPEnsemble::make_pvector(bool with_bias) {
+  nextra = 4 + impl_->n_members + (with_bias ? 1 : 0);
   int length = nextra;
   for (const Compute *compute : modify->get_compute_by_style("^pair$"))
     length = std::max(length, compute->size_vector);
@@ -200,23 +200,22 @@ void PairNNPEnsemble::init_style() {
   warn_of_masses(lmp, "pair_style nnp_ensemble", "pair_coeff", impl_->model->metadata().elements,
                  impl_->model->names);
   impl_->warned_of_exclusions = false;
-  make_pvector(impl_->options.bias ? 1 : 0);
+  make_pvector(static_cast<bool>(impl_->options.bias));
   if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)
     error->warning(
         FLERR,
         "pair_style nnp_ensemble: a compute pair was defined for a model of more than {} "
         "members; its values of the others are nan, define it again",
         impl_->n_members);
+  int wanted = NeighConst::REQ_FULL;
   if (impl_->without_ghosts(comm->nprocs)) {
     // edges lead to owned atoms, also those across a periodic boundary, and forces with them
     no_virial_fdotr_compute = force->pair->no_virial_fdotr_compute = 1;
-    neighbor->add_request(this, NeighConst::REQ_FULL);
-  } else if (impl_->message_shells() == 0) {
-    neighbor->add_request(this, NeighConst::REQ_FULL);
-  } else {
+  } else if (impl_->message_shells() > 0) {
     widen_ghost_shell(lmp, impl_->model->metadata().receptive_field);
-    neighbor->add_request(this, NeighConst::REQ_FULL | NeighConst::REQ_GHOST);
+    wanted |= NeighConst::REQ_GHOST;
   }
+  neighbor->add_request(this, wanted);
 }
 
 double PairNNPEnsemble::init_one(int i, int j) {
@@ -357,9 +356,10 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   in.neighbors = list->firstneigh;
   in.neighbor_mask = NEIGHMASK;
   in.name_of = [this](int i) { return std::to_string(atom->tag[i]); };
-  in.message_shells = impl_->message_shells();
   if (impl_->without_ghosts(comm->nprocs))
     in.owner = impl_->owner.data();
+  else
+    in.message_shells = impl_->message_shells();
   const alrare::Neighborhood &hood = model.builder.build(in);
   impl_->hood = &hood;
   alrare::Evaluation &local = impl_->local;

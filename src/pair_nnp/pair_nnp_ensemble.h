@@ -44,7 +44,7 @@ struct PairNNPOptions;
 ///
 /// All are null before pair_coeff; those of forces also without the keyword force_std, and the
 /// calibrated ones for a model that is not calibrated.
-/// `extract_peratom` gives energy_std (native engine) and force_std
+/// `extract_peratom` gives energy_std (native engine, format version 2) and force_std
 /// (keyword force_std) of the owned atoms, zero on steps between. `pvector` holds [energy_std,
 /// force_std, member energies..., the two calibrated ones, the bias energy if there is one] on rank
 /// 0 and zeros elsewhere: compute pair adds the ranks up.
@@ -70,7 +70,7 @@ private:
   void allocate();
   void load(const char *command, const std::string &path, const std::vector<std::string> &names,
             const PairNNPOptions &options, std::shared_ptr<alrare::Evaluator> evaluator);
-  void make_pvector(int n_more);
+  void make_pvector(bool with_bias);
   void find_centers();
   void find_owners();
   void apply_bias();

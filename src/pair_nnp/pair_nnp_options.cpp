@@ -31,8 +31,6 @@ int read_every(LAMMPS *lmp, KeywordReader &in) {
   }));
 }
 
-} // namespace
-
 double read_energy(LAMMPS *lmp, KeywordReader &in, const char *what) {
   const auto to_number = [&](const std::string &text) {
     return utils::numeric(FLERR, text, false, lmp);
@@ -52,6 +50,8 @@ alrare::Bias read_bias(LAMMPS *lmp, KeywordReader &in) {
   const double depth = read_energy(lmp, in, "a depth > 0, energy");
   return alrare::Bias::bounded(depth, read_energy(lmp, in, "a width > 0, energy"));
 }
+
+} // namespace
 
 PairNNPOptions read_pair_nnp_options(LAMMPS *lmp, int narg, char **arg) {
   PairNNPOptions out;

@@ -49,9 +49,6 @@ def find_pairs(
     RuntimeError
         If two atoms are at the same place, or a position is not finite.
     """
-    finite = np.isfinite(positions).all(axis=1)
-    if not finite.all():
-        raise RuntimeError(f"the position of atom {int(np.argmin(finite))} is not a number")
     edge_i, edge_j, vec = _core.neighbors(species, positions, cutoff, cell, pbc)
     squares = (vec * vec).sum(axis=1)
     if len(squares) and squares.min() == 0.0:

@@ -74,15 +74,10 @@ class EnsembleModule(torch.nn.Module):
             d(Σ_m w_m E_m)/dvec.
         """
         aev, saved = self.descriptor(vec, edge_i, edge_j, species, n_local, triples)
-        local = species[:n_local]
-        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
+        energies, parts = self._run_networks(aev, species[:n_local], weights)
         grad_aev = torch.empty_like(aev)
-        for k, network in enumerate(self.networks):
-            rows = torch.nonzero(local == k).squeeze(1)
-            if rows.shape[0] > 0:
-                energy, grad, first = network(aev.index_select(0, rows), weights)
-                energies += energy.double().sum(1)
-                grad_aev.index_copy_(0, rows, summed_gradient(grad, first))
+        for rows, grad, first in parts:
+            grad_aev.index_copy_(0, rows, summed_gradient(grad, first))
         return energies, self.descriptor.backward(saved, triples, grad_aev)
 
     @torch.jit.export
@@ -97,20 +92,37 @@ class EnsembleModule(torch.nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Energies of all members (M,), as `forward`, and the gradient of each, (M, E, 3)."""
         aev, saved = self.descriptor(vec, edge_i, edge_j, species, n_local, triples)
-        local = species[:n_local]
-        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
-        grad_aev = torch.empty(self.members, aev.shape[0], aev.shape[1]).to(aev)
         ones = torch.ones(self.members, dtype=torch.float64, device=vec.device)
-        for k, network in enumerate(self.networks):
-            rows = torch.nonzero(local == k).squeeze(1)
-            if rows.shape[0] > 0:
-                energy, grad, first = network(aev.index_select(0, rows), ones)
-                energies += energy.double().sum(1)
-                grad_aev.index_copy_(1, rows, torch.bmm(grad, first))
+        energies, parts = self._run_networks(aev, species[:n_local], ones)
+        grad_aev = aev.new_empty((self.members, aev.shape[0], aev.shape[1]))
+        for rows, grad, first in parts:
+            grad_aev.index_copy_(1, rows, torch.bmm(grad, first))
         gradients: list[Tensor] = []
         for m in range(self.members):
             gradients.append(self.descriptor.backward(saved, triples, grad_aev[m]))
         return energies, torch.stack(gradients)
+
+    def _run_networks(
+        self, aev: Tensor, local: Tensor, weights: Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Return the energies (M,), and for each element its rows and what `StackedNetwork` gives.
+
+        Parameters
+        ----------
+        aev : (n_local, F) tensor
+        local : (n_local,) int64 tensor
+            Species of the centers.
+        weights : (M,) float64 tensor
+        """
+        energies = self.self_energies.index_select(0, local).sum().repeat(self.members)
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for k, network in enumerate(self.networks):
+            rows = torch.nonzero(local == k).squeeze(1)
+            if rows.shape[0] > 0:
+                energy, grad, first = network(aev.index_select(0, rows), weights)
+                energies += energy.double().sum(1)
+                parts.append((rows, grad, first))
+        return energies, parts
 
 
 def export_torchscript(ensemble: Ensemble, path: Path) -> None:

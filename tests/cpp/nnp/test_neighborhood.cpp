@@ -215,7 +215,6 @@ TEST_CASE("edges to copies of owned atoms lead to these, and there are no ghosts
   for (int i = 20; i < 40; ++i)
     atoms.type[i] = atoms.type[owner[i]];
   alrare::NeighborList list = atoms.list();
-  list.message_shells = 2;
   list.owner = owner.data();
   alrare::NeighborhoodBuilder with_copies(cutoff, 0.0), with_ghosts(cutoff, 0.0);
   const alrare::Neighborhood &folded = with_copies.build(list);

@@ -13,6 +13,7 @@ from alrare.model.ensemble import Ensemble
 from ani_reference import evaluate, random_ensemble
 from ase import Atoms
 from ase.build import molecule
+from families import crystal, strain_slopes
 
 pytest.importorskip("alrare._core")
 
@@ -30,14 +31,6 @@ def model(ensemble, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "ensemble.safetensors"
     ensemble.save(path)
     return path
-
-
-def crystal():
-    atoms = molecule("C2H6")
-    atoms.set_cell([[4.6, 0, 0], [1.1, 5.4, 0], [0.4, -0.9, 4.9]])
-    atoms.pbc = True
-    atoms.rattle(0.05, seed=2)
-    return atoms
 
 
 @pytest.mark.parametrize("forces", ["mean", "best", 3])
@@ -73,16 +66,7 @@ def test_stress_is_the_strain_derivative_of_the_energy(model):
     calculator = alrare.EnsembleCalculator(model)
     atoms = crystal()
     stress = calculator.get_stress(atoms)
-    for k, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
-        energies = []
-        for size in (2e-3, -2e-3):
-            strain = np.eye(3)
-            strain[a, b] += size / 2
-            strain[b, a] += size / 2
-            strained = atoms.copy()
-            strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
-            energies.append(calculator.get_potential_energy(strained))
-        slope = (energies[0] - energies[1]) / 4e-3 / atoms.get_volume()
+    for k, slope in enumerate(strain_slopes(calculator, atoms)):
         assert stress[k] == pytest.approx(slope, abs=2e-3 * np.abs(stress).max())
 
 

@@ -18,7 +18,7 @@ from alrare.model.model_file import SpreadFactors
 from alrare.model.torchscript import export_torchscript, load_torchscript
 from ase import Atoms
 from ase.build import make_supercell, molecule
-from families import FAMILIES, random_model
+from families import FAMILIES, crystal, random_model, strain_slopes
 
 pytest.importorskip("alrare._core")
 
@@ -33,14 +33,6 @@ def model(request, tmp_path_factory):
 @pytest.fixture
 def calculator(model):
     return alrare.EnsembleCalculator(model)
-
-
-def crystal():
-    atoms = molecule("C2H6")
-    atoms.set_cell([[4.6, 0, 0], [1.1, 5.4, 0], [0.4, -0.9, 4.9]])
-    atoms.pbc = True
-    atoms.rattle(0.05, seed=2)
-    return atoms
 
 
 @pytest.mark.parametrize("atoms", [molecule("C2H6"), crystal()], ids=["molecule", "crystal"])
@@ -63,16 +55,7 @@ def test_forces_are_minus_the_energy_gradient(calculator, atoms):
 def test_stress_is_the_strain_derivative_of_the_energy(calculator):
     atoms = crystal()
     stress = calculator.get_stress(atoms)
-    for k, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
-        energies = []
-        for size in (2e-3, -2e-3):
-            strain = np.eye(3)
-            strain[a, b] += size / 2
-            strain[b, a] += size / 2
-            strained = atoms.copy()
-            strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
-            energies.append(calculator.get_potential_energy(strained))
-        slope = (energies[0] - energies[1]) / 4e-3 / atoms.get_volume()
+    for k, slope in enumerate(strain_slopes(calculator, atoms)):
         assert stress[k] == pytest.approx(slope, abs=3e-3 * np.abs(stress).max())
 
 
