@@ -89,8 +89,8 @@ struct OpenOptions {
 /// Opens an ensemble file with the engine that fits it: `.safetensors` natively on the CPU,
 /// anything else as TorchScript.
 ///
-/// \throws std::runtime_error with one sentence: file missing or foreign, engine not there, device
-/// not there.
+/// \throws std::runtime_error with one sentence: file missing, foreign or damaged, engine not
+/// there, device not there, a model whose forces would be wrong (try_model).
 std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOptions &options);
 
 /// The function a backend library exports under the C name in `torch_factory_name`.

@@ -2,6 +2,7 @@
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
 #include "nnp/torch_version.h"
+#include "nnp/trial.h"
 #include "own_folder.h"
 
 #include <dlfcn.h>
@@ -85,7 +86,13 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
         "model file '" + path +
         "' is not one that the native engine reads: it evaluates ANI "
         "networks, from the ensemble.safetensors that they were exported from");
-  return std::unique_ptr<Evaluator>(torch_factory()(path.c_str(), &options));
+  std::unique_ptr<Evaluator> out(torch_factory()(path.c_str(), &options));
+  try {
+    try_model(*out);
+  } catch (const std::runtime_error &error) {
+    throw std::runtime_error("model file '" + path + "': " + error.what());
+  }
+  return out;
 }
 
 } // namespace alrare

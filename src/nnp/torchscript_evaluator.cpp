@@ -2,10 +2,12 @@
 // The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
 #include "nnp/device.h"
 #include "nnp/evaluator.h"
+#include "nnp/file/zip_checksums.h"
 #include "nnp/torch_version.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>
 #include <torch/cuda.h>
@@ -13,6 +15,9 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,10 +52,34 @@ torch::Tensor view(const std::vector<T> &data, at::IntArrayRef shape, torch::Sca
   return torch::from_blob(const_cast<T *>(data.data()), shape, type).to(device);
 }
 
-std::vector<double> to_doubles(const torch::Tensor &tensor) {
+/// What a model returned, which must be float32 or float64: another type would lose digits, or an
+/// imaginary part.
+std::vector<double> to_doubles(const torch::Tensor &tensor, const std::string &what) {
+  if (tensor.scalar_type() != torch::kFloat32 && tensor.scalar_type() != torch::kFloat64)
+    throw std::runtime_error(what + " must be float32 or float64, got " +
+                             torch::toString(tensor.scalar_type()));
   const torch::Tensor host = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
   const double *const data = host.data_ptr<double>();
-  return std::vector<double>(data, data + host.numel());
+  std::vector<double> out(data, data + host.numel());
+  if (!std::all_of(out.begin(), out.end(), [](double value) { return std::isfinite(value); }))
+    throw std::runtime_error(what + " are not all finite");
+  return out;
+}
+
+/// libtorch reads an archive without comparing what is in it with the checksums that are there too.
+void check_not_damaged(const std::string &path) {
+  caffe2::serialize::PyTorchStreamReader archive(path);
+  std::map<std::string, std::uint32_t> sums;
+  for (const auto &[name, sum] : zip_checksums(path)) // names begin with that of the archive
+    sums[name.substr(name.find('/') + 1)] = sum;
+  for (const std::string &name : archive.getAllRecords()) {
+    const auto [content, size] = archive.getRecord(name);
+    const auto sum = sums.find(name);
+    if (sum == sums.end() || sum->second != crc32(content.get(), size))
+      throw std::runtime_error("damaged: '" + name +
+                               "' in it is not as it was written; copy the file again, or export "
+                               "the model again");
+  }
 }
 
 /// Errors of the interpreter carry the model's stack; what went wrong is their last line.
@@ -172,6 +201,7 @@ private:
     } catch (const std::exception &) { // torch speaks of zip archives and its own source lines
       throw std::runtime_error("this is not a TorchScript file that this torch can read");
     }
+    check_not_damaged(path);
   }
 
   /// What forward returns for these edge vectors and the rest of the neighborhood.
@@ -213,8 +243,8 @@ private:
     const c10::InferenceMode guard;
     const auto [energies, gradient] =
         two_tensors(call(edge_vectors(hood), hood, weights), "forward", "(energies, gradient)");
-    out.member_energies = to_doubles(energies);
-    out.gradient = to_doubles(gradient);
+    out.member_energies = to_doubles(energies, "energies of forward");
+    out.gradient = to_doubles(gradient, "the gradient of forward");
   }
 
   void run_members(const Neighborhood &hood, std::vector<double> &member_energies,
@@ -228,10 +258,11 @@ private:
     if (energies.numel() != expected[0] || found.sizes() != expected)
       throw std::runtime_error("forward_members must return energies (members) and gradients "
                                "(members, edges, 3)");
-    member_energies = to_doubles(energies);
+    member_energies = to_doubles(energies, "energies of forward_members");
     gradients.resize(static_cast<std::size_t>(metadata_.members));
     for (std::size_t m = 0; m < gradients.size(); ++m)
-      gradients[m] = to_doubles(found[static_cast<std::int64_t>(m)]);
+      gradients[m] =
+          to_doubles(found[static_cast<std::int64_t>(m)], "gradients of forward_members");
   }
 
   static std::pair<torch::Tensor, torch::Tensor> two_tensors(const torch::jit::IValue &result,
@@ -249,7 +280,7 @@ private:
     const torch::jit::IValue result = call(vec, hood, weights);
     if (!result.isTensor())
       throw std::runtime_error("forward must return one tensor of energies");
-    torch::Tensor energies = result.toTensor();
+    const torch::Tensor energies = result.toTensor();
     const std::vector<std::int64_t> expected = {metadata_.members, hood.n_local};
     if (energies.sizes() != expected)
       throw std::runtime_error("forward must return energies of shape (members, n_local) = (" +
@@ -259,9 +290,8 @@ private:
       throw std::runtime_error(
           "the energies that forward returns do not depend on vec, or lost the "
           "graph on the way (detach): they have no forces");
-    energies = energies.to(torch::kFloat64);
-    center_energies_ = to_doubles(energies.detach());
-    return energies.sum(1);
+    center_energies_ = to_doubles(energies.detach(), "energies of forward");
+    return energies.to(torch::kFloat64).sum(1);
   }
 
   /// Gradient of a sum by the edge vectors; zeros where it does not depend on them.
@@ -271,7 +301,7 @@ private:
       return std::vector<double>(static_cast<std::size_t>(vec.numel()), 0.0);
     const torch::Tensor found =
         torch::autograd::grad({sum}, {vec}, {}, keep_graph, false, true).at(0);
-    return found.defined() ? to_doubles(found)
+    return found.defined() ? to_doubles(found, "derivatives of forward's energies")
                            : std::vector<double>(static_cast<std::size_t>(vec.numel()), 0.0);
   }
 
@@ -282,7 +312,7 @@ private:
     const torch::Tensor energies = energies_of(vec, hood, weights);
     const torch::Tensor factors = view(weights, {energies.size(0)}, torch::kFloat64, device_);
     out.gradient = gradient_of(torch::dot(factors, energies), vec, false);
-    out.member_energies = to_doubles(energies.detach());
+    out.member_energies = to_doubles(energies.detach(), "energies");
   }
 
   /// One forward pass, and one pass back for each member.
@@ -296,7 +326,7 @@ private:
     gradients.resize(members);
     for (std::size_t m = 0; m < members; ++m)
       gradients[m] = gradient_of(energies[static_cast<std::int64_t>(m)], vec, m + 1 < members);
-    member_energies = to_doubles(energies.detach());
+    member_energies = to_doubles(energies.detach(), "energies");
   }
 
   torch::Device device_;

@@ -35,11 +35,15 @@ double Bias::energy(double energy_std) const {
   return 0.0;
 }
 
+double Bias::largest_slope() const {
+  return kind_ == Kind::bounded ? 2.0 * size_ / (width_ * width_) : std::abs(size_);
+}
+
 /// dU/ds divided by s, which for the bounded form has no pole.
 double Bias::slope_by_spread(double energy_std) const {
   const double ratio = energy_std / width_;
   if (kind_ == Kind::bounded)
-    return -2.0 * size_ / (width_ * width_) * std::exp(-ratio * ratio);
+    return -largest_slope() * std::exp(-ratio * ratio);
   return energy_std > 0.0 ? size_ / energy_std : 0.0;
 }
 

@@ -28,6 +28,10 @@ public:
   [[nodiscard]] std::vector<double> weights(const std::vector<double> &member_energies,
                                             double energy_std) const;
 
+  /// Largest |dU/ds| / s of the bounded form, 2 A/W^2; not a number or infinite where A and W are
+  /// too far apart for what forces need. Of the linear form |B|.
+  [[nodiscard]] double largest_slope() const;
+
 private:
   enum class Kind { none, linear, bounded };
   Kind kind_ = Kind::none;

@@ -7,6 +7,8 @@
 #include "lammps.h"
 #include "utils.h"
 
+#include <cmath>
+
 namespace LAMMPS_NS {
 
 namespace {
@@ -36,19 +38,30 @@ double read_energy(LAMMPS *lmp, KeywordReader &in, const char *what) {
     return utils::numeric(FLERR, text, false, lmp);
   };
   return to_number(in.word(what, [&](const std::string &text) {
-    return utils::is_double(text) && to_number(text) > 0.0;
+    return utils::is_double(text) && to_number(text) > 0.0 && std::isfinite(to_number(text));
   }));
 }
 
 alrare::Bias read_bias(LAMMPS *lmp, KeywordReader &in) {
   const std::string form = in.one_of({"none", "linear", "bounded"});
-  if (form == "linear")
-    return alrare::Bias::linear(utils::numeric(
-        FLERR, in.word("a number, the factor of energy_std", utils::is_double), false, lmp));
   if (form == "none")
     return {};
+  if (form == "linear") {
+    const auto is_factor = [&](const std::string &text) {
+      return utils::is_double(text) && std::isfinite(utils::numeric(FLERR, text, false, lmp));
+    };
+    const std::string factor = in.word("a number, the factor of energy_std", is_factor);
+    return alrare::Bias::linear(utils::numeric(FLERR, factor, false, lmp));
+  }
   const double depth = read_energy(lmp, in, "a depth > 0, energy");
-  return alrare::Bias::bounded(depth, read_energy(lmp, in, "a width > 0, energy"));
+  const double width = read_energy(lmp, in, "a width > 0, energy");
+  const alrare::Bias out = alrare::Bias::bounded(depth, width);
+  if (!std::isfinite(out.largest_slope()))
+    lmp->error->all(FLERR,
+                    "pair_style nnp_ensemble: bias bounded {} {}: the width is too small for this "
+                    "depth, the force of the bias has no number",
+                    depth, width);
+  return out;
 }
 
 } // namespace

@@ -48,6 +48,17 @@ void widen_ghost_shell(LAMMPS *lmp, double receptive_field) {
         "pair_style nnp_ensemble: a model that passes messages between atoms needs one "
         "shell of ghosts of {} Angstrom on several ranks: use 'comm_modify mode single'",
         wide);
+  const Neighbor *const neighbor = lmp->neighbor;
+  if (neighbor->style == Neighbor::MULTI || neighbor->style == Neighbor::MULTI_OLD)
+    lmp->error->all(FLERR,
+                    "pair_style nnp_ensemble: a model that passes messages between atoms needs the "
+                    "neighbors of ghosts on several ranks: use 'neighbor {} bin'",
+                    neighbor->skin);
+  if (neighbor->includegroup != 0)
+    lmp->error->all(
+        FLERR, "pair_style nnp_ensemble: a model that passes messages between atoms needs the "
+               "neighbors of ghosts on several ranks, which 'neigh_modify include' leaves out; "
+               "use 'neigh_modify include none'");
   if (comm->cutghostuser < wide && comm->me == 0)
     utils::logmesg(lmp,
                    "nnp_ensemble: ghosts up to {} Angstrom, the receptive field of {} and the "

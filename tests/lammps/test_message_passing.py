@@ -2,7 +2,9 @@
 
 import re
 import runpy
+import struct
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ dump forces all custom 1 forces.dump id fx fy fz c_atoms
 dump_modify forces format float %.15g
 {run}
 """
+CONTENTS = {"code": "message_passing.py", "alrare.json": "extra/alrare.json"}
 LENNARD_JONES = """
 units metal
 atom_style atomic
@@ -147,15 +150,6 @@ def test_ranks_and_images_give_the_energies_forces_and_stress_of_the_network(
         assert np.allclose(pressure, expected, rtol=1e-6, atol=1e-6)
         assert -row["c_total[2]"] / BAR == pytest.approx(expected[0], rel=1e-6)
         assert -row["c_total[3]"] / BAR == pytest.approx(expected[3], rel=1e-6)
-
-
-def test_one_rank_needs_no_receptive_field(measure, tmp_path):
-    atoms = small_cell()
-    path = export(tmp_path / "short.pt", receptive_field=CUTOFF)
-    row, atom = measure(atoms, path=path)
-    energies, forces, _ = evaluate(atoms)
-    assert row["PotEng"] == pytest.approx(energies.sum(1).mean(), abs=EXACT)
-    assert np.allclose(atom[:, :3], forces.mean(0), rtol=0, atol=EXACT)
 
 
 def test_a_model_that_names_its_best_member_is_driven_by_it(measure):
@@ -384,10 +378,78 @@ class Detached(Messages):
         return torch.ones(3, n_local, dtype=torch.float64) * vec.detach().sum()
 
 
+class OneDetached(Messages):
+    """Loses the graph of its second member."""
+
+    def forward(
+        self,
+        vec: torch.Tensor,
+        edge_i: torch.Tensor,
+        edge_j: torch.Tensor,
+        species: torch.Tensor,
+        n_local: int,
+        triples: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        filter = torch.exp(-(vec * vec).sum(1))
+        mine = torch.zeros_like(filter[:1].expand(n_local)).index_add(
+            0, edge_i[edge_i < n_local], filter[edge_i < n_local]
+        )
+        return torch.stack([mine, mine.detach(), mine]).double()
+
+
+class Half(torch.nn.Module):
+    """Energies in a type of few digits, or of two parts."""
+
+    def __init__(self, complex: bool) -> None:
+        super().__init__()
+        self.complex = complex
+
+    def forward(
+        self,
+        vec: torch.Tensor,
+        edge_i: torch.Tensor,
+        edge_j: torch.Tensor,
+        species: torch.Tensor,
+        n_local: int,
+        triples: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        energies = torch.ones(3, n_local, dtype=torch.float64) * vec.sum()
+        return torch.complex(energies, energies) if self.complex else energies.half()
+
+
+class Overflowing(Messages):
+    """Has no energy where two atoms are closer than 0.7 Å."""
+
+    def forward(
+        self,
+        vec: torch.Tensor,
+        edge_i: torch.Tensor,
+        edge_j: torch.Tensor,
+        species: torch.Tensor,
+        n_local: int,
+        triples: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        r = (vec * vec).sum(1).sqrt()
+        inner = torch.sqrt(r - 0.7) * torch.exp(-r)
+        mine = torch.zeros(species.shape[0], dtype=vec.dtype).index_add(0, edge_i, inner)
+        return mine[:n_local].repeat(3, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"module": Detached()}, "do not depend on vec, or lost the graph on the way"),
+        ({"module": OneDetached()}, "the gradient of member 2 is not that of its energy"),
+        ({"module": Half(complex=False)}, "forward must be float32 or float64, got Half"),
+        ({"module": Half(complex=True)}, "must be float32 or float64, got ComplexDouble"),
+        (
+            {"changes": {"receptive_field": 2 * CUTOFF}},
+            "an energy depends on atoms 3 edges away, and its metadata says receptive_field 8"
+            " Angstrom, which is 2 of 4: write the receptive_field that it has, at least 12",
+        ),
         (
             {"changes": {"format_version": 1}},
             "receptive_field must be at most the cutoff, 4, in format version 1 (models that pass"
@@ -401,7 +463,7 @@ class Detached(Messages):
         ({"changes": {"format_version": 3}}, "format version 3 is not known here"),
         (
             {"module": Sums()},
-            "forward must return energies of shape (members, n_local) = (3, 30)",
+            "forward must return energies of shape (members, n_local) = (3, 8)",
         ),
         ({"members": 1, "keywords": "bias linear 1.0"}, "a bias needs the spread of several"),
         (
@@ -409,10 +471,17 @@ class Detached(Messages):
             "a bias needs the spread of the members on every step",
         ),
         ({"keywords": "bias bounded 0.0 1.0"}, "a depth > 0"),
+        ({"keywords": "bias bounded 1.0 1e-200"}, "the width is too small for this depth"),
+        ({"keywords": "bias linear 1e999"}, "1e999"),
         ({"keywords": "bias away"}, "none, linear or bounded"),
         (
             {"before": "neighbor 2.0 multi\ncomm_modify mode multi", "ranks": 2},
             "use 'comm_modify mode single'",
+        ),
+        ({"before": "neighbor 2.0 multi", "ranks": 2}, "use 'neighbor 2 bin'"),
+        (
+            {"after": "group c type 2\natom_modify first c\nneigh_modify include c", "ranks": 2},
+            "use 'neigh_modify include none'",
         ),
         ({"after": "compute c all centroid/stress/atom NULL pair"}, "centroid"),
     ],
@@ -426,6 +495,36 @@ def test_what_cannot_be_right_is_refused_in_one_sentence(options, message, start
     result = start(chain(), path=path, **options)
     assert result.returncode != 0
     assert message in result.stdout + result.stderr, result.stdout[-2000:]
+
+
+def test_a_model_without_an_energy_ends_the_run_in_the_step_that_it_happens_in(start, tmp_path):
+    path = export(tmp_path / "other.pt", Overflowing(), receptive_field=CUTOFF)
+    close = chain()
+    close.positions[4] = close.positions[3] + [0.5, 0.0, 0.0]
+    assert start(chain(), path=path).returncode == 0
+    result = start(close, path=path)
+    assert result.returncode != 0
+    assert "the model failed: energies of forward are not all finite" in result.stdout
+
+
+@pytest.mark.parametrize("content", ["width", "code", "alrare.json"])
+def test_a_damaged_file_is_refused(content, start, tmp_path, model):
+    def at(archive: zipfile.ZipFile, data: bytes) -> int:
+        """Where in the file the content begins that is to be damaged."""
+        if content == "width":
+            return data.index(Messages().width.numpy().tobytes()) + 4
+        (name,) = (n for n in archive.namelist() if n.endswith(CONTENTS[content]))
+        info = archive.getinfo(name)
+        length = sum(struct.unpack_from("<HH", data, info.header_offset + 26))
+        return info.header_offset + 30 + length + info.compress_size // 2
+
+    data = bytearray(model.read_bytes())
+    with zipfile.ZipFile(model) as archive:
+        data[at(archive, bytes(data))] ^= 0x01
+    (tmp_path / "damaged.pt").write_bytes(data)
+    result = start(chain(), path=tmp_path / "damaged.pt")
+    assert result.returncode != 0
+    assert re.search("damaged: .* is not as it was written|not a TorchScript file", result.stdout)
 
 
 def test_more_atoms_than_the_cutoff_needs_are_asked_for_and_said(start):

@@ -11,6 +11,7 @@ from ani_reference import random_ensemble, torchani_members
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
+from safetensors.torch import load_file
 
 HEXANE = Path(__file__).parents[2] / "examples" / "hexane" / "hexane.xyz"
 ELEMENTS = ("H", "C", "N", "O")
@@ -303,6 +304,22 @@ def test_single_atoms_have_no_spread_between_ensemble_steps(measure):
 
 
 # --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("what", ["weights", "self energies"])
+def test_a_damaged_model_is_refused(what, suffix, simulate, tmp_path, model):
+    data = bytearray(model.with_suffix(suffix).read_bytes())
+    if what == "weights":
+        at = data.index(load_file(model)["H.0.bias"][0].numpy().tobytes()) + 2
+        data[at] ^= 0x10
+    else:
+        at = data.index(b"-1030.0") + 3
+        data[at : at + 1] = b"1"
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(data)
+    result = simulate(file=path, fails=True)
+    assert f"{path}': damaged: " in result.stdout, result.stdout
 
 
 @pytest.mark.parametrize(

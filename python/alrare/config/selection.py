@@ -95,8 +95,11 @@ class Select(Section):
     @classmethod
     def _some_bias(cls, value: str) -> str:
         form, *numbers = value.split()
-        if any(float(number) == 0.0 for number in numbers):
+        sizes = [float(number) for number in numbers]
+        if 0.0 in sizes:
             raise ValueError(f'expected numbers other than 0 in "{form} ...", or "none"')
+        if not all(1e-50 < abs(size) < 1e50 for size in sizes):
+            raise ValueError(f"expected energies of a sensible size, eV, got {value!r}")
         return value
 
     @model_validator(mode="after")

@@ -4,7 +4,6 @@ TorchScript is deprecated upstream: only this module and the C++ backend use it.
 """
 
 import io
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ..errors import ModelError
 from ..files import atomic_path
 from .aev import Descriptor
 from .ensemble import Ensemble, family_of
-from .model_file import METADATA_FILE
+from .model_file import METADATA_FILE, read_export_metadata
 from .network import summed_gradient
 
 EXPORT_TOLERANCE = 1e-4
@@ -151,13 +150,12 @@ def load_torchscript(path: Path) -> tuple[torch.nn.Module, dict[str, object]]:
     Raises
     ------
     ModelError
-        If the file is missing or is not an `ensemble.pt` of alrare.
+        If the file is missing, is not an `ensemble.pt` of alrare, or is not as it was written.
     """
-    extra = {METADATA_FILE: ""}
+    content = read_export_metadata(path)
     try:
         with _deprecated():
-            module: torch.nn.Module = torch.jit.load(str(path), _extra_files=extra)  # type: ignore[no-untyped-call]
-        content: dict[str, object] = json.loads(extra[METADATA_FILE])
+            module: torch.nn.Module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0]
         raise ModelError(f"{path}: expected an ensemble.pt of alrare, got: {first_line}") from error

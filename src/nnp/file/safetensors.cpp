@@ -2,6 +2,7 @@
 #include "nnp/file/safetensors.h"
 
 #include "nnp/file/json.h"
+#include "nnp/file/sha256.h"
 
 #include <algorithm>
 #include <cmath>
@@ -151,6 +152,19 @@ std::vector<float> SafetensorsFile::read(const std::string &name,
     if (!std::isfinite(value))
       refuse("tensor '" + name + "' holds a value that is not finite");
   return out;
+}
+
+std::string SafetensorsFile::sha256_after(const std::string &text) {
+  Sha256 sum;
+  sum.add(text.data(), text.size());
+  stream_.clear();
+  stream_.seekg(static_cast<std::streamoff>(data_start_));
+  std::vector<char> block(std::size_t(1) << 16);
+  do {
+    stream_.read(block.data(), static_cast<std::streamsize>(block.size()));
+    sum.add(block.data(), static_cast<std::size_t>(stream_.gcount()));
+  } while (stream_);
+  return sum.hex();
 }
 
 } // namespace alrare

@@ -41,6 +41,9 @@ public:
   /// value that is not finite.
   std::vector<float> read(const std::string &name, const std::vector<std::int64_t> &shape);
 
+  /// The SHA-256, in hexadecimal, of a text followed by the bytes of all tensors.
+  std::string sha256_after(const std::string &text);
+
 private:
   [[noreturn]] void refuse(const std::string &why) const;
   void read_header();

@@ -39,6 +39,31 @@ std::size_t packed(int out, int in, int padded_in) {
   return static_cast<std::size_t>(tile) * 64 + static_cast<std::size_t>(in % 8 * 8 + out % 8);
 }
 
+/// The metadata as they were when their checksum was made: without it.
+std::string without_checksum(const std::string &text, const std::string &sum) {
+  const std::string entry = "\"sha256\": \"" + sum + "\"";
+  const auto at = text.find(entry);
+  if (at == std::string::npos)
+    return text;
+  const bool last = text.compare(at + entry.size(), 2, ", ") != 0; // else a comma follows
+  const bool first = at < 2 || text.compare(at - 2, 2, ", ") != 0;
+  std::string out = text;
+  return last && !first ? out.erase(at - 2, entry.size() + 2)
+                        : out.erase(at, entry.size() + (last ? 0 : 2));
+}
+
+/// Throws when metadata or weights are not those that were written; old files have no checksum.
+void check_not_damaged(SafetensorsFile &file, const std::string &text) {
+  const Json json = Json::parse(text);
+  if (!json.has("sha256"))
+    return;
+  const std::string &sum = json.at("sha256").as_string();
+  if (file.sha256_after(without_checksum(text, sum)) != sum)
+    throw std::runtime_error("damaged: its weights or metadata are not those that were written "
+                             "(checksum sha256); copy the file again, or train again with the "
+                             "same command, which keeps finished members");
+}
+
 } // namespace
 
 Model::Model(const std::string &path) {
@@ -48,6 +73,7 @@ Model::Model(const std::string &path) {
     throw std::runtime_error("model file '" + path +
                              "': a safetensors file without alrare's metadata");
   try {
+    check_not_damaged(file, text->second);
     metadata_ = parse_metadata(text->second);
     const Json json = Json::parse(text->second);
     if (metadata_.family != "ani")
