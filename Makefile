@@ -9,7 +9,7 @@
 # make check-aarch64   the C++ tests built for 64-bit ARM, run by an emulator; the cross compiler is named
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 # make check-gpu       on a machine with CUDA: every test of the pair style on the device, training of
-#                      SchNet there, and what a step costs (DEVICE=cpu GPU_ARGS="--atoms 20" tries it)
+#                      a member of each family there, and what a step costs (DEVICE=cpu GPU_ARGS="--atoms 20" tries it)
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
@@ -107,7 +107,7 @@ check-sanitize: install
 check-gpu: install $(VENV)/.extra-test $(VENV)/.extra-torchani
 	$(BIN)/python -m pytest tests/lammps/test_pair_nnp_ensemble.py \
 	  tests/lammps/test_message_passing.py tests/lammps/test_schnet.py \
-	  tests/python/training/test_schnet_training.py --device $(DEVICE) $(PYTEST_ARGS)
+	  tests/python/training/test_device.py --device $(DEVICE) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/gpu_step.py --device $(DEVICE) $(GPU_ARGS)
 
 check-aarch64: install

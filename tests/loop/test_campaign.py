@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from alrare.campaign import of_system, read_results
 from alrare.frames import write_frames
 from alrare.labelling.store import LabelStore
@@ -141,6 +142,19 @@ def repeated(labelled: set[bytes], before: Counter[str], after: Counter[str]) ->
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("table", ["run", "train"])
+def test_a_gpu_that_is_not_there_is_said_before_anything_runs(campaign, table: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    text = campaign.config.read_text().replace(f"[{table}]", f'[{table}]\ndevice = "cuda"')
+    campaign.config.write_text(text)
+    process = campaign.start()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f'device = "cuda" ([{table}]): ' in output and "finds no CUDA device" in output
+    assert not list(campaign.run.glob("reference"))
+
+
 def test_a_finished_campaign_starts_nothing_again(campaign) -> None:
     finish(campaign)
     check_results(campaign)

@@ -96,8 +96,9 @@ def _outcome(converged: bool, config: Config) -> str:
         return "converged"
     if config.stop.small_changes == 0:
         return f"{config.iterations} iterations done"
+    n = config.iterations
     return (
-        f"NOT converged in {config.iterations} iterations (`iterations` may be raised in al.toml;"
+        f"NOT converged in {n} iteration{'s' * (n != 1)} (`iterations` may be raised in al.toml;"
         " the same command then goes on)"
     )
 
@@ -384,7 +385,21 @@ def _open_campaign(
         campaign = Campaign(config, folder, systems, logged, retry)
         for system in systems:
             try_exploration(system.exploration, system.structure, campaign.elements, config)
+        if config.run.executor == "local":
+            _require_devices(config)
         if unused := unused_machines(config):
             logged.message(f"WARNING {unused}")
         with open_executor(config, folder) as executor:
             yield replace(campaign, executor=executor)
+
+
+def _require_devices(config: Config) -> None:
+    """Refuse a GPU that this machine does not have, before the labeller's long runs."""
+    wanted = {"train": config.train.device, "run": config.run.device}
+    on_gpu = {table: name for table, name in wanted.items() if name.startswith("cuda")}
+    if not on_gpu:
+        return
+    from ..training.device import open_device  # imports torch
+
+    for table, name in on_gpu.items():
+        open_device(name, table)

@@ -62,6 +62,7 @@ def label_candidates(
                 else f"WARNING iteration {iteration}{of_system}: nothing was selected: no run did"
                 " the screening_steps that give the threshold ([select]); lower it, or run longer"
             )
+        _warn_of_early_events(campaign, system, iteration, explored)
         of_copies = {frame_key(f, campaign.method) for f in frames if "copy_of" in f.info}
         content = {
             "chosen": [key for key in keys if key not in of_copies],
@@ -70,6 +71,24 @@ def label_candidates(
         write_json(record, content)
     content = read_json(record)
     return content["chosen"], content["copies"]
+
+
+def _warn_of_early_events(
+    campaign: Campaign, system: System, iteration: int, explored: Explored
+) -> None:
+    """Say that the threshold is known only after the event in most runs."""
+    select = campaign.config.select
+    if select.threshold != "adaptive" or select.relative is not None:
+        return
+    steps = [observed.event_step for observed in explored.observables.values()]
+    early = [step for step in steps if step is not None and step <= select.screening_steps]
+    if 2 * len(early) > len(steps):
+        of_system = f", {system.name}" if system.subfolder else ""
+        campaign.progress.message(
+            f"WARNING iteration {iteration}{of_system}: in {len(early)} of {len(steps)} runs the"
+            f" event comes within the screening_steps = {select.screening_steps} that only give"
+            " the threshold ([select]), so nothing before it is selected; lower screening_steps"
+        )
 
 
 def _select(

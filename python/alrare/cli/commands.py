@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config import Config, Model, Pull, Run, Select, Train, load_config
+from ..config import Config, Model, Pull, Run, Select, Train, load_config, load_labelling
 from ..errors import AlrareError
 from ..progress import open_progress
 from .options import option_name, read_table
@@ -192,7 +192,7 @@ def label(options: argparse.Namespace) -> int:
     from ..labelling.store import STORE_FILE, LabelStore
 
     _refuse_same_file(options.input, options.output)
-    config = load_config(options.config)
+    config = load_labelling(options.config)
     folder = (options.store or options.output.parent / "labels").absolute()
     done = label_frames(
         read_frames(options.input),

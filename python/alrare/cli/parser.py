@@ -209,14 +209,18 @@ def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "label",
         commands.label,
-        "label configurations with the labeller of a campaign",
+        "label configurations with the labeller that a file names",
         "alrare label frames.extxyz labelled.extxyz --config examples/hexane/al.toml",
         resumes=True,
     )
     one.add_argument("input", type=Path, metavar="IN", help="any structure file that ASE reads")
     one.add_argument("output", type=Path, metavar="OUT", help="labelled extended XYZ to write")
     one.add_argument(
-        "--config", type=Path, required=True, metavar="TOML", help="al.toml with the [labeller]"
+        "--config",
+        type=Path,
+        required=True,
+        metavar="TOML",
+        help="al.toml, or only its [labeller]",
     )
     one.add_argument(
         "--store",

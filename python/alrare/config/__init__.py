@@ -9,7 +9,7 @@ from .cluster import Cluster, Machines
 from .explore import Explore, Observable, title_of
 from .labeller import Labeller
 from .messages import explain
-from .reading import load_config, parse_config
+from .reading import Labelling, load_config, load_labelling, parse_config
 from .selection import Augment, Select
 from .tables import Config, InitialData, Pull, Run, Stop, System, tables
 from .training import FAMILY_RECIPES, RECIPES, STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
@@ -26,6 +26,7 @@ __all__ = [
     "Explore",
     "InitialData",
     "Labeller",
+    "Labelling",
     "Machines",
     "Model",
     "Observable",
@@ -39,6 +40,7 @@ __all__ = [
     "Train",
     "explain",
     "load_config",
+    "load_labelling",
     "parse_config",
     "read_numbers",
     "set_by",

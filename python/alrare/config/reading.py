@@ -6,12 +6,50 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from ..errors import ConfigError
+from .arguments import with_state_of_arguments
 from .explore import Explore
+from .labeller import Labeller
 from .messages import explain
 from .tables import Config
+from .types import Count, Section, WholeNumber
+
+
+class Labelling(Section):
+    """What `alrare label` reads of an al.toml: how to label, and the state of frames."""
+
+    labeller: Labeller = Labeller()
+    charge: WholeNumber | None = None
+    multiplicity: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _state_of_arguments(cls, values: Any) -> Any:
+        return with_state_of_arguments(values)
+
+
+def load_labelling(path: str | PathLike[str]) -> Labelling:
+    """Read how to label: from a whole al.toml, or a file that has no more than that.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    path = Path(path)
+    content = _read(path)
+    if not set(content) <= set(Labelling.model_fields):
+        config = parse_config(content, folder=path.parent, source=str(path))
+        return Labelling(
+            labeller=config.labeller, charge=config.charge, multiplicity=config.multiplicity
+        )
+    try:
+        found = Labelling.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, Labelling, source=str(path)))) from error
+    return found.model_copy(update={"labeller": _located(found.labeller, path.parent)})
 
 
 def load_config(path: str | PathLike[str]) -> Config:
@@ -26,8 +64,12 @@ def load_config(path: str | PathLike[str]) -> Config:
         message names each key, its value and what was expected.
     """
     path = Path(path)
+    return parse_config(_read(path), folder=path.parent, source=str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror});"
@@ -37,7 +79,6 @@ def load_config(path: str | PathLike[str]) -> Config:
         raise ConfigError(f"{path}: not valid TOML: expected UTF-8 text, got {error}") from error
     except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return parse_config(content, folder=path.parent, source=str(path))
 
 
 def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Config:
@@ -52,10 +93,7 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
         config = Config.model_validate(content)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, Config, source=source))) from error
-    labeller = config.labeller
-    if labeller.slater_koster is not None:
-        folder_of_files = (folder / labeller.slater_koster.expanduser()).resolve()
-        labeller = labeller.model_copy(update={"slater_koster": folder_of_files})
+    labeller = _located(config.labeller, folder)
     paths: dict[str, Any] = {"structure": (folder / config.structure.expanduser()).resolve()}
     paths["system"] = tuple(
         system.model_copy(update={"structure": (folder / system.structure.expanduser()).resolve()})
@@ -75,6 +113,14 @@ def parse_config(content: Mapping[str, Any], *, folder: Path, source: str) -> Co
         paths["cluster"] = config.cluster.model_copy(update={"parsl_config": file})
     paths["initial"] = initial.model_copy(update=given)
     return config.model_copy(update={**paths, "labeller": labeller})
+
+
+def _located(labeller: Labeller, folder: Path) -> Labeller:
+    """Return a labeller with absolute paths."""
+    if labeller.slater_koster is None:
+        return labeller
+    files = (folder / labeller.slater_koster.expanduser()).resolve()
+    return labeller.model_copy(update={"slater_koster": files})
 
 
 def _resolved(explore: Explore, folder: Path) -> Explore:

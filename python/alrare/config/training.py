@@ -118,7 +118,7 @@ SCHNET_RECIPES: Mapping[str, Mapping[str, float]] = {
 }
 """The same for the family schnet."""
 FAMILY_RECIPES = {"ani": RECIPES, "schnet": SCHNET_RECIPES}
-_FOREIGN = {"ani": ("energy_share", "device"), "schnet": ("force_weight",)}
+_FOREIGN = {"ani": ("energy_share",), "schnet": ("force_weight",)}
 """Keys of `[train]` that a family does not have."""
 STEPS_IN_CAMPAIGN = 1200
 """`min_steps` of the recipe fast in a campaign: most of its models only find configurations, and
@@ -164,11 +164,10 @@ class Train(Section):
     )
     """Initial weights: random, those of the previous iteration's model, or those of the last model
     of the campaign `[initial] relabel`, which is the default where that is given."""
-    device: Annotated[
-        str, *matching(r"cpu|cuda(:\d+)?", 'expected "cpu", "cuda" or "cuda:N"'), SetBy("family")
-    ] = "cpu"
-    """schnet: where members are trained, cpu or cuda; on a GPU one at a time is best ([run]
-    workers)."""
+    device: Annotated[str, *matching(r"cpu|cuda(:\d+)?", 'expected "cpu", "cuda" or "cuda:N"')] = (
+        "cpu"
+    )
+    """Where members are trained, cpu or cuda; on a GPU one at a time is best ([run] workers)."""
     tensorboard: bool = False
     """Write TensorBoard event files too; needs the package tensorboard."""
 

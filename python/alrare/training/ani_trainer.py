@@ -17,6 +17,7 @@ from ..model.ensemble import Metadata, member_weights
 from ..progress import Progress
 from .dataset import Dataset, Split
 from .descriptor_cache import AtomBatch, Batch, DescriptorCache
+from .device import moved, open_device
 from .gradients import Labels, Layers, energies, open_gradient_engine
 from .optimizer import one_cycle
 from .trainer import Compared, Integers, Prediction, Trainer, Validation
@@ -116,13 +117,15 @@ class AniTrainer(Trainer):
     ) -> None:
         super().__init__(dataset, split, settings, seed)
         self._cache, self._keys, self._metadata = cache, keys, metadata
-        self._engine = open_gradient_engine()
-        self._validation = cache.atoms([keys[row] for row in split.validation])
-        self._compared_batch = cache.batch([keys[row] for row in self._compared])
+        self._device = open_device(settings.device)
+        self._engine = open_gradient_engine(self._device)
+        self._validation = self._atoms_of(split.validation)
+        self._compared_batch = self._batch_of(self._compared)
         self._kept: dict[int, tuple[Batch, Labels]] = {}
         self._room = BATCH_MEMORY
         self._whitening = self._make_whitening()
         self._parameters = self._initial(seed, start)
+        self._whitening = [moved(white, self._device) for white in self._whitening]
         if start is not None:
             self._shift_energies()
         self._flat = [tensor for layers in self._parameters for layer in layers for tensor in layer]
@@ -136,6 +139,12 @@ class AniTrainer(Trainer):
         atoms = self._cache.atoms([self._keys[row] for row in self._split.train])
         return whiten_elements(atoms.aev, atoms.species, n_elements)
 
+    def _atoms_of(self, rows: Sequence[int]) -> AtomBatch:
+        return moved(self._cache.atoms([self._keys[row] for row in rows]), self._device)
+
+    def _batch_of(self, rows: Sequence[int]) -> Batch:
+        return moved(self._cache.batch([self._keys[row] for row in rows]), self._device)
+
     def _initial(
         self, seed: int, start: Mapping[str, Tensor] | None
     ) -> list[list[tuple[Tensor, Tensor]]]:
@@ -148,7 +157,7 @@ class AniTrainer(Trainer):
             ]
             if start is not None:
                 layers[0] = white.unfold(*layers[0])
-            parameters.append(layers)
+            parameters.append([(w.to(self._device), b.to(self._device)) for w, b in layers])
         return parameters
 
     def _networks(self) -> list[Layers]:
@@ -165,15 +174,15 @@ class AniTrainer(Trainer):
     def _atoms(self, rows: Sequence[int]) -> AtomBatch:
         if rows is self._split.validation:
             return self._validation
-        return self._cache.atoms([self._keys[row] for row in rows])
+        return self._atoms_of(rows)
 
     def _energies_of(self, rows: Sequence[int]) -> Tensor:
-        return energies(self._atoms(rows), self._networks(), self._centers)
+        return energies(self._atoms(rows), self._networks(), self._centers).cpu()
 
     def _composition(self, rows: Sequence[int]) -> Integers:
         atoms = self._atoms(rows)
         composition = np.zeros((len(rows), len(self._parameters)), dtype=np.int64)
-        np.add.at(composition, (atoms.configuration.numpy(), atoms.species.numpy()), 1)
+        np.add.at(composition, (atoms.configuration.cpu().numpy(), atoms.species.cpu().numpy()), 1)
         return composition
 
     def _constants(self) -> list[Tensor]:
@@ -182,13 +191,13 @@ class AniTrainer(Trainer):
     def _predict(self, rows: Sequence[int]) -> Prediction:
         batch = self._compared_batch
         if rows is not self._compared:
-            batch = self._cache.batch([self._keys[row] for row in rows])
+            batch = self._batch_of(rows)
         networks = self._networks()
         predicted, forces = self._engine.predict(batch, networks, self._centers)
         strain = None
         if self._has_stress(rows):
-            strain = self._engine.strain_derivatives(batch, networks, self._centers)
-        return Prediction(predicted, forces, strain)
+            strain = self._engine.strain_derivatives(batch, networks, self._centers).cpu()
+        return Prediction(predicted.cpu(), forces.cpu(), strain)
 
     def _loss_gradient(self, number: int) -> tuple[float, list[Tensor]]:
         batch, labels = self._joined(number)
@@ -211,7 +220,7 @@ class AniTrainer(Trainer):
         if number in self._kept:
             return self._kept[number]
         rows = self._train_batches[number]
-        joined = self._cache.batch([self._keys[row] for row in rows]), self._labels(rows)
+        joined = self._batch_of(rows), moved(self._labels(rows), self._device)
         self._room -= joined[0].nbytes
         if self._room >= 0:
             self._kept[number] = joined
@@ -241,8 +250,8 @@ class AniTrainer(Trainer):
         weights = {}
         folded = zip(self._metadata.elements, self._networks(), self._centers, strict=True)
         for element, layers, center in folded:
-            for k, (weight, bias) in enumerate(layers):
-                shift = (weight.double() @ center.double()).float() if k == 0 else 0.0
+            for k, (weight, bias) in enumerate((w.cpu(), b.cpu()) for w, b in layers):
+                shift = (weight.double() @ center.double().cpu()).float() if k == 0 else 0.0
                 weights[f"{element}.{k}.weight"] = weight.clone()
                 weights[f"{element}.{k}.bias"] = bias - shift
         return weights

@@ -97,14 +97,14 @@ class Batch:
     def forces(self, grad_aev: Tensor) -> Tensor:
         """Return the forces (N, 3) in eV/Å for dE/dAEV (N, F) in eV."""
         edge = self.edge_derivatives(grad_aev)
-        forces = torch.zeros(len(self.atoms.aev), 3, dtype=edge.dtype)
+        forces = edge.new_zeros(len(self.atoms.aev), 3)
         return forces.index_add_(0, self.edge_i, edge).index_add_(0, self.edge_j, edge, alpha=-1.0)
 
     def strain_derivatives(self, grad_aev: Tensor) -> Tensor:
         """Return the derivatives of the energies by the strain (C, 3, 3) in eV."""
         edge = self.edge_derivatives(grad_aev)
         products = edge.unsqueeze(2) * (self.unit * self.length.unsqueeze(1)).unsqueeze(1)
-        strain = torch.zeros(self.atoms.count, 3, 3, dtype=edge.dtype)
+        strain = edge.new_zeros(self.atoms.count, 3, 3)
         return strain.index_add_(0, self.atoms.configuration[self.edge_i], products)
 
     def edge_derivatives(self, grad_aev: Tensor) -> Tensor:

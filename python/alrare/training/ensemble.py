@@ -40,8 +40,8 @@ from .stress import check_stress, on_stress, stress_result
 TRAINING_VERSION = 7
 """Bump this when a change of the code alters the weights that equal settings give."""
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
-_WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start"}
-"""Settings that change the weights only through the splits and starting weights, or not at all."""
+_WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start", "device"}
+"""Settings that change the weights only through the splits and starting weights, or by rounding."""
 
 
 def train(

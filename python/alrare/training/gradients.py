@@ -46,6 +46,7 @@ from torch import Tensor
 
 from .. import _core
 from .descriptor_cache import AtomBatch, Batch
+from .device import CPU
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """(out, in) weight and (out,) bias of each layer of one network."""
@@ -121,9 +122,11 @@ class GradientEngine(Protocol):
         """
 
 
-def open_gradient_engine() -> GradientEngine:
-    """Return the native engine, or torch's where the machine has no vector kernels for it."""
-    return TorchGradient() if _core.instruction_set() == "portable" else NativeGradient()
+def open_gradient_engine(device: torch.device = CPU) -> GradientEngine:
+    """Return the native engine; torch's on a GPU, or where it has no vector kernels."""
+    if device.type != "cpu" or _core.instruction_set() == "portable":
+        return TorchGradient()
+    return NativeGradient()
 
 
 class NativeGradient:
@@ -205,7 +208,7 @@ def _arrays(networks: Sequence[Layers], centers: Sequence[Tensor]) -> tuple[Any,
 
 
 class TorchGradient:
-    """The same in plain torch, in the dtype of the batch: reference of the native engine."""
+    """The same in plain torch, in the batch's dtype, on its device: for GPUs, and as reference."""
 
     def predict(
         self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
@@ -275,7 +278,7 @@ def _energies(
     atoms: AtomBatch, networks: Sequence[Layers], centers: Sequence[Tensor]
 ) -> tuple[Tensor, list[_Pass]]:
     passes = []
-    total = torch.zeros(atoms.count, dtype=atoms.aev.dtype)
+    total = atoms.aev.new_zeros(atoms.count)
     for k, (layers, center) in enumerate(zip(networks, centers, strict=True)):
         rows = torch.nonzero(atoms.species == k).squeeze(1)
         passed, energy = _forward(atoms.aev.index_select(0, rows) - center, layers, rows)

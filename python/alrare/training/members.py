@@ -111,7 +111,10 @@ def _train(
     for task in tasks:
         task.heartbeat.unlink(missing_ok=True)
     total = sum(count_epochs(settings, len(task.split.train)) for task in tasks)
-    with progress.stage("training", total=total) as stage, task_pool(workers, "train") as submit:
+    with (
+        progress.stage("training epochs", total=total) as stage,
+        task_pool(workers, "train") as submit,
+    ):
         futures: list[Future[None]] = [submit(run_task, task) for task in tasks]
         pending = set(futures)
         while pending:

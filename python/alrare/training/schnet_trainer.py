@@ -28,13 +28,13 @@ from torch import Tensor
 
 from .. import config
 from ..config import Train
-from ..errors import AlrareError
 from ..frames import frame_key
 from ..model.ensemble import Metadata, member_weights
 from ..model.pairs import pairs_of
 from ..model.schnet import SchNetShape, StackedSchNet
 from ..progress import Progress
 from .dataset import Dataset, Split
+from .device import open_device
 from .optimizer import Plateau, one_cycle
 from .trainer import Compared, Integers, Prediction, Trainer, Validation
 
@@ -139,7 +139,7 @@ class SchNetTrainer(Trainer):
         super().__init__(dataset, split, settings, seed)
         if metadata.schnet is None or settings.energy_share is None:
             raise ValueError("expected metadata and settings of SchNet")
-        self._device = _open_device(settings.device)
+        self._device = open_device(settings.device)
         self._share = settings.energy_share
         _keep_freed_memory()
         self._n_elements = len(metadata.elements)
@@ -294,15 +294,6 @@ def _sum_over(batch: PairBatch, of_atoms: Tensor) -> Tensor:
     """Return the sums (C,) over configurations of a value of each atom."""
     total = torch.zeros(batch.count, dtype=of_atoms.dtype, device=of_atoms.device)
     return total.index_add(0, batch.configuration, of_atoms)
-
-
-def _open_device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise AlrareError(
-            f'device = "{name}" ([train]): torch {torch.__version__} finds no CUDA device on this'
-            ' machine; use device = "cpu", or install a torch with CUDA where members are trained'
-        )
-    return torch.device(name)
 
 
 def _keep_freed_memory() -> None:

@@ -144,6 +144,15 @@ def test_labels_are_made_once(
     assert main(words) == 0
     assert "2 labelled (0 computed now, 2 known before)" in capsys.readouterr().out
 
+    config.write_text(
+        '[labeller]\nprogram = "ase"\ncalculator = "ase.calculators.lj.LennardJones"\n'
+    )
+    assert main(words) == 0
+    assert "2 labelled (0 computed now, 2 known before)" in capsys.readouterr().out
+    config.write_text('charge = 0\n[labeller]\nprogam = "ase"\n')
+    assert main(words) == 1
+    assert "progam: unknown key; did you mean program?" in capsys.readouterr().err
+
 
 def test_errors_of_a_model_are_a_table_or_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -143,7 +143,7 @@ OTHER: dict[str, Any] = {
 FAMILY = {"model.family": "schnet"}
 OF_SCHNET = (
     *("model.features", "model.gaussians", "model.interactions", "model.cutoff"),
-    *("train.energy_share", "train.device"),
+    "train.energy_share",
 )
 WITH: dict[str, dict[str, Any]] = {
     "labeller.calculator": {"labeller.program": "ase"},

@@ -103,7 +103,7 @@ def test_an_element_that_only_validates_does_not_break_training(tmp_path: Path) 
 def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Path) -> None:
     isolated = {"H": -3.0, "C": 5.0}
     path, progress = run(tmp_path, isolated=isolated)
-    assert progress.stages == [("descriptors", 24), ("training", 24)]
+    assert progress.stages == [("descriptors", 24), ("training epochs", 24)]
     ensemble = load_ensemble(path)
     assert ensemble.metadata.elements == ("H", "C")
     assert ensemble.metadata.method == "method-hash"
@@ -130,12 +130,12 @@ def test_members_are_trained_in_parallel_and_finished_ones_are_kept(tmp_path: Pa
     path.unlink()
     (tmp_path / "member_1.safetensors").unlink()  # as if killed before member 1 was finished
     again, progress = run(tmp_path, isolated=isolated, workers=1)
-    assert progress.stages == [("training", 12)]
+    assert progress.stages == [("training epochs", 12)]
     assert again.read_bytes() == whole
 
     shorter = FAST.model_copy(update={"epochs": 2})
     _, progress = run(tmp_path, isolated=isolated, settings=shorter, workers=1)
-    assert progress.stages == [("training", 4)]
+    assert progress.stages == [("training epochs", 4)]
     (said,) = progress.messages
     assert said.endswith("was trained with other training.settings, and is replaced")
 
