@@ -149,9 +149,9 @@ def test_labels_are_made_once(
     )
     assert main(words) == 0
     assert "2 labelled (0 computed now, 2 known before)" in capsys.readouterr().out
-    config.write_text('charge = 0\n[labeller]\nprogam = "ase"\n')
+    config.write_text('charge = 0\n[labeller]\nengines = "ase"\n')
     assert main(words) == 1
-    assert "progam: unknown key; did you mean program?" in capsys.readouterr().err
+    assert "engines: unknown key; did you mean engine?" in capsys.readouterr().err
 
 
 def test_errors_of_a_model_are_a_table_or_json(
