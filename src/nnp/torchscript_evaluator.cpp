@@ -280,7 +280,7 @@ private:
     const torch::jit::IValue result = call(vec, hood, weights);
     if (!result.isTensor())
       throw std::runtime_error("forward must return one tensor of energies");
-    const torch::Tensor energies = result.toTensor();
+    const torch::Tensor &energies = result.toTensor();
     const std::vector<std::int64_t> expected = {metadata_.members, hood.n_local};
     if (energies.sizes() != expected)
       throw std::runtime_error("forward must return energies of shape (members, n_local) = (" +
