@@ -3,8 +3,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from alrare.execution.executor import Kind, LocalExecutor, Workers, task_pool
 from alrare.processes import Stopped, end_signals_as_ctrl_c, worker_count, worker_pool
 
 
@@ -83,3 +85,32 @@ def test_a_script_needs_no_main_guard(tmp_path):
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert run.stdout == "once\n[2.0, 3.0]\n"
+
+
+def test_an_executor_in_a_block_trains_all_stages_in_the_same_processes() -> None:
+    def of_stage(workers: Workers, kind: Kind) -> int:
+        with task_pool(workers, kind) as submit:
+            return int(submit(os.getpid).result())
+
+    with LocalExecutor(1) as kept:
+        first = of_stage(kept, "train")
+        assert of_stage(kept, "train") == first
+        assert of_stage(kept, "run") != of_stage(kept, "run")
+        with pytest.raises(KeyboardInterrupt), task_pool(kept, "train") as submit:
+            submit(time.sleep, 60.0)
+            raise KeyboardInterrupt
+        wait_until_ended(first)
+        last = of_stage(kept, "train")
+        assert last != first
+    wait_until_ended(last)
+    alone = LocalExecutor(1)
+    assert of_stage(alone, "train") != of_stage(alone, "train")
+
+
+def wait_until_ended(pid: int) -> None:
+    """Wait until a process is no more, or its parent only has not asked for its exit status."""
+    status = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + 30.0
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

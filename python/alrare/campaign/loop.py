@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..background import Background
 from ..config import Config, load_config
 from ..execution.choose import open_executor, unused_machines, works_for_another
 from ..exploration.try_input import try_exploration
@@ -74,15 +75,19 @@ def run_campaign(
     config = load_config(config_path)
     if works_for_another(config):
         return (Path(runs) / config.name).resolve()
-    with _open_campaign(config, Path(config_path), Path(runs), progress, retry) as campaign:
+    with (
+        _open_campaign(config, Path(config_path), Path(runs), progress, retry) as campaign,
+        Background() as beside,
+    ):
         given_labels(campaign)  # what is wrong with them is said before the labeller's long runs
         references = _references(campaign)
         before = _Step(first_data(campaign, references), {}, {}, {})
         for iteration in range(config.iterations + 1):
-            step = _iterate(campaign, iteration, references, before)
+            step = _iterate(campaign, iteration, references, before, beside)
             before = step
             if step.converged:
                 break
+        beside.wait()
         campaign.progress.message(
             f"{campaign.folder}: finished, {_outcome(step.converged, config)}; results.json,"
             " work_curves.png and errors.png are there;"
@@ -191,9 +196,16 @@ def _reference(campaign: Campaign, system: System) -> Reference:
 
 
 def _iterate(
-    campaign: Campaign, iteration: int, references: Mapping[str, Reference], before: _Step
+    campaign: Campaign,
+    iteration: int,
+    references: Mapping[str, Reference],
+    before: _Step,
+    beside: Background,
 ) -> _Step:
-    """Do one iteration, and return what the next one needs."""
+    """Do one iteration, and return what the next one needs.
+
+    Its evaluation decides nothing, and is done beside the training of the next one.
+    """
     folder, data, systems = campaign.folder / f"iter_{iteration:03d}", before.data, campaign.systems
     if not (folder / "dataset.json").is_file():
         write_json(folder / "dataset.json", data.to_json())
@@ -242,13 +254,17 @@ def _iterate(
             chosen, copies_of = label_all_candidates(
                 campaign, iteration, folder, explored, convergence
             )
-    with timed(folder, "evaluate"):
-        for system in systems:
-            name = system.name
-            new = (chosen[name], around[name])
-            _evaluate(campaign, system, folder, model, references[name], explored[name], new)
-        _calibrate(campaign, model, [*chosen.values(), *around.values()])
-    _report(campaign, iteration, folder, data, explored, chosen, convergence)
+
+    def score() -> None:
+        with timed(folder, "evaluate"):
+            for system in systems:
+                name = system.name
+                new = (chosen[name], around[name])
+                _evaluate(campaign, system, folder, model, references[name], explored[name], new)
+            _calibrate(campaign, model, [*chosen.values(), *around.values()])
+        _report(campaign, iteration, folder, data, explored, chosen, convergence)
+
+    beside.start(score)
     if ends:
         return step
     new_keys = {name: [*chosen[name], *copies_of[name], *around[name]] for name in history}

@@ -319,6 +319,20 @@ def _add_configuration(add: Callable[..., argparse.ArgumentParser]) -> None:
     _json_option(one, "print one JSON object")
 
     one = add(
+        "doctor",
+        commands.doctor,
+        "as `check`, and then run a small campaign on ethane: about a minute",
+        "alrare doctor",
+    )
+    one.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="keep the campaign in this folder (default: it goes away unless something fails)",
+    )
+    _quiet_option(one)
+
+    one = add(
         "validate",
         commands.validate,
         "check a configuration and its structure without running anything",

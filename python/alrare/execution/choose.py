@@ -82,7 +82,8 @@ def open_executor(config: Config, folder: Path) -> Iterator[Executor]:
     workers = worker_count(config.run.workers)
     cancel_left(folder / JOBS_FOLDER / STATE_FILE)
     if config.run.executor == "local":
-        yield LocalExecutor(workers)
+        with LocalExecutor(workers) as here:
+            yield here
     elif config.run.executor == "mpi":
         from .mpi_executor import MpiExecutor
 

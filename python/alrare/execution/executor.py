@@ -7,9 +7,10 @@ what they finish is a file, or a label by its key, and a task that is repeated f
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Literal, Protocol
 
-from ..processes import worker_count, worker_pool
+from ..processes import WorkerPool, worker_count, worker_pool
 
 Kind = Literal["label", "train", "run"]
 """label: labels, several to a task; train: the training of one member; run: one run of LAMMPS, by
@@ -37,6 +38,10 @@ class Executor(Protocol):
 class LocalExecutor:
     """All tasks run here.
 
+    In a `with` block the processes that train members stay from one stage to the next: each loads
+    torch once, which takes as long as the training of a small member. They start when the first
+    member needs them.
+
     Parameters
     ----------
     workers : int
@@ -45,6 +50,39 @@ class LocalExecutor:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._keeps = False
+        self._training: WorkerPool | None = None
+
+    def __enter__(self) -> "LocalExecutor":
+        self._keeps = True
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._keeps = False
+        pool, self._training = self._training, None
+        if pool is not None:
+            pool.__exit__(exc_type, exc, traceback)
+
+    @contextmanager
+    def pool(self, kind: Kind) -> Iterator[WorkerPool]:
+        """Yield the processes for tasks of a kind; leaving early kills what still runs."""
+        if kind != "train" or not self._keeps:
+            with worker_pool(self._workers) as pool:
+                yield pool
+            return
+        if self._training is None:
+            self._training = worker_pool(self._workers)
+        try:
+            yield self._training
+        except BaseException as error:
+            pool, self._training = self._training, None
+            pool.__exit__(type(error), error, error.__traceback__)
+            raise
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""
@@ -77,8 +115,9 @@ def task_pool(workers: Workers, kind: Kind) -> Iterator[Submit]:
     Here, leaving the block early kills what still runs; elsewhere the end of the executor does.
     """
     executor = executor_of(workers)
-    if executor.is_here(kind):
-        with worker_pool(executor.size(kind)) as pool:
-            yield pool.submit
-    else:
+    if not executor.is_here(kind):
         yield lambda function, *args: executor.submit(kind, function, *args)
+        return
+    here = executor if isinstance(executor, LocalExecutor) else LocalExecutor(executor.size(kind))
+    with here.pool(kind) as pool:
+        yield pool.submit

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ..figures import figure_style
 from ..files import atomic_path
 from ..tables import with_unit
 from ..units import KCAL_PER_MOL
@@ -72,7 +73,7 @@ def plot_work(
     labels : (str, str)
         Of the axes.
     """
-    with matplotlib.rc_context(STYLE):
+    with figure_style(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
         axes = figure.subplots()
         draw_work(axes, reference=reference, iterations=iterations, names=names, labels=labels)
@@ -116,7 +117,7 @@ def plot_errors(target: Path, *, results: Mapping[str, Any]) -> None:
     """
     rows = results["iterations"]
     reference = results.get("reference") or {}
-    with matplotlib.rc_context(STYLE):
+    with figure_style(STYLE):
         figure = Figure(figsize=(6.0, 5.2), layout="constrained")
         above, below = figure.subplots(2, sharex=True, height_ratios=[1, 1.2])
         observable = results.get("observable") or ACTIVATION_ENERGY.to_json()

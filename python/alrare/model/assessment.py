@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ..figures import figure_style
 from ..files import atomic_path
 from ..frames import label_of
 from .accuracy import Comparison, without_offsets
@@ -106,7 +107,6 @@ def plot_assessment(path: Path, comparison: Comparison, frames: Sequence[Atoms])
     Energies are per atom, both above the mean of the labels of their composition, with the offset
     of the composition subtracted.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     relative, _, _ = comparison.relative_energies()
@@ -115,7 +115,7 @@ def plot_assessment(path: Path, comparison: Comparison, frames: Sequence[Atoms])
     energies, _ = without_offsets(given, comparison.formulas)
     labels = np.concatenate([label_of(frame)[1] for frame in frames]).ravel()
     forces = labels + np.concatenate(comparison.forces).ravel()
-    with matplotlib.rc_context({"font.size": 9.0}):
+    with figure_style({"font.size": 9.0}):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")
         energy, force, spread = figure.subplots(1, 3)
         for axes, x, y, name in (

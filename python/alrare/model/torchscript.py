@@ -4,6 +4,7 @@ TorchScript is deprecated upstream: only this module and the C++ backend use it.
 """
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,9 +163,13 @@ def load_torchscript(path: Path) -> tuple[torch.nn.Module, dict[str, object]]:
     return module, content
 
 
+_filters_lock = threading.RLock()
+"""Filters of warnings are those of the process; a campaign exports from two threads."""
+
+
 @contextmanager
 def _deprecated() -> Iterator[None]:
-    with warnings.catch_warnings():
+    with _filters_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         yield
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import AlrareError
+from ..figures import figure_style
 from ..files import atomic_path
 
 COLUMNS = (
@@ -41,7 +42,7 @@ def write_figure(path: Path, curves: Sequence[Curve], best_epochs: Sequence[int]
         ("validation_energy_rmse", "validation energy RMSE (meV)", 1e3),
         ("validation_force_mae", "validation force MAE (meV/Å)", 1e3),
     )
-    with matplotlib.rc_context({"font.size": 9.0}):
+    with figure_style({"font.size": 9.0}):
         figure = Figure(figsize=(9.0, 3.0), layout="constrained")
         colors = matplotlib.colormaps["viridis"]
         for axes, (name, label, factor) in zip(figure.subplots(1, 3), panels, strict=True):
