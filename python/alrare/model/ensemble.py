@@ -252,14 +252,16 @@ def load_ensemble(path: PathLike) -> Ensemble:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: metadata of another format: {error}") from error
-    _check_shapes(ensemble, path)
+    _check_tensors(ensemble, path)
     return ensemble
 
 
-def _check_shapes(ensemble: Ensemble, path: Path) -> None:
+def _check_tensors(ensemble: Ensemble, path: Path) -> None:
     metadata = ensemble.metadata
     for name, of_member in family_of(metadata).shapes(metadata).items():
         shape, got = (metadata.members, *of_member), ensemble.weights.get(name)
         if got is None or tuple(got.shape) != shape:
             came = "nothing" if got is None else str(tuple(got.shape))
             raise ModelError(f"{path}: tensor {name}: expected shape {shape}, got {came}")
+        if not torch.isfinite(got).all():
+            raise ModelError(f"{path}: tensor {name} holds a value that is not finite; {CURE}")

@@ -173,6 +173,18 @@ def test_a_damaged_file_is_refused(model, tmp_path):
         load_ensemble(tmp_path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, model, tmp_path):
+    ensemble = load_ensemble(model)
+    weights = {name: tensor.clone() for name, tensor in ensemble.weights.items()}
+    name = sorted(weights)[0]
+    weights[name].view(-1)[1] = value
+    Ensemble(ensemble.metadata, weights).save(tmp_path / "ensemble.safetensors")
+    for read in (load_ensemble, alrare.EnsembleCalculator):
+        with pytest.raises(ModelError, match=f"{name}.* holds a value that is not finite"):
+            read(tmp_path)
+
+
 def test_a_calibration_changes_no_energy_and_is_in_both_files(model, tmp_path):
     path = tmp_path / "ensemble.safetensors"
     ensemble = load_ensemble(model)
