@@ -191,10 +191,11 @@ def test_a_copied_campaign_goes_on_and_makes_damaged_files_anew(campaign, tmp_pa
 
 
 @pytest.mark.timeout(600)
-def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(campaign) -> None:
+@pytest.mark.parametrize(("stage", "seconds"), [("reference", 0.3), ("evaluate", 0.1)])
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(campaign, stage: str, seconds: float) -> None:
     process = campaign.start()
-    assert wait_for_stage(campaign, process, "reference")
-    time.sleep(0.3)
+    assert wait_for_stage(campaign, process, stage)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
