@@ -66,6 +66,10 @@ std::vector<double> to_doubles(const torch::Tensor &tensor, const std::string &w
   return out;
 }
 
+struct Damaged : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// libtorch reads an archive without comparing what is in it with the checksums that are there too.
 void check_not_damaged(const std::string &path) {
   caffe2::serialize::PyTorchStreamReader archive(path);
@@ -76,9 +80,9 @@ void check_not_damaged(const std::string &path) {
     const auto [content, size] = archive.getRecord(name);
     const auto sum = sums.find(name);
     if (sum == sums.end() || sum->second != crc32(content.get(), size))
-      throw std::runtime_error("damaged: '" + name +
-                               "' in it is not as it was written; copy the file again, or export "
-                               "the model again");
+      throw Damaged("damaged: '" + name +
+                    "' in it is not as it was written; copy the file again, or export the model "
+                    "again");
   }
 }
 
@@ -197,11 +201,13 @@ private:
 
   void load(const std::string &path, torch::jit::ExtraFilesMap &extra) {
     try {
+      check_not_damaged(path); // first: what is damaged may ask for gigabytes
       module_ = torch::jit::load(path, device_, extra);
+    } catch (const Damaged &) {
+      throw;
     } catch (const std::exception &) { // torch speaks of zip archives and its own source lines
       throw std::runtime_error("this is not a TorchScript file that this torch can read");
     }
-    check_not_damaged(path);
   }
 
   /// What forward returns for these edge vectors and the rest of the neighborhood.
@@ -286,10 +292,6 @@ private:
       throw std::runtime_error("forward must return energies of shape (members, n_local) = (" +
                                std::to_string(expected[0]) + ", " + std::to_string(expected[1]) +
                                ")");
-    if (hood.n_edges() > 0 && !energies.requires_grad())
-      throw std::runtime_error(
-          "the energies that forward returns do not depend on vec, or lost the "
-          "graph on the way (detach): they have no forces");
     center_energies_ = to_doubles(energies.detach(), "energies of forward");
     return energies.to(torch::kFloat64).sum(1);
   }

@@ -2,6 +2,7 @@
 #include "nnp/trial.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
@@ -18,18 +19,20 @@ namespace {
 
 using Numbers = std::vector<double>;
 
-constexpr double spacing = 0.3;                            // of the atoms of a cluster, in cutoffs
-constexpr double link = 0.9;                               // of the atoms of a chain, in cutoffs
-constexpr double shift = 0.01;                             // of differences of the energy, Å
-constexpr std::size_t fewest_atoms = 8, most_atoms = 64;   // of a cluster
-constexpr double smooth_within = 0.05, right_within = 0.2; // relative; what is lost is far more
-constexpr std::uint32_t seed = 20231;
+constexpr double spacing = 0.3;                          // of the atoms of a cluster, in cutoffs
+constexpr std::array<double, 3> links = {0.3, 0.6, 0.9}; // of the atoms of a chain, in cutoffs
+constexpr double shift = 0.01;                           // of differences of the energy, Å
+constexpr double tiny_shift = 1e-7;                      // changes an energy by its rounding, Å
+constexpr std::size_t fewest_atoms = 8, most_atoms = 64; // of a cluster
+constexpr int n_directions = 2, n_points = 4;
+// All relative. What is wrong with a model is far more, and a right one must never be refused.
+constexpr double smooth_within = 0.05, right_within = 0.2, equal_within = 0.01, zero_within = 1e-6;
 
-/// A few atoms in vacuum, each of which is next to all others within the cutoff.
+/// A few atoms in vacuum, each of which is in the list of all others.
 class FewAtoms {
 public:
   FewAtoms(const Metadata &model, std::size_t n)
-      : builder_(model.cutoff, model.angular_cutoff), positions(3 * n),
+      : positions(3 * n), builder_(model.cutoff, model.angular_cutoff),
         n_elements_(model.elements.size()), neighbors_(n) {
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < n; ++j)
@@ -37,18 +40,30 @@ public:
           neighbors_[i].push_back(static_cast<int>(j));
   }
 
-  /// Their neighborhood, of which the first `n_centers` own energy; valid until the next call.
-  const Neighborhood &neighborhood(std::size_t n_centers) {
-    const std::size_t n = neighbors_.size();
+  std::size_t size() const { return neighbors_.size(); }
+
+  /// Their neighborhood if all own energy; valid until the next call.
+  const Neighborhood &whole() { return build(0, size(), static_cast<int>(size())); }
+
+  /// As a rank sees it that owns one of them; valid until the next call.
+  const Neighborhood &around(std::size_t center, int message_shells) {
+    return build(center, 1, message_shells);
+  }
+
+  Numbers positions; ///< (n, 3), Å
+
+private:
+  const Neighborhood &build(std::size_t first, std::size_t n_centers, int message_shells) {
+    const std::size_t n = size();
     std::vector<const double *> rows(n);
     std::vector<const int *> lists(n);
-    std::vector<int> type(n), centers(n), n_neighbors(n, static_cast<int>(n) - 1);
+    std::vector<int> type(n), centers(n_centers), n_neighbors(n, static_cast<int>(n) - 1);
     for (std::size_t i = 0; i < n; ++i) {
       rows[i] = &positions[3 * i];
       lists[i] = neighbors_[i].data();
       type[i] = static_cast<int>(i % n_elements_);
-      centers[i] = static_cast<int>(i);
     }
+    std::iota(centers.begin(), centers.end(), static_cast<int>(first));
     std::vector<int> species_of_type(n_elements_);
     std::iota(species_of_type.begin(), species_of_type.end(), 0);
     NeighborList list{};
@@ -60,33 +75,33 @@ public:
     list.centers = centers.data();
     list.n_neighbors = n_neighbors.data();
     list.neighbors = lists.data();
-    list.message_shells = static_cast<int>(n);
+    list.message_shells = message_shells;
     return builder_.build(list);
   }
 
-private:
   NeighborhoodBuilder builder_;
-
-public:
-  Numbers positions; ///< (n, 3), Å
-
-private:
   std::size_t n_elements_;
   std::vector<std::vector<int>> neighbors_;
 };
 
 /// Numbers from -1 to 1, the same on every machine.
-Numbers some_numbers(std::size_t n, std::mt19937 &random) {
-  Numbers out(n);
-  for (double &value : out)
-    value = 2.0 * static_cast<double>(random()) / static_cast<double>(std::mt19937::max()) - 1.0;
-  return out;
-}
+class SomeNumbers {
+public:
+  Numbers operator()(std::size_t n) {
+    Numbers out(n);
+    for (double &value : out)
+      value = 2.0 * static_cast<double>(engine_()) / static_cast<double>(std::mt19937::max()) - 1.0;
+    return out;
+  }
+
+private:
+  std::mt19937 engine_; // its default seed: a trial must give the same on every rank
+};
 
 std::string text_of(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", value);
+  return text.data();
 }
 
 void require_finite(const Numbers &values, const std::string &what) {
@@ -94,21 +109,26 @@ void require_finite(const Numbers &values, const std::string &what) {
     throw std::runtime_error("on a few atoms tried before the run, " + what + " is not finite");
 }
 
-Numbers energies_of(Evaluator &model, const Neighborhood &hood) {
+/// Energies of all members and the gradient of their mean.
+Evaluation mean_of(Evaluator &model, const Neighborhood &hood) {
   const auto members = static_cast<std::size_t>(model.metadata().members);
   Evaluation out;
   model.evaluate(hood, Numbers(members, 1.0 / static_cast<double>(members)), out);
   require_finite(out.member_energies, "an energy");
-  return out.member_energies;
+  require_finite(out.gradient, "a gradient");
+  return out;
 }
 
-/// As many atoms as the model has elements, or more, on a distorted grid.
-FewAtoms make_cluster(const Metadata &model, std::mt19937 &random) {
-  const std::size_t n = std::clamp(model.elements.size(), fewest_atoms, most_atoms);
+/// Atoms of all elements, if they are no more than half of `most_atoms`, on a distorted grid.
+FewAtoms make_cluster(const Metadata &model, SomeNumbers &random) {
+  const std::size_t n = std::clamp(2 * model.elements.size(), fewest_atoms, most_atoms);
+  std::size_t side = 2;
+  while (side * side * side < n)
+    ++side;
   FewAtoms out(model, n);
-  const Numbers moved = some_numbers(3 * n, random);
+  const Numbers moved = random(3 * n);
   for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t place[3] = {i % 2, i / 2 % 2, i / 4};
+    const std::array<std::size_t, 3> place = {i % side, i / side % side, i / (side * side)};
     for (std::size_t d = 0; d < 3; ++d)
       out.positions[3 * i + d] =
           model.cutoff * spacing * (static_cast<double>(place[d]) + 0.15 * moved[3 * i + d]);
@@ -116,19 +136,34 @@ FewAtoms make_cluster(const Metadata &model, std::mt19937 &random) {
   return out;
 }
 
+/// Moves the atoms along a direction, and back when it goes away.
+class Moved {
+public:
+  Moved(FewAtoms &atoms, const Numbers &direction, double step)
+      : atoms_(atoms), before_(atoms.positions) {
+    for (std::size_t k = 0; k < before_.size(); ++k)
+      atoms.positions[k] += step * direction[k];
+  }
+  ~Moved() { atoms_.positions = before_; }
+  Moved(const Moved &) = delete;
+  Moved &operator=(const Moved &) = delete;
+
+private:
+  FewAtoms &atoms_;
+  Numbers before_;
+};
+
+Numbers energies_at(Evaluator &model, FewAtoms &atoms, const Numbers &direction, double step) {
+  const Moved moved(atoms, direction, step);
+  return mean_of(model, atoms.whole()).member_energies;
+}
+
 /// (E(x + h d) - E(x - h d)) / 2h of each member.
 Numbers slopes(Evaluator &model, FewAtoms &atoms, const Numbers &direction, double h) {
-  const Numbers before = atoms.positions;
-  const auto energies_at = [&](double step) {
-    for (std::size_t k = 0; k < before.size(); ++k)
-      atoms.positions[k] = before[k] + step * direction[k];
-    return energies_of(model, atoms.neighborhood(before.size() / 3));
-  };
-  Numbers out = energies_at(h);
-  const Numbers other = energies_at(-h);
+  Numbers out = energies_at(model, atoms, direction, h);
+  const Numbers other = energies_at(model, atoms, direction, -h);
   for (std::size_t m = 0; m < out.size(); ++m)
     out[m] = (out[m] - other[m]) / (2.0 * h);
-  atoms.positions = before;
   return out;
 }
 
@@ -144,101 +179,201 @@ double slope_along(const Neighborhood &hood, const Numbers &gradient, const Numb
   return out;
 }
 
-void try_gradients(Evaluator &model) {
-  const Metadata &metadata = model.metadata();
-  std::mt19937 random(seed);
-  FewAtoms atoms = make_cluster(metadata, random);
-  const std::size_t n = atoms.positions.size() / 3;
-  const Neighborhood hood = atoms.neighborhood(n);
-  Numbers energies;
+/// The same of each member, averaged over the way from -h to h: kinks on it count in proportion.
+Numbers told_slopes(Evaluator &model, FewAtoms &atoms, const Numbers &direction, double h) {
+  Numbers out(static_cast<std::size_t>(model.metadata().members), 0.0), energies;
   std::vector<Numbers> gradients;
-  model.evaluate_members(hood, energies, gradients);
-  for (const Numbers &gradient : gradients)
-    require_finite(gradient, "a gradient");
-
-  const double epsilon = metadata.double_precision ? std::numeric_limits<double>::epsilon()
-                                                   : std::numeric_limits<float>::epsilon();
-  for (int trial = 0; trial < 2; ++trial) {
-    const Numbers direction = some_numbers(3 * n, random);
-    const Numbers coarse = slopes(model, atoms, direction, 2.0 * shift);
-    const Numbers fine = slopes(model, atoms, direction, shift);
-    for (std::size_t m = 0; m < fine.size(); ++m) {
-      const double told = slope_along(hood, gradients[m], direction);
-      const double noise = 8.0 * epsilon * std::abs(energies[m]) / shift;
-      const double larger = std::max(std::abs(told), std::abs(fine[m]));
-      // where the energy is not smooth, differences say nothing
-      const bool smooth =
-          std::abs(coarse[m] - fine[m]) <= smooth_within * std::abs(fine[m]) + noise;
-      if (smooth && std::abs(told - fine[m]) > right_within * larger + noise)
-        throw std::runtime_error(
-            "the gradient of member " + std::to_string(m + 1) +
-            " is not that of its energy: along a displacement of a few atoms it says " +
-            text_of(told) + " eV/Angstrom, and differences of the energy say " + text_of(fine[m]) +
-            "; part of what leads from vec to the energy is lost (detach, no_grad, numbers taken "
-            "out of tensors), or a formula for the gradient is wrong");
+  for (int k = 0; k < n_points; ++k) {
+    const Moved moved(atoms, direction, h * ((2.0 * k + 1.0) / n_points - 1.0));
+    const Neighborhood &hood = atoms.whole();
+    model.evaluate_members(hood, energies, gradients);
+    for (std::size_t m = 0; m < out.size(); ++m) {
+      require_finite(gradients[m], "a gradient");
+      out[m] += slope_along(hood, gradients[m], direction) / n_points;
     }
   }
-
-  const Numbers weights = some_numbers(gradients.size(), random);
-  Evaluation whole;
-  model.evaluate(hood, weights, whole);
-  double largest = 0.0, off = 0.0;
-  for (std::size_t k = 0; k < whole.gradient.size(); ++k) {
-    double sum = 0.0, size = 0.0;
-    for (std::size_t m = 0; m < gradients.size(); ++m) {
-      sum += weights[m] * gradients[m][k];
-      size += std::abs(weights[m] * gradients[m][k]);
-    }
-    largest = std::max(largest, size);
-    off = std::max(off, std::abs(sum - whole.gradient[k]));
-  }
-  if (!(off <= 0.01 * largest))
-    throw std::runtime_error("the gradient that it gives for weighted members differs from the sum "
-                             "of the members' gradients by " +
-                             text_of(off) + " of " + text_of(largest) + " eV/Angstrom");
+  return out;
 }
 
-/// A chain in which only neighbors are within the cutoff, and the first atom owns the energy: the
-/// edges of atom k reach it through k messages.
-void try_receptive_field(Evaluator &model) {
+/// By how much rounding may change each member's energy, eV.
+Numbers rounding(Evaluator &model, FewAtoms &atoms, SomeNumbers &random) {
+  const Numbers still(atoms.positions.size(), 0.0);
+  const Numbers energies = energies_at(model, atoms, still, 0.0);
+  Numbers out(energies.size(), 0.0);
+  for (int k = 0; k < 3; ++k) {
+    const Numbers other = energies_at(model, atoms, random(still.size()), tiny_shift);
+    for (std::size_t m = 0; m < out.size(); ++m)
+      out[m] = std::max(out[m], std::abs(other[m] - energies[m]));
+  }
+  for (std::size_t m = 0; m < out.size(); ++m) {
+    const bool is_single = static_cast<double>(static_cast<float>(energies[m])) == energies[m];
+    const double epsilon =
+        is_single ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+    out[m] += 2.0 * epsilon * std::abs(energies[m]);
+  }
+  return out;
+}
+
+void try_gradients(Evaluator &model, FewAtoms &atoms, const Numbers &noise, SomeNumbers &random) {
+  const std::size_t members = noise.size();
+  std::vector<int> failures(members, 0);
+  Numbers told, found;
+  for (int trial = 0; trial < n_directions; ++trial) {
+    const Numbers direction = random(atoms.positions.size());
+    told = told_slopes(model, atoms, direction, shift);
+    found = slopes(model, atoms, direction, shift);
+    const Numbers coarse = slopes(model, atoms, direction, 2.0 * shift);
+    for (std::size_t m = 0; m < members; ++m) {
+      const double error = 2.0 * noise[m] / shift;
+      // where the energy has a step, differences say nothing
+      const bool smooth =
+          std::abs(coarse[m] - found[m]) <= smooth_within * std::abs(found[m]) + error;
+      const double larger = std::max(std::abs(told[m]), std::abs(found[m]));
+      failures[m] += smooth && std::abs(told[m] - found[m]) > right_within * larger + error ? 1 : 0;
+    }
+  }
+  for (std::size_t m = 0; m < members; ++m)
+    if (failures[m] == n_directions)
+      throw std::runtime_error(
+          "the gradient of member " + std::to_string(m + 1) +
+          " is not that of its energy: along a displacement of a few atoms it says " +
+          text_of(told[m]) + " eV/Angstrom, and differences of the energy say " +
+          text_of(found[m]) +
+          "; part of what leads from vec to the energy is lost (detach, no_grad, numbers taken out "
+          "of tensors), or a formula for the gradient is wrong");
+}
+
+double largest(const Numbers &values) {
+  double out = 0.0;
+  for (const double value : values)
+    out = std::max(out, std::abs(value));
+  return out;
+}
+
+double largest_difference(const Numbers &a, const Numbers &b) {
+  double out = 0.0;
+  for (std::size_t k = 0; k < a.size(); ++k)
+    out = std::max(out, std::abs(a[k] - b[k]));
+  return out;
+}
+
+/// The mean's gradient must be the mean of the members' gradients.
+void try_mean(Evaluator &model, FewAtoms &atoms) {
+  const Neighborhood &hood = atoms.whole();
+  const Evaluation whole = mean_of(model, hood);
+  Numbers energies, mean(whole.gradient.size(), 0.0);
+  std::vector<Numbers> gradients;
+  model.evaluate_members(hood, energies, gradients);
+  double size = 0.0;
+  for (const Numbers &gradient : gradients) {
+    size = std::max(size, largest(gradient));
+    for (std::size_t k = 0; k < mean.size(); ++k)
+      mean[k] += gradient[k] / static_cast<double>(gradients.size());
+  }
+  const double off = largest_difference(mean, whole.gradient);
+  if (off > equal_within * size)
+    throw std::runtime_error("the gradient that it gives for the mean differs from the mean of the "
+                             "members' gradients by " +
+                             text_of(off) + " of " + text_of(size) + " eV/Angstrom");
+}
+
+/// Adds the forces (n, 3) that a gradient by edge vectors means.
+void add_forces(const Neighborhood &hood, const Numbers &gradient, Numbers &forces) {
+  for (std::size_t e = 0; e < hood.n_edges(); ++e)
+    for (std::size_t d = 0; d < 3; ++d) {
+      const auto i = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_i[e])]);
+      const auto j = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_j[e])]);
+      forces[3 * i + d] += gradient[3 * e + d];
+      forces[3 * j + d] -= gradient[3 * e + d];
+    }
+}
+
+/// What ranks that own one atom each give together must be what one rank gives.
+void try_parts(Evaluator &model, FewAtoms &atoms, const Numbers &noise) {
+  const int shells = model.metadata().message_shells();
+  const std::size_t n = atoms.size();
+  const Neighborhood &hood = atoms.whole();
+  const Evaluation whole = mean_of(model, hood);
+  Numbers forces(3 * n, 0.0), energies(noise.size(), 0.0), sum(3 * n, 0.0);
+  add_forces(hood, whole.gradient, forces);
+  for (std::size_t center = 0; center < n; ++center) {
+    const Neighborhood &part = atoms.around(center, shells);
+    const Evaluation out = mean_of(model, part);
+    for (std::size_t m = 0; m < energies.size(); ++m)
+      energies[m] += out.member_energies[m];
+    add_forces(part, out.gradient, sum);
+  }
+  const double size = std::max(largest(forces), largest(sum)); // also the energy of one Å
+  for (std::size_t m = 0; m < energies.size(); ++m) {
+    const double off = std::abs(energies[m] - whole.member_energies[m]);
+    if (off > equal_within * size + 2.0 * static_cast<double>(n) * noise[m])
+      throw std::runtime_error(
+          "the energies of atoms alone add up to " + text_of(off) + " eV " +
+          (energies[m] > whole.member_energies[m] ? "more" : "less") +
+          " than the energy of all of them (member " + std::to_string(m + 1) +
+          "): several ranks would give another energy than one. Energies must be those of the "
+          "first n_local rows, and depend on nothing but edges within the receptive_field");
+  }
+  const double off = largest_difference(forces, sum);
+  if (off > equal_within * size)
+    throw std::runtime_error(
+        "the forces that atoms alone give each other differ by " + text_of(off) + " of " +
+        text_of(size) +
+        " eV/Angstrom from those of all of them: several ranks would give "
+        "other forces than one; edges to rows from n_local on need a gradient");
+}
+
+/// On a chain whose first atom owns the energy, edges beyond the receptive field must not matter.
+void try_receptive_field(Evaluator &model, double link, SomeNumbers &random) {
   const Metadata &metadata = model.metadata();
   const auto shells = static_cast<std::size_t>(metadata.message_shells());
-  const std::size_t n = shells + 5;
+  const auto per_edge = static_cast<std::size_t>(0.97 / link); // atoms that one edge spans
+  const std::size_t n = (shells + 4) * per_edge + 1;
   FewAtoms atoms(metadata, n);
-  std::mt19937 random(seed);
-  const Numbers moved = some_numbers(3 * n, random);
+  const Numbers moved = random(3 * n);
   for (std::size_t k = 0; k < n; ++k)
     for (std::size_t d = 0; d < 3; ++d)
       atoms.positions[3 * k + d] =
           metadata.cutoff *
-          ((d == 0 ? link * static_cast<double>(k) : 0.0) + 0.03 * moved[3 * k + d]);
-  const Neighborhood &hood = atoms.neighborhood(1);
-  const auto members = static_cast<std::size_t>(metadata.members);
-  Evaluation out;
-  model.evaluate(hood, Numbers(members, 1.0 / static_cast<double>(members)), out);
-  std::size_t farthest = 0; // center of an edge that the energy depends on
-  for (std::size_t e = 0; e < hood.n_edges(); ++e)
+          ((d == 0 ? link * static_cast<double>(k) : 0.0) + 0.015 * moved[3 * k + d]);
+  const Neighborhood &hood = atoms.around(0, static_cast<int>(n));
+  const Evaluation out = mean_of(model, hood);
+  const double size = largest(out.gradient);
+  std::size_t farthest = 0; // number of messages from an edge that the energy depends on
+  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
+    const auto atom = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_i[e])]);
     for (std::size_t d = 0; d < 3; ++d)
-      if (out.gradient[3 * e + d] != 0.0)
-        farthest =
-            std::max(farthest,
-                     static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_i[e])]));
-  if (farthest > shells)
-    throw std::runtime_error("an energy depends on atoms " + std::to_string(farthest + 1) +
-                             (farthest + 1 == n ? " or more" : "") +
-                             " edges away, and its metadata says receptive_field " +
+      if (std::abs(out.gradient[3 * e + d]) > zero_within * size)
+        farthest = std::max(farthest, (atom + per_edge - 1) / per_edge);
+  }
+  if (farthest <= shells)
+    return;
+  const std::string stated = ", and its metadata says receptive_field " +
                              text_of(metadata.receptive_field) + " Angstrom, which is " +
-                             std::to_string(shells + 1) + " of " + text_of(metadata.cutoff) +
-                             ": write the receptive_field that it has, at least " +
-                             text_of(static_cast<double>(farthest + 1) * metadata.cutoff));
+                             std::to_string(shells + 1) + " of " + text_of(metadata.cutoff) + ": ";
+  if (farthest >= shells + 4)
+    throw std::runtime_error("an energy depends on atoms " + std::to_string(farthest) +
+                             " or more edges away" + stated +
+                             "write the receptive_field that it has; an energy that depends on all "
+                             "atoms, however far, has none");
+  throw std::runtime_error("an energy depends on atoms " + std::to_string(farthest + 1) +
+                           " edges away" + stated +
+                           "write the receptive_field that it has, at least " +
+                           text_of(static_cast<double>(farthest + 1) * metadata.cutoff));
 }
 
 } // namespace
 
 void try_model(Evaluator &model) {
-  try_gradients(model);
+  SomeNumbers random;
+  FewAtoms atoms = make_cluster(model.metadata(), random);
+  const Numbers noise = rounding(model, atoms, random);
+  try_gradients(model, atoms, noise, random);
+  try_mean(model, atoms);
   if (model.metadata().format_version > 1)
-    try_receptive_field(model);
+    for (const double link : links)
+      try_receptive_field(model, link, random);
+  try_parts(model, atoms, noise);
 }
 
 } // namespace alrare

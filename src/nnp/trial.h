@@ -12,8 +12,9 @@ namespace alrare {
 /// receptive field says: where either is not so, every number would be wrong without a word.
 ///
 /// \throws std::runtime_error with one sentence when an energy or a gradient is not finite, when
-/// the gradient of a member is not that of its energy, when the gradient of a weighted sum is not
-/// the sum of gradients, or when an energy depends on edges beyond the receptive field.
+/// the gradient of a member is not that of its energy, when the gradient of the mean is not the
+/// mean of gradients, when an energy depends on edges beyond the receptive field, or when ranks
+/// that own one atom each would give other energies or forces than one rank.
 void try_model(Evaluator &model);
 
 } // namespace alrare

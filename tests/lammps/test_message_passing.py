@@ -375,7 +375,7 @@ class Detached(Messages):
         triples: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
-        return torch.ones(3, n_local, dtype=torch.float64) * vec.detach().sum()
+        return torch.ones(3, n_local, dtype=torch.float64) * vec.detach().square().sum()
 
 
 class OneDetached(Messages):
@@ -441,7 +441,7 @@ class Overflowing(Messages):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"module": Detached()}, "do not depend on vec, or lost the graph on the way"),
+        ({"module": Detached()}, "the gradient of member 1 is not that of its energy"),
         ({"module": OneDetached()}, "the gradient of member 2 is not that of its energy"),
         ({"module": Half(complex=False)}, "forward must be float32 or float64, got Half"),
         ({"module": Half(complex=True)}, "must be float32 or float64, got ComplexDouble"),
