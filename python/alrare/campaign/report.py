@@ -1,7 +1,5 @@
 """Display of a campaign's results: table, plots, HTML page, status."""
 
-import base64
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY
 from ..exploration.table import TableCurve, read_table
-from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
 from ..progress import duration
 from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
@@ -162,36 +159,26 @@ def write_plots(run: Path) -> list[Path]:
 
 
 def write_report(run: Path) -> Path:
-    """Write report.html: the table and the figures on one page that needs no other file.
+    """Write report.html, an interactive page that needs no other file, and the figures beside it.
 
     Raises
     ------
     AlrareError
-        If `run` is no run folder, or the disk refuses the write.
+        If `run` is no run folder, or the disk refuses a write.
     """
+    from .page.render import write_page  # jinja2
+
     results = read_results(run)
-    figures = "\n".join(_embedded(path) for path in write_plots(run))
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in _headings(results))
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in _rows(results)
-    )
-    configuration = run / "config.toml"
-    given = (
-        html.escape(configuration.read_text(encoding="utf-8")) if configuration.is_file() else ""
-    )
-    page = _PAGE.format(
-        name=html.escape(run.resolve().name),
-        reference=html.escape(". ".join(_reference_lines(results))),
-        observable=html.escape(_explanation(results)),
-        head=head,
-        body=body,
-        figures=figures,
-        convergence=html.escape(convergence_line(results)),
-        config=f"<h2>Configuration</h2>\n<pre>{given}</pre>" if given else "",
-    )
+    write_plots(run)
     target = run / "report.html"
-    write_text(target, page)
+    write_page(
+        target,
+        run,
+        results,
+        headings=_headings(results),
+        rows=_rows(results),
+        sentences=[*(f"{line}." for line in _reference_lines(results)), _explanation(results)],
+    )
     return target
 
 
@@ -333,45 +320,3 @@ def _explanation(results: Mapping[str, Any]) -> str:
     return " ".join(
         f"{name[0].upper()}{name[1:]}: mean ± standard error over the seeds." for name in found
     )
-
-
-def _embedded(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{name}: active learning report</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a }}
-body {{ max-width: 62em; margin: 2em auto; padding: 0 1em }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
-th, td {{ padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }}
-th {{ border-bottom: 2px solid #1a1a1a }}
-img {{ width: 100%; max-width: 42em; display: block; margin: 1.5em 0 }}
-pre {{ background: #f6f6f6; padding: 1em; overflow-x: auto }}
-</style>
-</head>
-<body>
-<h1>{name}</h1>
-<p>{reference}. {observable}
-Error: the value of the model minus that of the labeller, over the same seeds. Calibrated / error:
-rms standard deviation of the members on the iteration's new labels, calibrated as one half of the
-pulls calibrates the other, and rms error of their mean.
-Barrier error: mean error of the highest energy on the test pulls, which are the labeller's own
-pulls and never trained on. Test MAE: error of the relative energies on the test pulls.
-{convergence}</p>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-{figures}
-{config}
-</body>
-</html>
-"""

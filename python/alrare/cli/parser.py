@@ -129,7 +129,7 @@ def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(
         "report",
         commands.report,
-        "write report.html: table and figures on one page",
+        "write report.html: an interactive page that needs no other file and no network",
         "alrare report runs/hexane",
     )
     one.add_argument("run", type=Path, metavar="RUN", help="run folder")

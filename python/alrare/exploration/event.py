@@ -53,7 +53,7 @@ def find_event(frames: Sequence[Atoms], driven: Collection[int] = ()) -> Event |
     """
     if not frames:
         return None
-    bonds = _Bonds(frames[0])
+    bonds = Bonds(frames[0])
     for index, frame in enumerate(frames):
         changes: list[tuple[Literal["broken", "formed"], Any, NDArray[np.float64]]] = [
             ("broken", bonds.pairs, bonds.stretch(frame)),
@@ -67,19 +67,20 @@ def find_event(frames: Sequence[Atoms], driven: Collection[int] = ()) -> Event |
     return None
 
 
-class _Bonds:
+class Bonds:
     """The bonds of a first frame, to which later frames are compared."""
 
     def __init__(self, start: Atoms) -> None:
         self._start = start
         self._cutoffs = BONDED * covalent_radii[start.numbers]
-        self.pairs, self._images = self._bonded(start)
-        self._lengths = self._length(start, self.pairs, self._images)
+        self.pairs, self.images = self._bonded(start)
+        """(n, 2) atoms of each bond from 0, and (n, 3) the cell image of the second of them."""
+        self._lengths = self._length(start, self.pairs, self.images)
         self._known = {tuple(pair) for pair in self.pairs.tolist()}
 
     def stretch(self, frame: Atoms) -> NDArray[np.float64]:
         """Return the length of each bond over that in the first frame."""
-        return self._length(frame, self.pairs, self._images) / self._lengths
+        return self._length(frame, self.pairs, self.images) / self._lengths
 
     def formed(self, frame: Atoms) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return pairs that are bonded now only, and by how much they have come closer."""

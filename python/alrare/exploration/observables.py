@@ -140,6 +140,8 @@ def read_trajectory(path: Path) -> list[Atoms]:
         snapshots = path.read_text(encoding="utf-8").split("ITEM: TIMESTEP\n")[1:]
     except OSError as error:
         raise SimulationError(f"{path}: no configurations of a pull ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SimulationError(f"{path}: expected the dump of a pull, got no text") from error
     try:
         frames = [_frame(text.splitlines(keepends=True)) for text in snapshots]
     except (ValueError, KeyError, IndexError) as error:
