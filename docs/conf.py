@@ -36,8 +36,8 @@ pages_of_files = {
 }
 
 nitpicky = True
-# Types in signatures that are not public, or of other packages, whose documentation is not read: the
-# build needs no network.
+# Types in signatures that are not public, or of other packages, whose documentation is not read:
+# the build needs no network.
 nitpick_ignore_regex = [("py:class", ".*")]
 
 # Signatures keep their types; parameters are explained as the docstrings have them.
@@ -51,4 +51,5 @@ autodoc_preserve_defaults = True
 html_theme = "furo"
 html_title = f"alrare {__version__}"
 html_copy_source = False
+html_math_renderer = "mathml"
 html_show_sphinx = False

@@ -3,7 +3,8 @@
 * ``al-toml``: every key of al.toml, from the models of `alrare.config`;
 * ``command-line``: every command and its options, from the parser of `alrare.cli`;
 * ``public-names``: what a package exports, for autodoc;
-* a link to a file outside docs/ leads to `repository_url`; without one it is text.
+* a link to a file outside docs/ leads to its page or to `repository_url`; without one it is text;
+* formulas are MathML, which browsers draw by themselves: the site loads nothing from elsewhere.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from alrare.cli.parser import parser
 from alrare.cli.template import toml_value
 from alrare.config import Config, Explore, Machines, Observable, Section, System, set_by, tables
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from pydantic.fields import FieldInfo
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -27,6 +29,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +232,11 @@ class OutsideLinks(SphinxTransform):
                 address = self.config.repository_url + shown
                 node.replace_self(nodes.reference("", "", *node.children, refuri=address))
             elif target:
-                text = [] if node.astext() in shown else [nodes.Text(" ("), nodes.literal(shown, shown)]
+                text = (
+                    []
+                    if node.astext() in shown
+                    else [nodes.Text(" ("), nodes.literal(shown, shown)]
+                )
                 node.replace_self([*node.children, *text, *([nodes.Text(")")] if text else [])])
 
 
@@ -256,12 +263,20 @@ def _page_link(node: nodes.Element, page: str, anchor: str | None) -> addnodes.p
     )
 
 
+def draw_formula(writer: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula as MathML."""
+    is_block = isinstance(node, nodes.math_block)
+    writer.body.append(tex2mathml(node.astext(), as_block=is_block))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, the transform and its setting."""
     app.add_directive("al-toml", AlToml)
     app.add_directive("command-line", CommandLine)
     app.add_directive("public-names", PublicNames)
     app.add_transform(OutsideLinks)
+    app.add_html_math_renderer("mathml", (draw_formula, None), (draw_formula, None))
     app.connect("missing-reference", find_public_name)
     app.add_config_value("repository_url", "", "env", types=(str,))
     app.add_config_value("pages_of_files", {}, "env", types=(dict,))
