@@ -1,7 +1,7 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
 # make test-fast  the tests that start no LAMMPS and take no longer than a second each
-# make check  formatting, lint, types, layers
+# make check  formatting, lint, types, layers, documentation
 #             (the C++ tests and clang-tidy on them need doctest, Debian: doctest-dev)
 # make docs   the documentation as a site, build/docs/index.html; a warning is an error
 # make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers,

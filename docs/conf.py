@@ -17,6 +17,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "pages
 
 default_role = "code"  # `name` in a docstring
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
+highlight_language = "none"  # of blocks that name none: commands, LAMMPS inputs, tables
+smartquotes = False  # text in quotes is often something to type
 suppress_warnings = ["myst.header"]
 
 # Address of the folder of the repository on a code host, ending in a slash. Links to files outside
@@ -49,6 +52,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"alrare {__version__}"
 html_copy_source = False
 html_math_renderer = "mathml"

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,8 @@ PARTS: dict[str, dict[str, type[Section]]] = {
     "cluster": {"[cluster.label], [cluster.train], [cluster.run]": Machines},
 }
 """Tables inside a table, by the table after which they are explained."""
+PAGE, LINK = r"\bdocs/(\w+)\.md", r"[docs/\1.md](../\1.md)"
+"""A page that the description of a key names, and the link to it."""
 
 
 class AlToml(SphinxDirective):
@@ -71,7 +74,8 @@ def _table(
     for key, field in fields.items():
         kind = _kind(schema["properties"][key])
         yield from (f"`{key}`", f": *{kind}; {_default(field)}*", "")
-        yield from (f"  {' '.join((field.description or '').split())}", "")
+        text = " ".join((field.description or "").split())
+        yield from (f"  {re.sub(PAGE, LINK, text)}", "")
 
 
 def _kind(entry: dict[str, Any]) -> str:
@@ -83,6 +87,8 @@ def _kind(entry: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if entry.get("type") == "array":
         many = entry.get("items") or (entry.get("prefixItems") or [{}])[0]
+        if "$ref" in many:
+            return "list of tables"
         least, most = entry.get("minItems"), entry.get("maxItems")
         count = f" of {most}" if most is not None and least == most else ""
         return f"list{count}: {_kind(many)}"
