@@ -20,7 +20,18 @@ from urllib.parse import unquote
 
 from alrare.cli.parser import parser
 from alrare.cli.template import toml_value
-from alrare.config import Config, Explore, Machines, Observable, Section, System, set_by, tables
+from alrare.config import (
+    Config,
+    Explore,
+    Machines,
+    Observable,
+    Section,
+    System,
+    Train,
+    set_by,
+    tables,
+    train_in_campaign,
+)
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from pydantic.fields import FieldInfo
@@ -41,6 +52,10 @@ PARTS: dict[str, dict[str, type[Section]]] = {
 """Tables inside a table, by the table after which they are explained."""
 PAGE, LINK = r"\bdocs/(\w+)\.md", r"[docs/\1.md](../\1.md)"
 """A page that the description of a key names, and the link to it."""
+
+
+LARGEST = 2**31 - 1
+"""Largest whole number of al.toml, which is not worth saying."""
 
 
 class AlToml(SphinxDirective):
@@ -70,10 +85,14 @@ def _table(
     title: str, summary: str, schema: dict[str, Any], fields: dict[str, FieldInfo]
 ) -> Iterator[str]:
     """Yield the Markdown of one table's section."""
+    # A campaign trains for fewer steps than `alrare train`, whose default is that of the class.
+    is_train = title == "[train]"
+    values = Train.model_validate(train_in_campaign({})).model_dump() if is_train else {}
     yield from (f"## {title}", "", summary, "")
     for key, field in fields.items():
         kind = _kind(schema["properties"][key])
-        yield from (f"`{key}`", f": *{kind}; {_default(field)}*", "")
+        default = _default(field, values.get(key, field.default))
+        yield from (f"`{key}`", f": *{kind}; {default}*", "")
         text = " ".join((field.description or "").split())
         yield from (f"  {re.sub(PAGE, LINK, text)}", "")
 
@@ -102,22 +121,23 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _bounds(entry: dict[str, Any]) -> str:
+    """Return the limits of a number in words; pydantic has two names for each."""
     signs = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below"}
-    bounds = [f"{word} {entry[key]:g}" for key, word in signs.items() if key in entry]
-    if entry.get("maximum", 2**31 - 1) < 2**31 - 1:
-        bounds.append(f"at most {entry['maximum']:g}")
-    return f" {' and '.join(bounds)}" if bounds else ""
+    signs |= {"gt": "above", "ge": "at least", "maximum": "at most", "le": "at most"}
+    shown = {key: word for key, word in signs.items() if entry.get(key, LARGEST) < LARGEST}
+    return " and".join(f" {word} {entry[key]:g}" for key, word in shown.items())
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, value: Any) -> str:
+    """Return the default of a key in words, and the other key that it hangs on."""
     if field.is_required():
         return "required"
     mark = set_by(field)
-    if mark is not None and field.default in (None, (), {}):
-        return f"by default that of `{mark.key}`" if mark.values else "not set"
-    if field.default is None or field.default in ((), {}, ""):
-        return "not set"
-    return f"default `{toml_value(field.default)}`"
+    is_set = value not in (None, (), {}, "")
+    shown = f"default `{toml_value(value)}`" if is_set else "not set"
+    if mark is not None and mark.values:
+        return f"{shown}; only with {mark.key} = {' or '.join(map(toml_value, mark.values))}"
+    return f"{shown}, by {mark.key}" if mark is not None and is_set else shown
 
 
 class CommandLine(SphinxDirective):
