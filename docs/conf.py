@@ -58,3 +58,4 @@ html_title = f"alrare {__version__}"
 html_copy_source = False
 html_math_renderer = "mathml"
 html_show_sphinx = False
+html_show_copyright = False
