@@ -1,8 +1,9 @@
 # make demo   set up, build, and run the hexane example
 # make test   set up, build, then ctest and pytest
 # make test-fast  the tests that start no LAMMPS and take no longer than a second each
-# make check  formatting, lint, types, layers
+# make check  formatting, lint, types, layers, documentation
 #             (the C++ tests and clang-tidy on them need doctest, Debian: doctest-dev)
+# make docs   the documentation as a site, build/docs/index.html; a warning is an error
 # make check-sanitize  the C++ tests and LAMMPS runs under the address and undefined-behavior sanitizers,
 #                      and the readers of model files on FUZZ_RUNS damaged inputs each
 #                      (Debian: clang libclang-rt-14-dev; left out where they are missing)
@@ -26,8 +27,8 @@ CXX_FILES := $(shell find src tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 TIDY_FILES := $(shell find src tests/cpp -name '*.cpp')
 TIDY := $(BIN)/clang-tidy -p $(BUILD) --quiet --extra-arg=-fno-openmp
 
-.PHONY: install demo test test-fast check check-sanitize check-aarch64 check-gpu format constraints clean \
-  configure-tests
+.PHONY: install demo test test-fast check docs check-sanitize check-aarch64 check-gpu format constraints \
+  clean configure-tests
 
 install: $(VENV)/.installed
 
@@ -51,10 +52,11 @@ $(VENV)/.extra-%: constraints.txt pyproject.toml | $(VENV)/.installed
 
 test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-cluster
 check format: $(VENV)/.extra-check $(VENV)/.extra-cluster
+docs: $(VENV)/.extra-docs
 
 # The versions that .venv holds become the constraints; the head of that file says how to renew.
 constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check \
-  $(VENV)/.extra-cluster
+  $(VENV)/.extra-cluster $(VENV)/.extra-docs
 	@sed -i '/^[^#]/d' constraints.txt
 	@$(BIN)/pip --disable-pip-version-check freeze --all --exclude alrare --exclude pip \
 	  | sed 's/+.*//' >> constraints.txt
@@ -82,7 +84,13 @@ test: configure-tests
 test-fast: install
 	$(BIN)/python -m pytest -m "not (slow or needs_lmp or needs_dftb)" $(PYTEST_ARGS)
 
-check: configure-tests
+# Pages made from the code come from the installed package.
+docs: install
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env \
+	  --doctree-dir build/docs/.doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+check: configure-tests docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
