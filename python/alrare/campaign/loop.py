@@ -4,6 +4,7 @@ Each stage reads and writes files. This module decides their order, draws the ra
 finds in the run folder what is done already.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -256,7 +257,7 @@ def _iterate(
             )
 
     def score() -> None:
-        with timed(folder, "evaluate"):
+        with timed(folder, "evaluate", time.thread_time):
             for system in systems:
                 name = system.name
                 new = (chosen[name], around[name])

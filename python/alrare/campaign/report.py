@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY
 from ..exploration.table import TableCurve, read_table
+from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
 from ..progress import duration
 from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
@@ -166,20 +167,32 @@ def write_report(run: Path) -> Path:
     AlrareError
         If `run` is no run folder, or the disk refuses a write.
     """
-    from .page.render import write_page  # jinja2
-
-    results = read_results(run)
+    page = report_page(run)
     write_plots(run)
     target = run / "report.html"
-    write_page(
-        target,
+    write_text(target, page)
+    return target
+
+
+def report_page(run: Path, *, state: str = "") -> str:
+    """Return the page of `write_report`; with a state that of `alrare watch`.
+
+    Raises
+    ------
+    AlrareError
+        If `run` is no run folder.
+    """
+    from .page.render import page_text  # jinja2
+
+    results = read_results(run)
+    return page_text(
         run,
         results,
         headings=_headings(results),
         rows=_rows(results),
         sentences=[*(f"{line}." for line in _reference_lines(results)), _explanation(results)],
+        state=state,
     )
-    return target
 
 
 _HEADINGS = (

@@ -366,6 +366,19 @@ def check(options: argparse.Namespace) -> int:
     return 1 if is_broken(findings) else 0
 
 
+def watch(options: argparse.Namespace) -> int:
+    """Serve the report of a campaign to this machine until Ctrl-C."""
+    from ..campaign.page.watch import WatchServer
+
+    with WatchServer(options.run, options.port) as server:
+        print(f"{server.url}  shows {options.run} and follows it; Ctrl-C ends this", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
 def doctor(options: argparse.Namespace) -> int:
     """Print the state of the installation, and run a small campaign unless that is broken."""
     from .check import as_text, check_installation, is_broken

@@ -134,6 +134,17 @@ def _add_campaign(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     one.add_argument("run", type=Path, metavar="RUN", help="run folder")
 
+    one = add(
+        "watch",
+        commands.watch,
+        "serve that page to this machine while the campaign runs, and follow it; writes nothing",
+        "alrare watch runs/hexane",
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    one.add_argument(
+        "--port", type=int, default=0, metavar="N", help="port of 127.0.0.1 (default: a free one)"
+    )
+
 
 def _add_tools(add: Callable[..., argparse.ArgumentParser]) -> None:
     one = add(

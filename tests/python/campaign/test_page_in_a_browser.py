@@ -1,11 +1,14 @@
 """report.html as a reader has it: in a headless Chromium, without a network."""
 
+import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alrare.campaign.page.watch import WatchServer
 from alrare.campaign.report import write_report
 from report_run import write_run
 
@@ -54,7 +57,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Opened:
     """A page, and what it has complained of and asked for."""
 
-    def __init__(self, browser: Any, report: Path, size: dict[str, int], colors: str) -> None:
+    def __init__(self, browser: Any, address: str, size: dict[str, int], colors: str) -> None:
         self.context = browser.new_context(viewport=size, color_scheme=colors)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
@@ -65,7 +68,7 @@ class Opened:
         )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(report.as_uri())
+        self.page.goto(address)
         self.until(DRAWN)
 
     def value(self, script: str) -> Any:
@@ -91,7 +94,7 @@ def open_page(browser: Any, report: Path) -> Iterator[Any]:
     def open_it(
         size: dict[str, int] = WIDE, colors: str = "light", of: Path | None = None
     ) -> Opened:
-        opened.append(Opened(browser, of or report, size, colors))
+        opened.append(Opened(browser, (of or report).as_uri(), size, colors))
         return opened[-1]
 
     yield open_it
@@ -231,3 +234,27 @@ def test_other_campaigns_have_a_page_without_complaints(
     assert one.complaints == []
     canvases = {"just begun": 0, "no reference": 1, "two systems": 2}
     assert one.page.locator("#film canvas").count() == canvases[kind]
+
+
+def test_the_page_that_is_watched_loads_itself_again_after_an_iteration(
+    browser: Any, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "ethyl")
+    (run / "log.txt").write_text("training epochs: 3 of 12\n")
+    with WatchServer(run) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        opened = Opened(browser, server.url, WIDE, "light")
+        log = "document.getElementById('watch').textContent.includes('3 of 12')"
+        opened.until(log)
+        before = opened.value("document.getElementById('watch').dataset.state")
+        with opened.page.expect_event("load"):
+            os.utime(run / "results.json", ns=(1, 1))
+        opened.until(DRAWN)
+        opened.until(log)
+        assert opened.value("document.getElementById('watch').dataset.state") != before
+        assert not opened.complaints
+        assert {url.removeprefix(server.url) for url in opened.requests} == {"", "state"}
+        opened.context.close()
+        server.shutdown()
+        thread.join()

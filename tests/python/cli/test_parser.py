@@ -16,7 +16,7 @@ from ase.build import molecule
 from ase.io import write
 
 COMMANDS = ("run", "reference", "status", "report", "train", "evaluate", "label", "smd")
-COMMANDS += ("select", "check", "doctor", "validate", "template", "schema")
+COMMANDS += ("watch", "select", "check", "doctor", "validate", "template", "schema")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Writing the page: the template, its styles and scripts, and the libraries that it carries."""
+"""Making the page: the template, its styles and scripts, and the libraries that it carries."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ...files import write_text
 from ...progress import duration
 from ...tables import with_unit
 from .data import page_data
@@ -16,21 +15,19 @@ LIBRARIES = ("plotly-basic.min.js", "3Dmol-min.js")
 """What draws the figures and the film: libraries/README.md."""
 
 
-def write_page(
-    target: Path,
+def page_text(
     run: Path,
     results: Mapping[str, Any],
     *,
     headings: Sequence[str],
     rows: Sequence[Sequence[str]],
     sentences: Sequence[str],
-) -> None:
-    """Write the page of a campaign, which needs no other file.
+    state: str = "",
+) -> str:
+    """Return the page of a campaign, which needs no other file.
 
     Parameters
     ----------
-    target : Path
-        report.html.
     run : Path
         The run folder.
     results : mapping
@@ -41,11 +38,9 @@ def write_page(
         Its cells.
     sentences : sequence of str
         What the labeller found, and what the table shows.
-
-    Raises
-    ------
-    AlrareError
-        If the disk refuses the write.
+    state : str
+        Of a page that `alrare watch` serves: the state that it shows. It asks for the present one
+        every few seconds, and loads itself again when that is another.
     """
     from jinja2 import Environment, PackageLoader
 
@@ -60,24 +55,24 @@ def write_page(
     environment.filters["with_unit"] = with_unit
     data = plain(page_data(run, results))
     symbols = [system["observable"]["symbol"] for system in data["systems"]]
-    configuration = run / "config.toml"
     template = files("alrare.campaign.page") / "template"
     libraries = files("alrare.campaign.page") / "libraries"
-    page = environment.get_template("page.html.jinja").render(
+    own = ("figures.js", "film.js", *(("watch.js",) if state else ()))
+    return environment.get_template("page.html.jinja").render(
+        state=state,
         name=run.resolve().name,
         data=data,
         headings=[(heading, term_of(heading, symbols)) for heading in headings],
         rows=rows,
         sentences=sentences,
         terms=TERMS,
-        config=_text(configuration),
+        config=_text(run, "config.toml"),
         style=(template / "page.css").read_text(encoding="utf-8"),
         scripts=[
             *((libraries / name).read_text(encoding="utf-8") for name in LIBRARIES),
-            *((template / name).read_text(encoding="utf-8") for name in ("figures.js", "film.js")),
+            *((template / name).read_text(encoding="utf-8") for name in own),
         ],
     )
-    write_text(target, page)
 
 
 def plain(value: Any) -> Any:
@@ -91,5 +86,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def _text(run: Path, name: str) -> str:
+    """Return the text of a file of the run folder; none where a link leads out of it."""
+    path = (run / name).resolve()
+    if not path.is_file() or not path.is_relative_to(run.resolve()):
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")
