@@ -12,14 +12,14 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
 from alrare.cli.parser import parser
-from alrare.cli.template import toml_value
+from alrare.cli.template import campaign_defaults, toml_value
 from alrare.config import (
     Config,
     Explore,
@@ -27,10 +27,8 @@ from alrare.config import (
     Observable,
     Section,
     System,
-    Train,
     set_by,
     tables,
-    train_in_campaign,
 )
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -67,31 +65,28 @@ class AlToml(SphinxDirective):
 
 
 def _al_toml() -> Iterator[str]:
-    top = {key: f for key, f in Config.model_fields.items() if key not in tables()}
-    yield from _table("The keys before the first table", "", Config.model_json_schema(), top)
+    yield from ("## The keys before the first table", "", "", "")
+    yield from _keys(Config, [key for key in Config.model_fields if key not in tables()])
     for title, table in PARTS[""].items():
-        yield from _table(title, _summary(table), table.model_json_schema(), table.model_fields)
+        yield from _table(title, table)
     for name, table in tables().items():
-        parts = {f"[{name}]": table, **PARTS.get(name, {})}
-        for title, part in parts.items():
-            yield from _table(title, _summary(part), part.model_json_schema(), part.model_fields)
+        for title, part in {f"[{name}]": table, **PARTS.get(name, {})}.items():
+            yield from _table(title, part)
 
 
-def _summary(table: type[Section]) -> str:
-    return (table.__doc__ or "").strip().splitlines()[0]
-
-
-def _table(
-    title: str, summary: str, schema: dict[str, Any], fields: dict[str, FieldInfo]
-) -> Iterator[str]:
+def _table(title: str, table: type[Section]) -> Iterator[str]:
     """Yield the Markdown of one table's section."""
-    # A campaign trains for fewer steps than `alrare train`, whose default is that of the class.
-    is_train = title == "[train]"
-    values = Train.model_validate(train_in_campaign({})).model_dump() if is_train else {}
-    yield from (f"## {title}", "", summary, "")
-    for key, field in fields.items():
-        kind = _kind(schema["properties"][key])
-        default = _default(field, values.get(key, field.default))
+    yield from (f"## {title}", "", (table.__doc__ or "").strip().splitlines()[0], "")
+    yield from _keys(table, table.model_fields)
+
+
+def _keys(table: type[Section], keys: Iterable[str]) -> Iterator[str]:
+    """Yield the Markdown of some keys of a table."""
+    properties = table.model_json_schema()["properties"]
+    values = campaign_defaults(table, {})
+    for key in keys:
+        field = table.model_fields[key]
+        kind, default = _kind(properties[key]), _default(field, values[key])
         yield from (f"`{key}`", f": *{kind}; {default}*", "")
         text = " ".join((field.description or "").split())
         yield from (f"  {re.sub(PAGE, LINK, text)}", "")

@@ -53,6 +53,12 @@ struct Neighborhood {
 /// The first edge of two atoms at the same place; the number of edges if there is none.
 std::size_t coinciding_edge(const Neighborhood &hood);
 
+/// Forces (n_atoms, 3) on the caller's atoms, ghosts included, in eV/Å; resized to fit.
+///
+/// \param gradient  (E, 3) d(energy)/d(edge vector), eV/Å
+void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
+                std::vector<double> &forces);
+
 /// Builds a Neighborhood again and again without giving its memory back.
 class NeighborhoodBuilder {
 public:

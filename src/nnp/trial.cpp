@@ -167,16 +167,11 @@ Numbers slopes(Evaluator &model, FewAtoms &atoms, const Numbers &direction, doub
   return out;
 }
 
-/// What the gradient by the edge vectors (E, 3) says of moving the atoms along `direction`.
+/// What a gradient by the edge vectors says of moving the atoms along a direction.
 double slope_along(const Neighborhood &hood, const Numbers &gradient, const Numbers &direction) {
-  double out = 0.0;
-  for (std::size_t e = 0; e < hood.n_edges(); ++e)
-    for (std::size_t d = 0; d < 3; ++d) {
-      const auto i = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_i[e])]);
-      const auto j = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_j[e])]);
-      out += gradient[3 * e + d] * (direction[3 * j + d] - direction[3 * i + d]);
-    }
-  return out;
+  Numbers forces;
+  sum_forces(hood, gradient, direction.size() / 3, forces);
+  return -std::inner_product(forces.begin(), forces.end(), direction.begin(), 0.0);
 }
 
 /// The same of each member, averaged over the way from -h to h: kinks on it count in proportion.
@@ -196,12 +191,11 @@ Numbers told_slopes(Evaluator &model, FewAtoms &atoms, const Numbers &direction,
 }
 
 /// By how much rounding may change each member's energy, eV.
-Numbers rounding(Evaluator &model, FewAtoms &atoms, SomeNumbers &random) {
-  const Numbers still(atoms.positions.size(), 0.0);
-  const Numbers energies = energies_at(model, atoms, still, 0.0);
+Numbers rounding(Evaluator &model, FewAtoms &atoms, const Numbers &energies, SomeNumbers &random) {
   Numbers out(energies.size(), 0.0);
   for (int k = 0; k < 3; ++k) {
-    const Numbers other = energies_at(model, atoms, random(still.size()), tiny_shift);
+    const Numbers direction = random(atoms.positions.size());
+    const Numbers other = energies_at(model, atoms, direction, tiny_shift);
     for (std::size_t m = 0; m < out.size(); ++m)
       out[m] = std::max(out[m], std::abs(other[m] - energies[m]));
   }
@@ -258,12 +252,10 @@ double largest_difference(const Numbers &a, const Numbers &b) {
 }
 
 /// The mean's gradient must be the mean of the members' gradients.
-void try_mean(Evaluator &model, FewAtoms &atoms) {
-  const Neighborhood &hood = atoms.whole();
-  const Evaluation whole = mean_of(model, hood);
+void try_mean(Evaluator &model, FewAtoms &atoms, const Evaluation &whole) {
   Numbers energies, mean(whole.gradient.size(), 0.0);
   std::vector<Numbers> gradients;
-  model.evaluate_members(hood, energies, gradients);
+  model.evaluate_members(atoms.whole(), energies, gradients);
   double size = 0.0;
   for (const Numbers &gradient : gradients) {
     size = std::max(size, largest(gradient));
@@ -277,31 +269,20 @@ void try_mean(Evaluator &model, FewAtoms &atoms) {
                              text_of(off) + " of " + text_of(size) + " eV/Angstrom");
 }
 
-/// Adds the forces (n, 3) that a gradient by edge vectors means.
-void add_forces(const Neighborhood &hood, const Numbers &gradient, Numbers &forces) {
-  for (std::size_t e = 0; e < hood.n_edges(); ++e)
-    for (std::size_t d = 0; d < 3; ++d) {
-      const auto i = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_i[e])]);
-      const auto j = static_cast<std::size_t>(hood.atom[static_cast<std::size_t>(hood.edge_j[e])]);
-      forces[3 * i + d] += gradient[3 * e + d];
-      forces[3 * j + d] -= gradient[3 * e + d];
-    }
-}
-
 /// What ranks that own one atom each give together must be what one rank gives.
-void try_parts(Evaluator &model, FewAtoms &atoms, const Numbers &noise) {
+void try_parts(Evaluator &model, FewAtoms &atoms, const Evaluation &whole, const Numbers &noise) {
   const int shells = model.metadata().message_shells();
   const std::size_t n = atoms.size();
-  const Neighborhood &hood = atoms.whole();
-  const Evaluation whole = mean_of(model, hood);
-  Numbers forces(3 * n, 0.0), energies(noise.size(), 0.0), sum(3 * n, 0.0);
-  add_forces(hood, whole.gradient, forces);
+  Numbers forces, of_part, energies(noise.size(), 0.0), sum(3 * n, 0.0);
+  sum_forces(atoms.whole(), whole.gradient, n, forces);
   for (std::size_t center = 0; center < n; ++center) {
     const Neighborhood &part = atoms.around(center, shells);
     const Evaluation out = mean_of(model, part);
     for (std::size_t m = 0; m < energies.size(); ++m)
       energies[m] += out.member_energies[m];
-    add_forces(part, out.gradient, sum);
+    sum_forces(part, out.gradient, n, of_part);
+    for (std::size_t k = 0; k < sum.size(); ++k)
+      sum[k] += of_part[k];
   }
   const double size = std::max(largest(forces), largest(sum)); // also the energy of one Å
   for (std::size_t m = 0; m < energies.size(); ++m) {
@@ -367,13 +348,14 @@ void try_receptive_field(Evaluator &model, double link, SomeNumbers &random) {
 void try_model(Evaluator &model) {
   SomeNumbers random;
   FewAtoms atoms = make_cluster(model.metadata(), random);
-  const Numbers noise = rounding(model, atoms, random);
+  const Evaluation whole = mean_of(model, atoms.whole());
+  const Numbers noise = rounding(model, atoms, whole.member_energies, random);
   try_gradients(model, atoms, noise, random);
-  try_mean(model, atoms);
+  try_mean(model, atoms, whole);
   if (model.metadata().format_version > 1)
     for (const double link : links)
       try_receptive_field(model, link, random);
-  try_parts(model, atoms, noise);
+  try_parts(model, atoms, whole, noise);
 }
 
 } // namespace alrare

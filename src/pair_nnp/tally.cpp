@@ -15,19 +15,6 @@ void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, d
   }
 }
 
-void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
-                std::vector<double> &forces) {
-  forces.assign(3 * n_atoms, 0.0);
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    double *const fi = &forces[3 * hood.atom[hood.edge_i[e]]];
-    double *const fj = &forces[3 * hood.atom[hood.edge_j[e]]];
-    for (int d = 0; d < 3; ++d) {
-      fi[d] += gradient[3 * e + d];
-      fj[d] -= gradient[3 * e + d];
-    }
-  }
-}
-
 void add_virials(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
                  const Virials &out) {
   static const int row[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2}, column[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};

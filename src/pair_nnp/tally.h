@@ -4,20 +4,15 @@
 
 #include "nnp/neighborhood.h"
 
-#include <cstddef>
 #include <vector>
 
 /// What one evaluation adds to the arrays of LAMMPS. `gradient` is (E, 3), d(energy)/d(edge vector)
 /// in eV/Å; `unit` leads from eV to the energy unit of the run.
 namespace alrare {
 
-/// Forces on the caller's atoms, ghosts included.
+/// Forces on the caller's atoms, ghosts included; see sum_forces.
 void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
                 double *const *forces);
-
-/// The same as an array (n_atoms, 3) in eV/Å, resized to fit.
-void sum_forces(const Neighborhood &hood, const std::vector<double> &gradient, std::size_t n_atoms,
-                std::vector<double> &forces);
 
 /// Where virials are added; null where they are not wanted.
 struct Virials {

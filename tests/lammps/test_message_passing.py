@@ -346,8 +346,8 @@ def test_members_that_agree_are_not_biased(measure, tmp_path):
 # --- what is refused ----------------------------------------------------------------------------
 
 
-class Sums(torch.nn.Module):
-    """Returns one energy a member, as version 1 does."""
+class OfEdges(torch.nn.Module):
+    """A model of the contract whose `energies` need nothing but the edges."""
 
     def forward(
         self,
@@ -359,83 +359,56 @@ class Sums(torch.nn.Module):
         triples: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
+        return self.energies(vec, edge_i, n_local)
+
+    def sums(self, of_edges: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
+        """Sum a value of each edge over the edges of each center."""
+        own = edge_i < n_local
+        none = torch.zeros(n_local, dtype=of_edges.dtype)
+        return none.index_add(0, edge_i[own], of_edges[own])
+
+
+class Sums(OfEdges):
+    """Returns one energy a member, as version 1 does."""
+
+    def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
         return vec.sum() * torch.ones(3, dtype=torch.float64)
 
 
-class Detached(Messages):
+class Detached(OfEdges):
     """Loses the graph that leads from the energies to vec."""
 
-    def forward(
-        self,
-        vec: torch.Tensor,
-        edge_i: torch.Tensor,
-        edge_j: torch.Tensor,
-        species: torch.Tensor,
-        n_local: int,
-        triples: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> torch.Tensor:
+    def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
         return torch.ones(3, n_local, dtype=torch.float64) * vec.detach().square().sum()
 
 
-class OneDetached(Messages):
+class OneDetached(OfEdges):
     """Loses the graph of its second member."""
 
-    def forward(
-        self,
-        vec: torch.Tensor,
-        edge_i: torch.Tensor,
-        edge_j: torch.Tensor,
-        species: torch.Tensor,
-        n_local: int,
-        triples: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> torch.Tensor:
-        filter = torch.exp(-(vec * vec).sum(1))
-        mine = torch.zeros_like(filter[:1].expand(n_local)).index_add(
-            0, edge_i[edge_i < n_local], filter[edge_i < n_local]
-        )
+    def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
+        mine = self.sums(torch.exp(-(vec * vec).sum(1)), edge_i, n_local)
         return torch.stack([mine, mine.detach(), mine]).double()
 
 
-class Half(torch.nn.Module):
+class Half(OfEdges):
     """Energies in a type of few digits, or of two parts."""
 
     def __init__(self, complex: bool) -> None:
         super().__init__()
         self.complex = complex
 
-    def forward(
-        self,
-        vec: torch.Tensor,
-        edge_i: torch.Tensor,
-        edge_j: torch.Tensor,
-        species: torch.Tensor,
-        n_local: int,
-        triples: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> torch.Tensor:
+    def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
         energies = torch.ones(3, n_local, dtype=torch.float64) * vec.sum()
         return torch.complex(energies, energies) if self.complex else energies.half()
 
 
-class Overflowing(Messages):
+class Overflowing(OfEdges):
     """Has no energy where two atoms are closer than 0.7 Å."""
 
-    def forward(
-        self,
-        vec: torch.Tensor,
-        edge_i: torch.Tensor,
-        edge_j: torch.Tensor,
-        species: torch.Tensor,
-        n_local: int,
-        triples: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> torch.Tensor:
+    def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
         r = (vec * vec).sum(1).sqrt()
         inner = torch.sqrt(r - 0.7) * torch.exp(-r)
-        mine = torch.zeros(species.shape[0], dtype=vec.dtype).index_add(0, edge_i, inner)
-        return mine[:n_local].repeat(3, 1)
+        return self.sums(inner, edge_i, n_local).repeat(3, 1)
 
 
 @pytest.mark.parametrize(

@@ -46,23 +46,23 @@ def label_candidates(
     if not record.is_file():
         frames = _select(campaign, system, iteration, folder, maximum, explored)
         keys = campaign.label(system, frames, f"iteration {iteration}")
+        where = f"iteration {iteration}" + (f", {system.name}" if system.subfolder else "")
         if not frames and maximum:
-            of_system = f", {system.name}" if system.subfolder else ""
             counts = [run.selection for run in explored.runs]
             screened = any(count.threshold is not None for count in counts)
             written = sum(count.selected for count in counts)
             campaign.progress.message(
-                f"iteration {iteration}{of_system}: no candidate is labelled: "
+                f"{where}: no candidate is labelled: "
                 + (
                     f"all {written} came later than after_event allows ([select])"
                     if written
                     else "no configuration was above the threshold"
                 )
                 if screened
-                else f"WARNING iteration {iteration}{of_system}: nothing was selected: no run did"
+                else f"WARNING {where}: nothing was selected: no run did"
                 " the screening_steps that give the threshold ([select]); lower it, or run longer"
             )
-        _warn_of_early_events(campaign, system, iteration, explored)
+        _warn_of_early_events(campaign, where, explored)
         of_copies = {frame_key(f, campaign.method) for f in frames if "copy_of" in f.info}
         content = {
             "chosen": [key for key in keys if key not in of_copies],
@@ -73,9 +73,7 @@ def label_candidates(
     return content["chosen"], content["copies"]
 
 
-def _warn_of_early_events(
-    campaign: Campaign, system: System, iteration: int, explored: Explored
-) -> None:
+def _warn_of_early_events(campaign: Campaign, where: str, explored: Explored) -> None:
     """Say that the threshold is known only after the event in most runs."""
     select = campaign.config.select
     if select.threshold != "adaptive" or select.relative is not None:
@@ -83,11 +81,10 @@ def _warn_of_early_events(
     steps = [observed.event_step for observed in explored.observables.values()]
     early = [step for step in steps if step is not None and step <= select.screening_steps]
     if 2 * len(early) > len(steps):
-        of_system = f", {system.name}" if system.subfolder else ""
         campaign.progress.message(
-            f"WARNING iteration {iteration}{of_system}: in {len(early)} of {len(steps)} runs the"
-            f" event comes within the screening_steps = {select.screening_steps} that only give"
-            " the threshold ([select]), so nothing before it is selected; lower screening_steps"
+            f"WARNING {where}: in {len(early)} of {len(steps)} runs the event comes within the"
+            f" screening_steps = {select.screening_steps} that only give the threshold ([select]),"
+            " so nothing before it is selected; lower screening_steps"
         )
 
 

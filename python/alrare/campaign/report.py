@@ -13,6 +13,7 @@ from ..labelling.store import STORE_FILE, LabelStore
 from ..progress import duration
 from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
 from .results import of_system, read_results, system_names
+from .run_folder import end_of_log
 
 
 def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
@@ -106,8 +107,7 @@ def status(run: Path, *, width: int = 126) -> str:
         lines.append(f"time      {_time_by_stage(results)}")
     log = run / "log.txt"
     if log.is_file():
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        lines += [f"log       {line}" for line in last[-3:]]
+        lines += [f"log       {line}" for line in end_of_log(log)]
     if done:
         lines += ["", iteration_table(results, width=width), "", convergence_line(results)]
     return "\n".join(lines)

@@ -31,6 +31,9 @@ which `write_config` tests for the structure, the hash of the labeller's method 
 `initial.json` for given labels.
 Charge and multiplicity are those of the structure, whether al.toml, its file or nobody states
 them."""
+LOG_LINES = 3
+"""Lines of log.txt that the status and a watched page show."""
+_END_OF_LOG = 8192  # bytes that hold these lines
 MAY_CHANGE = (
     "iterations",
     "run",
@@ -140,6 +143,20 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def own_file(run: Path, name: str) -> Path | None:
+    """Return a file of a run folder; None without it, or where a link leads out of the folder."""
+    path = (run / name).resolve()
+    return path if path.is_file() and path.is_relative_to(run.resolve()) else None
+
+
+def end_of_log(path: Path) -> list[str]:
+    """Return the last lines of a log.txt that are not empty, `LOG_LINES` at most."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _END_OF_LOG))
+        text = stream.read().decode(errors="replace")
+    return [line for line in text.splitlines() if line.strip()][-LOG_LINES:]
 
 
 @contextmanager

@@ -59,13 +59,29 @@ def schema() -> str:
 
 
 def _entries(table: type[Section], given: Mapping[str, Any]) -> list[str]:
-    values = {key: field.default for key, field in table.model_fields.items()}
-    if table is Train:
-        values |= Train.model_validate(train_in_campaign(dict(given))).model_dump()
+    values = campaign_defaults(table, given)
     lines = []
     for key, field in table.model_fields.items():
         lines += _entry(key, field, given.get(key, values[key]), given)
     return lines
+
+
+def campaign_defaults(table: type[Section], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the keys of a table have in a campaign where al.toml says nothing.
+
+    They are those of the class, but members are trained for fewer steps than by `alrare train`.
+
+    Parameters
+    ----------
+    table : type
+        A table of al.toml.
+    given : mapping
+        Keys of the table that are given, which may decide others.
+    """
+    values = {key: field.default for key, field in table.model_fields.items()}
+    if table is Train:
+        values |= Train.model_validate(train_in_campaign(dict(given))).model_dump()
+    return values
 
 
 def _entry(key: str, field: FieldInfo, value: Any, given: Mapping[str, Any]) -> list[str]:

@@ -64,8 +64,8 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         self._keeps = False
-        pool, self._training = self._training, None
-        if pool is not None:
+        if self._training is not None:
+            pool, self._training = self._training, None
             pool.__exit__(exc_type, exc, traceback)
 
     @contextmanager

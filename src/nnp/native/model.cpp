@@ -53,8 +53,7 @@ std::string without_checksum(const std::string &text, const std::string &sum) {
 }
 
 /// Throws when metadata or weights are not those that were written; old files have no checksum.
-void check_not_damaged(SafetensorsFile &file, const std::string &text) {
-  const Json json = Json::parse(text);
+void check_not_damaged(SafetensorsFile &file, const std::string &text, const Json &json) {
   if (!json.has("sha256"))
     return;
   const std::string &sum = json.at("sha256").as_string();
@@ -73,9 +72,9 @@ Model::Model(const std::string &path) {
     throw std::runtime_error("model file '" + path +
                              "': a safetensors file without alrare's metadata");
   try {
-    check_not_damaged(file, text->second);
-    metadata_ = parse_metadata(text->second);
     const Json json = Json::parse(text->second);
+    check_not_damaged(file, text->second, json);
+    metadata_ = parse_metadata(text->second);
     if (metadata_.family != "ani")
       throw std::runtime_error(
           "the native engine evaluates ANI networks, and these are of family " + metadata_.family +

@@ -14,11 +14,10 @@ def warnings(events: list[int | None], **select: Any) -> list[str]:
     recorder = Recorder()
     settings = SimpleNamespace(select=config.Select(**{"screening_steps": 100, **select}))
     campaign: Any = SimpleNamespace(config=settings, progress=recorder)
-    system: Any = SimpleNamespace(name="ethane", subfolder="")
     explored: Any = SimpleNamespace(
         observables={k: SimpleNamespace(event_step=step) for k, step in enumerate(events)}
     )
-    _warn_of_early_events(campaign, system, 2, explored)
+    _warn_of_early_events(campaign, "iteration 2", explored)
     return recorder.messages
 
 

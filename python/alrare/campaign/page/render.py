@@ -8,6 +8,7 @@ from typing import Any
 
 from ...progress import duration
 from ...tables import with_unit
+from ..run_folder import own_file
 from .data import page_data
 from .terms import TERMS, place, term_of
 
@@ -87,8 +88,6 @@ def plain(value: Any) -> Any:
 
 
 def _text(run: Path, name: str) -> str:
-    """Return the text of a file of the run folder; none where a link leads out of it."""
-    path = (run / name).resolve()
-    if not path.is_file() or not path.is_relative_to(run.resolve()):
-        return ""
-    return path.read_text(encoding="utf-8", errors="replace")
+    """Return the text of a file of the run folder; empty without it (`own_file`)."""
+    path = own_file(run, name)
+    return "" if path is None else path.read_text(encoding="utf-8", errors="replace")

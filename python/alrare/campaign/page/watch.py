@@ -12,11 +12,9 @@ from pathlib import Path
 from ...errors import AlrareError
 from ..report import report_page
 from ..results import RESULTS, read_results
+from ..run_folder import end_of_log, own_file
 
 ADDRESS = "127.0.0.1"
-LINES = 3
-"""Lines of log.txt that the page shows."""
-_END_OF_LOG = 8192  # bytes that hold these lines
 
 
 class WatchServer(ThreadingHTTPServer):
@@ -80,13 +78,8 @@ class WatchServer(ThreadingHTTPServer):
 
     def end_of_log(self) -> list[str]:
         """Return the last lines of log.txt, unless that is a link to a file elsewhere."""
-        path = (self._run / "log.txt").resolve()
-        if not path.is_file() or not path.is_relative_to(self._run):
-            return []
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - _END_OF_LOG))
-            text = stream.read().decode(errors="replace")
-        return [line for line in text.splitlines() if line.strip()][-LINES:]
+        path = own_file(self._run, "log.txt")
+        return [] if path is None else end_of_log(path)
 
 
 class _Handler(BaseHTTPRequestHandler):
