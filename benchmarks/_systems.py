@@ -7,6 +7,8 @@ from ase import Atoms
 from ase.io import read
 
 HEXANE = Path(__file__).parents[1] / "examples" / "hexane" / "hexane.xyz"
+HIDDEN = {"H": (256, 192, 160), "C": (224, 192, 160)}
+"""Widths of the hidden layers of the paper's Table 1."""
 
 
 def hexane() -> Atoms:

@@ -25,12 +25,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from _machine import machine
-from _systems import hexane, liquid
+from _systems import HIDDEN, hexane, liquid
 from alrare.exploration.lammps_input import write_data_file
 from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
 from alrare.model.torchscript import export_torchscript
 
-HIDDEN = {"H": (256, 192, 160), "C": (224, 192, 160)}
 REPLICAS = {20: (1, 1, 1), 1280: (1, 1, 1), 10240: (2, 2, 2), 102400: (4, 4, 5)}
 TARGET = 0.5 * 3.68 * 10
 """Steps a second of 4 members at 102,400 atoms: half of what lammps-ani publishes for one model

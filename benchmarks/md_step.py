@@ -68,7 +68,7 @@ thermo 1000000
 # --- systems and models -------------------------------------------------------------------------
 
 
-def torchani_model(neighborlist: str) -> torch.nn.Module:
+def torchani_model(neighborlist: str, members: int = MEMBERS) -> torch.nn.Module:
     """Make the ensemble with torchani's own classes, untrained."""
     from torchani.arch import Assembler
 
@@ -80,7 +80,7 @@ def torchani_model(neighborlist: str) -> torch.nn.Module:
     asm.set_aev_computer(angular="ani2x", radial="ani2x", strategy="pyaev")
     asm.set_neighborlist(neighborlist)
     asm.set_zeros_as_self_energies()
-    return asm.assemble(MEMBERS)
+    return asm.assemble(members)
 
 
 class Stock(torch.nn.Module):
@@ -105,17 +105,19 @@ class Stock(torch.nn.Module):
         return energy, -grad
 
 
-def stock_step(atoms: Atoms, neighborlist: str) -> Callable[[], list[torch.Tensor]]:
+def stock_step(
+    atoms: Atoms, neighborlist: str, members: int = MEMBERS
+) -> Callable[[], list[torch.Tensor]]:
     """Return a function that evaluates every member, one after the other."""
-    model = torchani_model(neighborlist)
+    model = torchani_model(neighborlist, members)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        members = [torch.jit.script(Stock(model[m])) for m in range(MEMBERS)]
+        scripts = [torch.jit.script(Stock(model[m])) for m in range(members)]
     species = torch.tensor(atoms.numbers)[None]
     positions = torch.tensor(atoms.positions, dtype=torch.float32)[None]
     cell = torch.tensor(atoms.cell.array, dtype=torch.float32) if atoms.pbc.any() else None
     pbc = torch.tensor(atoms.pbc) if atoms.pbc.any() else None
-    return lambda: [member(species, positions, cell, pbc)[1][0] for member in members]
+    return lambda: [one(species, positions, cell, pbc)[1][0] for one in scripts]
 
 
 class Lammps:

@@ -1,4 +1,4 @@
-"""GFN-xTB by tblite, with a gentler mixer where its own does not converge."""
+"""GFN-xTB by tblite, with other guesses and mixers where one does not soon converge."""
 
 from typing import Any
 
@@ -9,21 +9,27 @@ from tblite.ase import TBLite
 from ..electronic_state import state_of
 from .failures import LabelFailure
 
-MIXERS: tuple[dict[str, Any], ...] = (
+SCF_ATTEMPTS: tuple[dict[str, Any], ...] = (
+    {"guess": "eeq", "max_iterations": 50},
+    {"guess": "eeq", "mixer_damping": 0.2, "max_iterations": 100},
+    {"max_iterations": 100},
     {},
     {"mixer_damping": 0.2, "max_iterations": 500},
     {"mixer_damping": 0.05, "max_iterations": 1000},
 )
-"""Settings tried one after the other. The first are tblite's own: damping 0.4, 250 iterations. They
-fail where a bond breaks, once in some hundred thousand steps; that would end one pull in twenty."""
+"""Settings tried one after the other, for the self-consistent field of a configuration whose bond
+breaks. tblite's own are {}: a guess by superposed atoms, damping 0.4, 250 iterations. Alone they
+fail once in some hundred thousand steps, which would end one pull in twenty; and what converges
+late costs more than trying something else, since an iteration of tblite's mixer takes longer with
+each one before it (docs/decisions/0039-attempts-at-self-consistency.md)."""
 
 
 class Tblite(Calculator):
-    """tblite's ASE calculator, which tries other mixer settings until one converges.
+    """tblite's ASE calculator, which tries several settings until one converges.
 
-    The mixer decides whether a result is found but does not change it: where two settings converge,
-    they agree within the tolerance of the self-consistency (1e-6 eV, 1e-4 eV/Å). Charge and
-    multiplicity are those of the frame (`electronic_state.state_of`).
+    Guess and mixer decide whether a result is found but do not change it: where two settings
+    converge, they agree within the tolerance of the self-consistency (1e-6 eV, 1e-3 eV/Å). Charge
+    and multiplicity are those of the frame (`electronic_state.state_of`).
 
     Parameters
     ----------
@@ -35,7 +41,7 @@ class Tblite(Calculator):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._attempts = [TBLite(**settings, **mixer) for mixer in MIXERS]
+        self._attempts = [TBLite(**settings, **attempt) for attempt in SCF_ATTEMPTS]
 
     def calculate(
         self,
@@ -48,7 +54,7 @@ class Tblite(Calculator):
         Raises
         ------
         CalculationFailed
-            If no mixer converges.
+            If no attempt converges.
         LabelFailure
             If only some directions are periodic. tblite takes all as periodic then, and the energy
             depends on the height of the box: 0.2 eV from 100 Å to 8 Å for 32 atoms of graphene.

@@ -51,7 +51,7 @@ def test_tblite_computes_the_charge_and_multiplicity_of_the_frame(frame, setting
     energy, forces = evaluate_frame(make_calculator(XTB, None), frame, min_distance=0.5)
     known, known_forces = tblites(frame, **settings)
     assert energy == pytest.approx(known, abs=1e-6)
-    np.testing.assert_allclose(forces, known_forces, atol=1e-5)
+    np.testing.assert_allclose(forces, known_forces, atol=1e-4)  # of the self-consistency
 
 
 def test_a_neutral_frame_after_a_charged_one_is_neutral():
