@@ -1,5 +1,6 @@
 """Settings of Sphinx: `make docs` builds the site in build/docs, without a network."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_output_stderr = "warn"
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # it names each page that it runs
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
