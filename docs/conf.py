@@ -1,5 +1,6 @@
 """Settings of Sphinx: `make docs` builds the site in build/docs, without a network."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -13,9 +14,16 @@ release = version = __version__
 root_doc = "index"
 # README.md is the index on a code host; index.md includes it.
 exclude_patterns = ["README.md", "_ext"]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "pages_from_code"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "pages_from_code"]
 
 default_role = "code"  # `name` in a docstring
+# Pages with code cells are run at every build; what they write on standard error is a warning.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_output_stderr = "warn"
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # it names each page that it runs
+
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 highlight_language = "none"  # of blocks that name none: commands, LAMMPS inputs, tables

@@ -20,7 +20,7 @@ MARKERS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what tests of the real dftb+ need, without which they are skipped, and the device."""
+    """Add what some tests need, without which they are skipped, and the device."""
     parser.addoption(
         "--device",
         default="auto",
@@ -30,6 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slater-koster",
         metavar="FOLDER",
         help="--slater-koster=FOLDER of the 3OB files: run the tests that need them and dftb+",
+    )
+    parser.addoption(
+        "--screenshots",
+        metavar="FOLDER",
+        help="--screenshots=FOLDER: keep pictures of the report there, those of docs/images",
+    )
+    parser.addoption(
+        "--screenshots-of",
+        metavar="RUN",
+        help="--screenshots-of=RUN: of this campaign, in place of a small one of the tests",
     )
 
 

@@ -250,7 +250,7 @@ class OutsideLinks(SphinxTransform):
             elif target and not path.exists():
                 log.warning("link to a file that is not there: %s", shown, location=node)
             elif target and self.config.repository_url:
-                address = self.config.repository_url + shown
+                address = self.config.repository_url + shown + (f"#{anchor}" if anchor else "")
                 node.replace_self(nodes.reference("", "", *node.children, refuri=address))
             elif target:
                 text = (

@@ -13,7 +13,13 @@ from alrare.config import load_config, parse_config, tables
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-MARKDOWN = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "examples").rglob("*.md"))]
+RECORDS = sorted((ROOT / "benchmarks").rglob("*.md"))
+MARKDOWN = [
+    *DOCUMENTS,
+    *RECORDS,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 EXAMPLES = sorted((ROOT / "examples").rglob("al.toml"))
 TOML = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")

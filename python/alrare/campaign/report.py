@@ -1,5 +1,6 @@
 """Display of a campaign's results: table, plots, HTML page, status."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,9 @@ def _convergence(state: Mapping[str, Any], unit: str) -> str:
 
 
 def status(run: Path, *, width: int = 126) -> str:
-    """Return a text on how far a campaign is, read from its run folder; at most so many columns.
+    """Return a text on how far a campaign is, read from its run folder.
+
+    No line but one with a longer path has more columns than `width`.
 
     Raises
     ------
@@ -107,10 +110,25 @@ def status(run: Path, *, width: int = 126) -> str:
         lines.append(f"time      {_time_by_stage(results)}")
     log = run / "log.txt"
     if log.is_file():
-        lines += [f"log       {line}" for line in end_of_log(log)]
+        ends = [f"log       {line}" for line in end_of_log(log)]
+        # A row of a table that is too wide tells nothing that the table below does not.
+        lines += [line for line in ends if len(line) <= width or not line.startswith(" ", 10)]
+    lines = [_wrapped(line, width, indent=10) for line in lines]
     if done:
-        lines += ["", iteration_table(results, width=width), "", convergence_line(results)]
+        sentences = [_wrapped(line, width) for line in convergence_line(results).splitlines()]
+        lines += ["", iteration_table(results, width=width), "", *sentences]
     return "\n".join(lines)
+
+
+def _wrapped(line: str, width: int, indent: int = 0) -> str:
+    """Break a line between words, of which a long path is one; further lines are indented."""
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _time_by_stage(results: Mapping[str, Any]) -> str:

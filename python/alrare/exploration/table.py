@@ -40,14 +40,13 @@ def read_table(path: Path) -> Table:
             f"{path}: expected a header `# step ...` with the names of the columns, got"
             f" {header.strip()[:80]!r}"
         )
+    whole = [line for line in lines if line.endswith("\n") and line.strip()]
+    if not whole:
+        raise SimulationError(f"{path}: no step; the run ended before its first step")
     try:
-        rows = np.array(
-            [[float(word) for word in line.split()] for line in lines if line.endswith("\n")]
-        )
+        rows = np.loadtxt(whole, ndmin=2, comments=None)
     except ValueError as error:
         raise SimulationError(f"{path}: expected {len(names)} numbers a row: {error}") from error
-    if rows.size == 0:
-        raise SimulationError(f"{path}: no step; the run ended before its first step")
     if rows.shape[1] != len(names):
         raise SimulationError(f"{path}: expected {len(names)} columns, got {rows.shape[1]}")
     steps = rows[:, names.index("step")]

@@ -36,7 +36,7 @@ class EnsembleCalculator(Calculator):
         that the model file names, or member K, counted from 1. As `forces` of the pair style.
     force_std : bool
         Compute the forces of all members too, which takes up to a third more time
-        (docs/performance.md).
+        (benchmarks/records/step.md).
     threads : int
         OpenMP threads, or torch's.
 

@@ -252,7 +252,8 @@ class Clip:
 
     A few configurations from a pull that blew up have errors a thousand times larger than the rest.
     Without clipping they dominate the second moments, and the others are hardly learned
-    (docs/performance.md). The usual length is the geometric mean over about twenty steps.
+    (benchmarks/records/training.md). The usual length is the geometric mean over about twenty
+    steps.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from alrare.campaign.page.watch import WatchServer
-from alrare.campaign.report import write_report
+from alrare.campaign.report import report_page, write_report
 from report_run import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -234,6 +234,36 @@ def test_other_campaigns_have_a_page_without_complaints(
     assert one.complaints == []
     canvases = {"just begun": 0, "no reference": 1, "two systems": 2}
     assert one.page.locator("#film canvas").count() == canvases[kind]
+
+
+SCREENSHOTS = {
+    "report": (WIDE, "light", "body"),
+    "report_narrow": (NARROW, "light", "body"),
+    "report_dark": (WIDE, "dark", "section:has(#movie)"),
+}
+"""Window, colors, and what stands at the top of the picture."""
+
+
+@pytest.mark.parametrize("name", SCREENSHOTS)
+def test_the_report_can_be_pictured(
+    name: str, open_page: Any, report: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = request.config.getoption("--screenshots")
+    if folder is None:
+        pytest.skip("give --screenshots=FOLDER to keep pictures of the report")
+    run = request.config.getoption("--screenshots-of")
+    if run is not None:
+        report = tmp_path / "report.html"
+        report.write_text(report_page(Path(run)), encoding="utf-8")
+    size, colors, top = SCREENSHOTS[name]
+    one = open_page(size, colors, report)
+    if top != "body":
+        one.show_film()
+        one.page.click("#film-event")
+    one.value(f"document.querySelector('{top}').scrollIntoView()")
+    one.page.wait_for_timeout(1000)  # the film moves to the event
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    one.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_the_page_that_is_watched_loads_itself_again_after_an_iteration(

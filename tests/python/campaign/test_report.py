@@ -240,6 +240,18 @@ def test_a_narrow_terminal_gets_the_columns_that_matter_most(run: Path) -> None:
     assert "selected" in wide and "selected" not in narrow
 
 
+def test_a_narrow_terminal_gets_long_lines_in_several_and_no_broken_rows(run: Path) -> None:
+    row = "    5     822           1.3       707           0          1 / 1  7.699 ± 0.085  -0.044"
+    said = "2026-11-29 11:09:18 finished, converged; results.json and both figures are there now"
+    (run / "log.txt").write_text(f"{row}\n{said}\n")
+    wide, narrow = status(run, width=126), status(run, width=80)
+    assert row in wide and said in wide
+    lines = narrow.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert said not in narrow and said in " ".join(narrow.split())
+    assert "822" not in narrow
+
+
 def test_status_tells_what_the_time_went_into(run: Path) -> None:
     content = json.loads((run / "results.json").read_text())
     for row in content["iterations"]:

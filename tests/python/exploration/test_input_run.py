@@ -250,8 +250,10 @@ def test_a_table_without_a_header_or_a_row_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("# step a\n1 2 3\n", "expected 2 columns, got 3"),
         ("# step a\n", "no step"),
+        ("# step a\n\n1 2", "no step"),
         ("1 2\n", "expected a header"),
         ("# step a\n1 x\n", "expected 2 numbers a row"),
+        ("# step a\n1 2\n3\n", "expected 2 numbers a row"),
     ):
         path.write_text(text)
         with pytest.raises(SimulationError, match=message):

@@ -75,9 +75,9 @@ def _candidates(
     keys = _keys(home / "labels.json", "chosen")
     frames = read_frames(home / "selected.extxyz") if keys else []
     frames = [frame for frame in frames if "copy_of" not in frame.info]
-    found = []
+    places, found = _Places(frames), []
     for label in (labels[key] for key in keys if key in labels):
-        row = _same(label, frames)
+        row = places.row_of(label)
         if row is None:
             continue
         info = frames[row].info
@@ -103,8 +103,9 @@ def _around_event(
             table = read_table(folder / observable["table"])
         except AlrareError:
             continue
+        places = _Places(frames)
         for label in list(wanted):
-            row = _same(label, frames)
+            row = places.row_of(label)
             if row is not None:
                 at = int(np.searchsorted(table["step"], frames[row].info["step"]))
                 found.append(_at_row(iteration, label, table, at, observable))
@@ -134,14 +135,26 @@ def _keys(path: Path, name: str) -> list[str]:
     return keys if isinstance(keys, list) else []
 
 
-def _same(label: Atoms, frames: Sequence[Atoms]) -> int | None:
-    """Return which frame a label is of; None if it is of none."""
-    like = [row for row, frame in enumerate(frames) if len(frame) == len(label)]
-    if not like:
-        return None
-    apart = np.abs([frames[row].positions - label.positions for row in like]).max(axis=(1, 2))
-    best = int(apart.argmin())
-    return like[best] if apart[best] < SAME else None
+class _Places:
+    """The positions of many frames, to find one again."""
+
+    def __init__(self, frames: Sequence[Atoms]) -> None:
+        self._rows: dict[int, list[int]] = {}
+        for row, frame in enumerate(frames):
+            self._rows.setdefault(len(frame), []).append(row)
+        self._positions = {
+            size: np.array([frames[row].positions for row in rows])
+            for size, rows in self._rows.items()
+        }
+
+    def row_of(self, label: Atoms) -> int | None:
+        """Return which frame a label is of; None if it is of none."""
+        positions = self._positions.get(len(label))
+        if positions is None:
+            return None
+        apart = np.abs(positions - label.positions).max(axis=(1, 2))
+        best = int(apart.argmin())
+        return self._rows[len(label)][best] if apart[best] < SAME else None
 
 
 def calibration(found: Sequence[Compared], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
