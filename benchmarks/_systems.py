@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+from alrare import config
+from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
 from ase import Atoms
 from ase.io import read
 
 HEXANE = Path(__file__).parents[1] / "examples" / "hexane" / "hexane.xyz"
-HIDDEN = {"H": (256, 192, 160), "C": (224, 192, 160)}
+TABLE_1 = {"H": (256, 192, 160), "C": (224, 192, 160)}
 """Widths of the hidden layers of the paper's Table 1."""
+DEFAULT = dict.fromkeys("HC", config.Model().hidden_default)
+"""Widths of alrare's default networks."""
 
 
 def hexane() -> Atoms:
@@ -28,3 +32,12 @@ def liquid() -> Atoms:
     out.rattle(0.05, seed=5)
     out.wrap()
     return out
+
+
+def random_ensemble(hidden: dict[str, tuple[int, ...]], members: int) -> Ensemble:
+    """Make an ensemble for H and C, with the descriptor of ANI-2x and random weights."""
+    metadata = Metadata(
+        elements=("H", "C"), hidden=hidden, self_energies=(-13.6, -1030.0), members=members
+    )
+    weights = stack_members([member_weights(metadata, seed) for seed in range(members)])
+    return Ensemble(metadata, weights)

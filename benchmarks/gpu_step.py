@@ -25,9 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from _machine import machine
-from _systems import HIDDEN, hexane, liquid
+from _systems import TABLE_1, hexane, liquid, random_ensemble
 from alrare.exploration.lammps_input import write_data_file
-from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_members
 from alrare.model.torchscript import export_torchscript
 
 REPLICAS = {20: (1, 1, 1), 1280: (1, 1, 1), 10240: (2, 2, 2), 102400: (4, 4, 5)}
@@ -55,11 +54,7 @@ run {steps} pre no
 
 def write_models(folder: Path, members: int) -> None:
     """Write M{members}.pt and M{members}.safetensors with random weights."""
-    metadata = Metadata(
-        elements=("H", "C"), hidden=HIDDEN, self_energies=(-13.6, -1030.0), members=members
-    )
-    weights = stack_members([member_weights(metadata, seed) for seed in range(members)])
-    ensemble = Ensemble(metadata, weights)
+    ensemble = random_ensemble(TABLE_1, members)
     ensemble.save(folder / f"M{members}.safetensors")
     export_torchscript(ensemble, folder / f"M{members}.pt")
 

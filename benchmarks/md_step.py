@@ -22,6 +22,7 @@ The model: H and C, the ANI-2x descriptor and widths, GELU, 7 members, random we
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -40,7 +41,7 @@ os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from _systems import hexane, liquid  # noqa: E402
+from _systems import DEFAULT, hexane, liquid, random_ensemble  # noqa: E402
 from alrare.exploration.lammps_input import write_data_file  # noqa: E402
 from alrare.model.ensemble import Ensemble  # noqa: E402
 from alrare.model.torchani import HARTREE, convert  # noqa: E402
@@ -316,6 +317,31 @@ def measure_start(folder: Path, repeats: int) -> None:
         say(f"{name}: MB resident in one rank", resident(folder, "in.long"), target, most=True)
 
 
+def measure_size(folder: Path) -> None:
+    """Time and memory of 5 members of the default networks, up to a million atoms."""
+    random_ensemble(DEFAULT, 5).save(folder / "five.safetensors")
+    mpiexec = str(Path(sys.executable).parent / "mpiexec")
+    for times in ("2 2 2", "4 4 5", "8 10 10"):
+        atoms = 1280 * math.prod(map(int, times.split()))
+        text = INPUT.format(
+            folder=folder, data="box.data", model="five.safetensors", style="", boundary="p p p",
+            after=f"replicate {times}",
+        )  # fmt: skip
+        (folder / "in.size").write_text(text + "run 1\nrun 3 pre no\n")
+        seconds: dict[int, float] = {}
+        for ranks in (1, 2):
+            lmp = [lmp_program(), "-in", "in.size", "-log", f"log.{ranks}", "-nocite"]
+            command = lmp if ranks == 1 else [mpiexec, "-n", "2", *lmp]
+            memory = largest_memory(folder, command)
+            lines = (folder / f"log.{ranks}").read_text().splitlines()
+            loop = [line for line in lines if line.startswith("Loop time")][-1].split()
+            seconds[ranks] = float(loop[3]) / int(loop[8])
+            of = "1 rank" if ranks == 1 else "the larger of 2 ranks"
+            say(f"{atoms:,} atoms: kB an atom, {of}", 1024 * memory / (atoms / ranks), None)
+        say(f"{atoms:,} atoms: s a step, 1 rank", seconds[1], None)
+        say(f"{atoms:,} atoms: speed on 2 ranks / 1", seconds[1] / seconds[2], None)
+
+
 LAUNCHER = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -325,14 +351,18 @@ sys.exit(f"{done.stdout}" if done.returncode else 0)
 
 
 def resident(folder: Path, file: str) -> float:
-    """Run lmp; return the most memory it held, MB.
+    """Run lmp; return the most memory it held, MB."""
+    return largest_memory(folder, [lmp_program(), "-in", file, "-log", "none", "-nocite"])
+
+
+def largest_memory(folder: Path, command: list[str]) -> float:
+    """Run a program; return the most memory that it, or one that it started, held, MB.
 
     A small process starts it: what the parent holds at the fork counts too.
     """
-    lmp = [lmp_program(), "-in", file, "-log", "none", "-nocite"]
     result = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, *lmp], cwd=folder, capture_output=True, text=True,
-        check=True,
+        [sys.executable, "-S", "-c", LAUNCHER, *command], cwd=folder, capture_output=True,
+        text=True, check=True,
     )  # fmt: skip
     return float(result.stdout)
 
@@ -345,7 +375,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60.0, help="for each comparison")
     options.add_argument("--repeats", type=int, default=5, help="of runs as a process of their own")
     options.add_argument(
-        "--only", default="", help="hexane, box, styles, parallel or start (default: all)"
+        "--only", default="", help="hexane, box, styles, parallel, start or size (default: all)"
     )
     given = options.parse_args()
     import mpi4py.MPI  # noqa: F401  LAMMPS wants its symbols
@@ -369,6 +399,8 @@ def main() -> None:
             compare_parallel(folder, given.repeats)
         if given.only in ("", "start"):
             measure_start(folder, given.repeats)
+        if given.only in ("", "size"):
+            measure_size(folder)
 
 
 if __name__ == "__main__":

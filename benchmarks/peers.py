@@ -39,14 +39,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _machine import machine  # noqa: E402
-from _systems import HIDDEN, hexane, liquid  # noqa: E402
+from _systems import DEFAULT, TABLE_1, hexane, liquid, random_ensemble  # noqa: E402
 from alrare.exploration.lammps_input import write_data_file  # noqa: E402
-from alrare.model.ensemble import (  # noqa: E402
-    Ensemble,
-    Metadata,
-    member_weights,
-    stack_members,
-)
 from ase import Atoms  # noqa: E402
 from md_step import lmp_program, seconds_per_call, stock_step  # noqa: E402
 
@@ -96,16 +90,6 @@ class Program:
 # --- the models ---------------------------------------------------------------------------------
 
 
-def write_ours(folder: Path) -> None:
-    """Write default.safetensors and table1.safetensors."""
-    for name, hidden in (("default", dict.fromkeys("HC", (96, 64, 48))), ("table1", HIDDEN)):
-        metadata = Metadata(
-            elements=("H", "C"), hidden=hidden, self_energies=(-13.6, -1030.0), members=MEMBERS
-        )
-        weights = stack_members([member_weights(metadata, seed) for seed in range(MEMBERS)])
-        Ensemble(metadata, weights).save(folder / f"{name}.safetensors")
-
-
 def write_deepmd(folder: Path, environment: Path) -> None:
     """Make, freeze and compress the models of DeePMD-kit: deepmd0.pb and so on."""
     data = folder / "data" / "set.000"
@@ -141,7 +125,8 @@ def write_deepmd(folder: Path, environment: Path) -> None:
 
 def programs(folder: Path, deepmd: Path | None, others: list[str]) -> Iterator[Program]:
     """Make what all programs need, and return them."""
-    write_ours(folder)
+    for name, hidden in (("default", DEFAULT), ("table1", TABLE_1)):
+        random_ensemble(hidden, MEMBERS).save(folder / f"{name}.safetensors")
     for name, style, model in (
         ("alrare", "", "default"),
         ("alrare, force_std", "force_std yes", "default"),
