@@ -115,13 +115,13 @@ def _record(
     evaluation = {
         quantity.key: 6.0 + error,
         f"{quantity.key}_sem": 0.05,
-        "n_pulls": len(seeds),
+        "n_runs": len(seeds),
         "error": error if reference else None,
         "error_sem": 0.01 if reference else None,
         "barrier_error": 0.004 if reference else None,
         "energy_mae_test": error if reference else None,
         "calibration": calibration | {"energy_ratio": 2.0, "energy_check": 1.1},
-        "pulls": [
+        "runs": [
             {
                 "seed": seed,
                 "finished": True,

@@ -191,7 +191,7 @@ def iteration_folder(run: Path, row: Content) -> Path:
 def iteration_pulls(run: Path, row: Content) -> Pulled:
     """Return the pulls by the model of an iteration of results.json."""
     folder = iteration_folder(run, row)
-    return Pulled(folder, observe_pulls(folder, [pull["seed"] for pull in row["pulls"]]))
+    return Pulled(folder, observe_pulls(folder, [pull["seed"] for pull in row["runs"]]))
 
 
 def reference_pulls(run: Path) -> Pulled:

@@ -96,8 +96,8 @@ def check_results(campaign) -> None:
         assert (kept is None) == (found["n_frames"] < MIN_FRAMES)
         if kept is not None:
             assert (kept.energy, kept.force) == (found["energy_ratio"], found["force_ratio"])
-    assert results["reference"]["n_pulls"] == 2
-    assert all(row["n_pulls"] == 2 for row in results["iterations"])
+    assert results["reference"]["n_runs"] == 2
+    assert all(row["n_runs"] == 2 for row in results["iterations"])
     for name in ("work_curves.png", "errors.png", "config.toml", "log.txt"):
         assert (campaign.run / name).stat().st_size > 0
     # six are asked for in each; a network this small makes some that have no label
@@ -262,7 +262,7 @@ def test_a_campaign_takes_over_the_reference_of_another(campaign) -> None:
     campaign.config.write_text(other.replace("seeds = [1, 2]", "seeds = [1, 2, 3]"))
     finish(campaign)
     run = campaign.run.parent / "second"
-    assert results_of(run)["reference"]["n_pulls"] == 3
+    assert results_of(run)["reference"]["n_runs"] == 3
     for part in ("data/trajectory.extxyz", "pull_1/work.dat", "pull_2/work.dat"):
         mine, theirs = run / "reference" / part, campaign.run / "reference" / part
         assert mine.read_bytes() == theirs.read_bytes()
@@ -288,7 +288,7 @@ def test_a_campaign_can_begin_with_labels_and_without_pulls_by_the_labeller(camp
         not list((run / "reference").glob("pull_*")) and not (run / "reference" / "data").exists()
     )
     results = of_system(read_results(run))
-    assert results["reference"]["n_pulls"] == 0
+    assert results["reference"]["n_runs"] == 0
     assert [row["error"] for row in results["iterations"]] == [None, None]
     assert results["iterations"][0]["n_labels"] > 40
     assert 'reference = "none"' in output
@@ -310,7 +310,7 @@ def test_two_molecules_are_learned_by_one_model(campaign) -> None:
     assert list(results["reference"]) == list(results["iterations"][0]["systems"]) == list(names)
     for name in names:
         rows = of_system(results, name)["iterations"]
-        assert [row["n_pulls"] for row in rows] == [2, 2]
+        assert [row["n_runs"] for row in rows] == [2, 2]
         assert (campaign.run / "reference" / name / "pull_2" / "work.dat").is_file()
         assert (campaign.run / "iter_001" / name / "pull_2" / "work.dat").is_file()
         assert (campaign.run / f"work_curves_{name}.png").is_file()
@@ -351,7 +351,7 @@ def test_runs_with_a_bias_give_candidates_and_no_observable(campaign, tmp_path) 
     biased.config.write_text(text.replace("[select]", bias))
     finish(biased)
     found = results_of(biased.run)["iterations"][0]
-    for key in ("activation_energy", "n_pulls", "convergence"):
+    for key in ("activation_energy", "n_runs", "convergence"):
         assert found[key] == plain[key], key
     (run,) = (biased.run / "iter_000" / "biased").glob("pull_*")
     seeds = [int(path.name[5:]) for path in (biased.run / "iter_000").glob("pull_*")]

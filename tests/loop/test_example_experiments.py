@@ -53,7 +53,7 @@ def test_malonaldehyde_gives_the_work_of_a_proton_transfer(tmp_path: Path) -> No
     # led from one oxygen to the other in 0.1 ps, the proton resists
     assert 0.1 < results["reference"]["maximum_work"] < 3.0
     (iteration,) = results["iterations"]
-    (run,) = iteration["pulls"]
+    (run,) = iteration["runs"]
     assert run["reference"]["event_step"] > 0 and run["reference"]["cv"] < 0.8
 
 

@@ -17,11 +17,11 @@ from .explored import values_of
 
 
 @dataclass(frozen=True)
-class PullComparison:
-    """A pull by the model and the labeller's pull with the same seed."""
+class RunComparison:
+    """A run by the model and the labeller's run with the same seed."""
 
     seed: int
-    """Seed of both pulls."""
+    """Seed of both runs."""
     finished: bool
     """Whether the model's run came to its end."""
     model: dict[str, Any]
@@ -40,7 +40,7 @@ class Evaluation:
     """Mean of the observable over the model's runs that have one; None without such runs."""
     value_sem: float | None
     """Standard error of that mean; None for fewer than two such runs."""
-    n_pulls: int
+    n_runs: int
     """Number of runs by the model."""
     error: float | None
     """The observable, model minus labeller, mean over the seeds of which both runs have one."""
@@ -57,7 +57,7 @@ class Evaluation:
     """Errors on the frames after it."""
     calibration: Calibration
     """Spread and error on the iteration's new labels, which it was not trained on."""
-    pulls: tuple[PullComparison, ...]
+    runs: tuple[RunComparison, ...]
     """One entry per seed."""
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def evaluate(
         key=key,
         value=value,
         value_sem=value_sem,
-        n_pulls=len(runs),
+        n_runs=len(runs),
         error=error,
         error_sem=error_sem,
         barrier_error=float(np.abs(peaks).mean()) if peaks and np.isfinite(peaks).all() else None,
@@ -137,8 +137,8 @@ def evaluate(
         test_intact=compared.part(intact).errors(),
         test_broken=compared.part(broken).errors(),
         calibration=_calibration(model, new, forces),
-        pulls=tuple(
-            PullComparison(
+        runs=tuple(
+            RunComparison(
                 seed,
                 seed in finished,
                 runs[seed].to_json(),

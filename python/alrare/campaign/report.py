@@ -282,7 +282,7 @@ def _calibrated_std(new: Mapping[str, Any]) -> float | None:
 
 
 def _observable(row: Mapping[str, Any], key: str) -> str:
-    pulls = row.get("pulls") or []
+    pulls = row.get("runs") or []
     cut = sum(not pull.get("finished", True) for pull in pulls)
     ended = f"\nended early {cut}" if cut else ""
     runs = [pull["model"] for pull in pulls]
@@ -323,13 +323,13 @@ def reference_line(reference: Mapping[str, Any], observable: Mapping[str, Any]) 
     missing = (reference.get("values") or []).count(None)
     if value is None and missing:
         return f"{of_labeller}: {NO_EVENT} in {missing} {runs}"
-    if value is None and reference.get("n_pulls") == 0:
+    if value is None and reference.get("n_runs") == 0:
         return f'The labeller does no {runs} (reference = "none"): errors are not known'
     if value is None:
         return f"{of_labeller}: not known yet"
     without = f", {NO_EVENT} in {missing}" if missing else ""
     text = f"{with_sem(value, reference.get(f'{key}_sem'))} {observable['unit']}".rstrip()
-    return f"{of_labeller}: {text} ({reference.get('n_pulls', '?')} {runs}{without})"
+    return f"{of_labeller}: {text} ({reference.get('n_runs', '?')} {runs}{without})"
 
 
 def _curves(folder: Path, observable: Mapping[str, Any]) -> list[TableCurve]:

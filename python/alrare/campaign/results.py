@@ -102,7 +102,7 @@ def reference_record(key: str, runs: Mapping[int, Observed]) -> dict[str, Any]:
     return {
         key: mean and mean.mean,
         f"{key}_sem": mean and mean.sem,
-        "n_pulls": len(runs),
+        "n_runs": len(runs),
         "seeds": list(runs),
         "values": [values.get(seed) for seed in runs],
     }
@@ -155,7 +155,19 @@ def read_results(run: PathLike) -> dict[str, Any]:
             f"{run / RESULTS}: written by an earlier version of alrare; show it with that version,"
             " or run the campaign under another name (`reference` takes over its reference)"
         )
-    return dict(content)
+    return _with_runs(content)
+
+
+def _with_runs(content: dict[str, Any]) -> dict[str, Any]:
+    """Return results whose runs, which were called pulls once, have the name of today."""
+    for record in (
+        *(content.get("reference") or {}).values(),
+        *(record for row in content["iterations"] for record in row["systems"].values()),
+    ):
+        for old, new in (("n_pulls", "n_runs"), ("pulls", "runs")):
+            if old in record:
+                record[new] = record.pop(old)
+    return content
 
 
 def of_system(results: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:

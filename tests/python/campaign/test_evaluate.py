@@ -149,7 +149,7 @@ def test_frames_before_and_after_the_break_are_told_apart(model: Path) -> None:
     assert result.test_intact.n_frames == 2 * first.index
     assert result.test_intact.energy_mae == pytest.approx(0.0, abs=1e-9)
     assert result.test_broken.energy_mae == pytest.approx(0.5, abs=0.05)
-    assert result.value is None and result.error is None and result.n_pulls == 0
+    assert result.value is None and result.error is None and result.n_runs == 0
 
 
 def test_the_barrier_error_is_that_of_the_highest_frame_against_the_first(model: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_error_pairs_pulls_of_the_same_seed(model: Path) -> None:
     assert result.value_sem == pytest.approx(0.4 / np.sqrt(3))
     assert result.error == pytest.approx(0.2)
     assert result.error_sem == pytest.approx(0.1)
-    of_labeller = [pull.reference and pull.reference["activation_energy"] for pull in result.pulls]
+    of_labeller = [pull.reference and pull.reference["activation_energy"] for pull in result.runs]
     assert of_labeller == [6.3, 6.5, None]
 
 
@@ -186,9 +186,9 @@ def test_pulls_in_which_no_bond_broke_give_no_activation_energy(model: Path) -> 
         runs={1: _observed(6.4), 2: _observed(9.0, None), 3: _observed(7.2)},
         reference={1: _observed(6.3), 2: _observed(6.5), 3: _observed(9.0, None)},
     )
-    assert result.value == pytest.approx(6.8) and result.n_pulls == 3
+    assert result.value == pytest.approx(6.8) and result.n_runs == 3
     assert result.error == pytest.approx(0.1) and result.error_sem is None
-    assert [pull.seed for pull in result.pulls] == [1, 2, 3]
+    assert [pull.seed for pull in result.runs] == [1, 2, 3]
 
 
 @pytest.mark.slow
@@ -201,6 +201,6 @@ def test_an_evaluation_is_plain_json(model: Path) -> None:
     assert content["energy_mae_test"] == content["test"]["energy_mae"]
     assert content["activation_energy_sem"] is None
     assert content["calibration"]["n_frames"] == 6
-    (pull,) = content["pulls"]
+    (pull,) = content["runs"]
     assert pull["seed"] == 1 and pull["reference"] is None
     assert pull["model"]["activation_energy"] == 6.4 and pull["model"]["event"]["atoms"] == [1, 2]

@@ -45,7 +45,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
     evaluation = {
         "activation_energy": 6.34 + error,
         "activation_energy_sem": 0.05,
-        "n_pulls": 2,
+        "n_runs": 2,
         "error": error,
         "error_sem": 0.02,
         "energy_mae_test": abs(error) / 3,
@@ -93,7 +93,7 @@ def run(tmp_path: Path) -> Path:
         folder,
         observables={"hexane": ACTIVATION_ENERGY.to_json()},
         reference={
-            "hexane": {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2}
+            "hexane": {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_runs": 2}
         },
         iterations=[_record(number, error) for number, error in enumerate(errors)],
     )
@@ -103,7 +103,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_record_holds_the_keys_of_the_results_file(run: Path) -> None:
     row = of_system(read_results(run))["iterations"][2]
     assert row == of_system(read_results(run), "hexane")["iterations"][2]
-    assert row["iteration"] == 2 and row["n_labels"] == 600 and row["n_pulls"] == 2
+    assert row["iteration"] == 2 and row["n_labels"] == 600 and row["n_runs"] == 2
     for key in ("activation_energy", "activation_energy_sem", "error", "error_sem"):
         assert isinstance(row[key], float)
     assert row["energy_mae_test"] == pytest.approx(0.1)
@@ -139,15 +139,15 @@ def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> N
         {"model": {"event": bond, "activation_energy": energy}}
         for bond, energy in (([1, 2], 6.3), (None, None))
     )
-    rows = [_changed(_record(0, 0.0), pulls=[broken, whole])]
-    rows += [_changed(_record(1, 0.0), pulls=[whole, whole], activation_energy=None)]
-    reference = {"activation_energy": None, "n_pulls": 2, "values": [None, None]}
+    rows = [_changed(_record(0, 0.0), runs=[broken, whole])]
+    rows += [_changed(_record(1, 0.0), runs=[whole, whole], activation_energy=None)]
+    reference = {"activation_energy": None, "n_runs": 2, "values": [None, None]}
     text = iteration_table(_results(reference, *rows))
     lines = text.splitlines()
     assert lines[0].strip() == "Activation energy of the labeller: no event in 2 pulls"
     assert "6.340 ± 0.050" in lines[-3] and lines[-2].strip() == "no event in 1"
     assert "no event" in lines[-1] and "6.340" not in lines[-1]
-    some = {"activation_energy": 6.3, "n_pulls": 2, "values": [None, 6.3]}
+    some = {"activation_energy": 6.3, "n_runs": 2, "values": [None, 6.3]}
     assert "6.300 eV (2 pulls, no event in 1)" in reference_line(some, ACTIVATION_ENERGY.to_json())
 
 
@@ -173,7 +173,7 @@ def _two_systems() -> dict[str, Any]:
         row = _record(number, 0.1)
         row["systems"] = {"C4": row["systems"]["hexane"], "C6": row["systems"]["hexane"]}
         rows.append(row)
-    level = {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_pulls": 2}
+    level = {"activation_energy": 6.34, "activation_energy_sem": 0.05, "n_runs": 2}
     return {"reference": {"C4": level, "C6": level}, "iterations": rows}
 
 
@@ -193,7 +193,7 @@ def test_several_systems_have_a_line_each() -> None:
 
 
 def test_a_system_is_asked_for_by_its_name() -> None:
-    assert of_system(_two_systems(), "C6")["reference"]["n_pulls"] == 2
+    assert of_system(_two_systems(), "C6")["reference"]["n_runs"] == 2
     with pytest.raises(AlrareError, match="C7: no such system; the campaign has C4, C6"):
         of_system(_two_systems(), "C7")
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from alrare.campaign.around_event import EventErrors
 from alrare.campaign.convergence import Change, Convergence
-from alrare.campaign.evaluate import Evaluation, PullComparison
+from alrare.campaign.evaluate import Evaluation, RunComparison
 from alrare.campaign.results import (
     iteration_record,
+    read_results,
     reference_record,
     system_record,
     write_results,
@@ -41,7 +42,7 @@ def _run(folder: Path) -> Path:
         key=ACTIVATION_ENERGY.key,
         value=7.7,
         value_sem=0.1,
-        n_pulls=1,
+        n_runs=1,
         error=0.01,
         error_sem=0.01,
         barrier_error=0.001,
@@ -49,7 +50,7 @@ def _run(folder: Path) -> Path:
         test_intact=errors,
         test_broken=errors,
         calibration=Calibration(4, *([0.1] * 8), energy_check=1.0, force_check=1.0),
-        pulls=(PullComparison(1, True, observed.to_json(), observed.to_json()),),
+        runs=(RunComparison(1, True, observed.to_json(), observed.to_json()),),
     )
     convergence = Convergence(Change(0.01, 0.01), True, EventErrors(4, 0.001, 0.01), True)
     counts = SelectionCounts(threshold=0.01).to_json()
@@ -119,3 +120,13 @@ def test_the_documented_keys_of_results_json_are_those_that_status_prints(
         assert keys == expected, f"{path}: described as {name!r}"
         described.add(name)
     assert described == set(documented)
+
+
+def test_results_in_which_runs_were_called_pulls_are_read(tmp_path):
+    run = _run(tmp_path / "run")
+    now = read_results(run)
+    old = (run / "results.json").read_text(encoding="utf-8")
+    old = old.replace('"n_runs"', '"n_pulls"').replace('"runs": [', '"pulls": [')
+    assert '"pulls": [' in old
+    (run / "results.json").write_text(old, encoding="utf-8")
+    assert read_results(run) == now

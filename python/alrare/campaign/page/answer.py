@@ -49,13 +49,13 @@ def answer(
 
 def _value(row: Mapping[str, Any], key: str) -> str:
     if row.get(key) is None:
-        return NO_EVENT if row.get("pulls") else "not known"
+        return NO_EVENT if row.get("runs") else "not known"
     return with_sem(row[key], row.get(f"{key}_sem"))
 
 
 def _basis(row: Mapping[str, Any], observable: Mapping[str, Any]) -> str:
-    n, runs = row.get("n_pulls", 0), observable["runs"]
-    without = sum(pull["model"].get(observable["key"]) is None for pull in row.get("pulls") or [])
+    n, runs = row.get("n_runs", 0), observable["runs"]
+    without = sum(pull["model"].get(observable["key"]) is None for pull in row.get("runs") or [])
     text = (
         f"By the model of iteration {row['iteration']}, trained on {row['n_labels']} labels, in {n}"
         f" {runs}{'' if n == 1 else 's'}"
@@ -67,7 +67,7 @@ def _against(
     row: Mapping[str, Any], reference: Mapping[str, Any], observable: Mapping[str, Any]
 ) -> str:
     key, unit, runs = observable["key"], observable["unit"], observable["runs"]
-    if reference.get("n_pulls") == 0:
+    if reference.get("n_runs") == 0:
         return f'The labeller does no {runs}s (reference = "none"): the error is not known.'
     if reference.get(key) is None:
         values = reference.get("values") or []
@@ -109,9 +109,9 @@ def _reasons(
     elif stop.small_changes:
         text = "There are no labels around the event of the model's own runs to confirm it."
         reasons.append({"met": False, "text": text})
-    cut = sum(not pull.get("finished", True) for pull in row.get("pulls") or [])
+    cut = sum(not pull.get("finished", True) for pull in row.get("runs") or [])
     if cut:
-        text = f"{cut} of {row['n_pulls']} {observable['runs']}s of the model ended early."
+        text = f"{cut} of {row['n_runs']} {observable['runs']}s of the model ended early."
         reasons.append({"met": False, "text": text})
     return reasons
 

@@ -89,7 +89,7 @@ def _peaks(results: Mapping[str, Any]) -> dict[tuple[int | None, int], int]:
     key = results["observable"]["key"]
     found: dict[tuple[int | None, int], int] = {}
     for row in results["iterations"]:
-        for pull in row.get("pulls") or []:
+        for pull in row.get("runs") or []:
             for number, one in ((row["iteration"], pull["model"]), (None, pull.get("reference"))):
                 if one and one.get(key) is not None and one.get("peak_step") is not None:
                     found[number, pull["seed"]] = one["peak_step"]

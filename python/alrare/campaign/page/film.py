@@ -225,7 +225,7 @@ def _events(
 ) -> tuple[int | None, int | None]:
     """Return the MD steps of the event in the model's and in the labeller's run."""
     rows = [row for row in results["iterations"] if row["iteration"] == iteration]
-    for pull in rows[0].get("pulls") or [] if rows else []:
+    for pull in rows[0].get("runs") or [] if rows else []:
         if pull["seed"] == seed:
             model, labeller = pull["model"] or {}, pull.get("reference") or {}
             return model.get("event_step"), labeller.get("event_step")
