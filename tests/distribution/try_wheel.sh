@@ -1,0 +1,45 @@
+#!/bin/sh
+# Installs a wheel in a new environment, as a user without a compiler would, and uses it.
+#
+#   try_wheel.sh WHEEL PYTHON TORCH     try_wheel.sh dist/alrare-*.whl python3 torch==2.13.0
+set -eu
+wheel=$(realpath "$1")
+python=$2
+torch=$3
+examples=$(realpath "$(dirname "$0")/../../examples/lammps_inputs")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# a PATH with the new environment and these programs, no other: no compiler, no cmake, no git
+mkdir "$work/programs"
+for program in sh env uname dirname basename cat ls rm mkdir; do
+  ln -s "$(command -v $program)" "$work/programs/$program"
+done
+"$python" -m venv "$work/new"
+cp -r "$examples" "$work/inputs"
+cd "$work"
+unset PYTHONPATH LAMMPS_PLUGIN_PATH LD_LIBRARY_PATH VIRTUAL_ENV CC CXX
+export PATH="$work/new/bin:$work/programs" OMP_NUM_THREADS=1
+for program in cc c++ gcc g++ clang clang++ cmake; do
+  if command -v $program; then
+    echo "try_wheel: $program is on PATH" >&2
+    exit 1
+  fi
+done
+
+echo "installing $torch and $(basename "$wheel")"
+pip --disable-pip-version-check install --quiet --only-binary :all: "$torch"
+pip --disable-pip-version-check install --quiet --only-binary :all: "$wheel"
+python -c "
+from importlib.metadata import distributions
+sizes = {d.name: sum(f.locate().stat().st_size for f in d.files or [] if f.locate().is_file())
+         for d in distributions()}
+for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:12]:
+    print(f'{size / 1e6:8.1f} MB  {name}')
+print(f'{sum(sizes.values()) / 1e6:8.1f} MB  of {len(sizes)} packages')"
+
+alrare check
+(cd inputs && lmp -in in.hexane_smd -log none > smd.out && test -s candidates.extxyz)
+(cd inputs && mpirun -np 2 lmp -in in.alkane_box -log none > box.out && test -s box_candidates.extxyz)
+echo "the inputs of examples/lammps_inputs ran"
+alrare doctor
