@@ -1,7 +1,7 @@
-"""Print what pyproject.toml asks for, one requirement a line: `dependencies`, `build-system` (what
-a build needs), or an extra by name.
+"""Print what pyproject.toml asks for, one requirement a line.
 
-Called by make, which installs each set when a target first needs it.
+Its arguments are `dependencies`, `build-system`, which a build needs, and extras by name. Called by
+make, which installs each set when a target first needs it.
 """
 
 import sys

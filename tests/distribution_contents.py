@@ -1,4 +1,4 @@
-"""What the files of a release must hold and must not: `python distribution_contents.py FILE ...`."""
+"""What the files of a release must hold, and must not: `distribution_contents.py FILE ...`."""
 
 import fnmatch
 import sys
@@ -11,8 +11,8 @@ UNWANTED = (
     "*/runs/*", "*__pycache__*", "*.o", "*.log",
 )  # fmt: skip
 OF_SOURCE = (
-    "PKG-INFO", "CHANGELOG.md", "CITATION.cff", "CMakeLists.txt", "LICENSE", "Makefile", "README.md",
-    "constraints.txt", "pyproject.toml", "cmake/HostLammps.cmake", "docs/install.md",
+    "PKG-INFO", "CHANGELOG.md", "CITATION.cff", "CMakeLists.txt", "LICENSE", "Makefile",
+    "README.md", "constraints.txt", "pyproject.toml", "cmake/HostLammps.cmake", "docs/install.md",
     "examples/hexane/al.toml", "python/alrare/__init__.py", "src/plugin.cpp",
     "tests/cpp/CMakeLists.txt", "tests/distribution_contents.py",
 )  # fmt: skip
@@ -22,7 +22,7 @@ OF_WHEEL = (
     "alrare/campaign/page/template/*", "alrare/campaign/page/libraries/*", "alrare/cli/paper.toml",
     "alrare-*.dist-info/entry_points.txt", "alrare-*.dist-info/licenses/LICENSE",
 )  # fmt: skip
-FOLDERS_OF_WHEEL = ("alrare/*", "alrare.libs/*", "alrare-*.dist-info/*")
+WHEEL_FOLDERS = ("alrare/*", "alrare.libs/*", "alrare-*.dist-info/*")
 
 
 def names_in(file: Path) -> list[str]:
@@ -42,7 +42,7 @@ def problems_of(file: Path) -> list[str]:
     unwanted = [name for name in names if any(fnmatch.fnmatch(name, one) for one in UNWANTED)]
     if file.suffix == ".whl":
         unwanted += [
-            name for name in names if not any(fnmatch.fnmatch(name, one) for one in FOLDERS_OF_WHEEL)
+            name for name in names if not any(fnmatch.fnmatch(name, one) for one in WHEEL_FOLDERS)
         ]
     return [f"{file.name} lacks {one}" for one in missing] + [
         f"{file.name} holds {one}" for one in unwanted

@@ -36,9 +36,11 @@ EvaluatorFactory *torch_factory() {
   void *const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (handle == nullptr) {
     const char *const why = dlerror();
-    throw std::runtime_error(std::string("the TorchScript engine could not be opened: ") +
-                             (why != nullptr ? why : library.c_str()) + "; " +
-                             torch_advice(torch_of_build, torch_here));
+    std::string told = std::string("the TorchScript engine could not be opened: ") +
+                       (why != nullptr ? why : library.c_str());
+    if (library == folder + build_engine)
+      told += "; " + torch_advice(torch_of_build, torch_here);
+    throw std::runtime_error(told);
   }
   void *const symbol = dlsym(handle, torch_factory_name);
   if (symbol == nullptr)

@@ -36,11 +36,11 @@ std::string torch_version_in(const std::string &folder) {
 
 std::string torch_engine_in(const std::string &folder, const std::string &built_with,
                             const std::string &found) {
-  const std::string own = folder + "libalrare_torch-" + minor_release(found) + ".so";
+  std::string own = folder + "libalrare_torch-" + minor_release(found) + ".so";
   if (!found.empty() && std::ifstream(own).good())
     return own;
   const bool fits = found.empty() || release(built_with).empty() || same_torch(built_with, found);
-  return fits ? folder + "libalrare_torch.so" : "";
+  return fits ? folder + build_engine : "";
 }
 
 std::string torch_advice(const std::string &built_with, const std::string &found) {

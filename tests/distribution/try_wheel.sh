@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 
 # a PATH with the new environment and these programs, no other: no compiler, no cmake, no git
 mkdir "$work/programs"
-for program in sh env uname dirname basename cat ls rm mkdir; do
+for program in sh env uname dirname basename cat date ls rm mkdir; do
   ln -s "$(command -v $program)" "$work/programs/$program"
 done
 "$python" -m venv "$work/new"
@@ -28,15 +28,19 @@ for program in cc c++ gcc g++ clang clang++ cmake; do
 done
 
 echo "installing $torch and $(basename "$wheel")"
-pip --disable-pip-version-check install --quiet --only-binary :all: "$torch"
-pip --disable-pip-version-check install --quiet --only-binary :all: "$wheel"
+install() { pip --disable-pip-version-check install --quiet --only-binary :all: "$1"; }
+began=$(date +%s)
+install "$torch"
+install "$wheel"
+echo "installed in $(($(date +%s) - began)) s"
 python -c "
 from importlib.metadata import distributions
 sizes = {d.name: sum(f.locate().stat().st_size for f in d.files or [] if f.locate().is_file())
          for d in distributions()}
-for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:12]:
-    print(f'{size / 1e6:8.1f} MB  {name}')
-print(f'{sum(sizes.values()) / 1e6:8.1f} MB  of {len(sizes)} packages')"
+largest = sorted(sizes, key=sizes.get, reverse=True)[:8]
+for name in dict.fromkeys([*largest, 'alrare']):
+    print(f'{sizes[name] / 1e6:8.1f} MB  {name}')
+print(f'{sum(sizes.values()) / 1e6:8.1f} MB  in {len(sizes)} packages')"
 
 alrare check
 (cd inputs && lmp -in in.hexane_smd -log none > smd.out && test -s candidates.extxyz)

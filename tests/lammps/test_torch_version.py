@@ -11,7 +11,6 @@ import lammps
 import pytest
 import torch
 
-
 INPUT = """\
 units metal
 region b block 0 9 0 9 0 9

@@ -32,12 +32,13 @@ def test_the_installed_package_has_the_version_of_its_source():
     assert version("alrare") == alrare.__version__
 
 
-@pytest.mark.slow
 def test_a_source_distribution_holds_the_source_and_no_results(tmp_path):
     """Of a copy with results, an environment and caches in it, as a used checkout has."""
     pytest.importorskip("scikit_build_core")
     source = tmp_path / "source"
-    ignore = shutil.ignore_patterns(".git", ".venv", "build", "dist", "runs", "__pycache__", ".*_cache")
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv", "build", "dist", "runs", "__pycache__", ".*_cache"
+    )
     shutil.copytree(ROOT, source, ignore=ignore)
     for name in ("build", "dist", "runs/hexane", "examples/hexane/runs", ".venv/bin"):
         (source / name).mkdir(parents=True)
