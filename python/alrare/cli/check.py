@@ -35,7 +35,7 @@ STYLES = (
     "fix style plugin al_select",
     "compute style plugin colvar",
 )
-INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
+INSTALL = "install alrare again: its wheel, or by `pip install .` in its source"
 OTHER_LAMMPS = (
     "run the LAMMPS it was built for, or build the plugin for this one: see docs/install.md,"
     " 'A LAMMPS of your own', LAMMPS_SOURCE_DIR"
@@ -211,7 +211,7 @@ def _engine_file(folder: Path) -> Path:
 
 
 def _torch(info: dict[str, str], folder: Path) -> Finding:
-    built = info.get("torch", "").partition("+")[0]
+    built = info.get("torch", "").partition("+")[0].replace("unknown", "")
     needed = f"torch=={built}" if built else "torch"
     try:
         version = importlib.metadata.version("torch")
