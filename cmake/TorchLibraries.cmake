@@ -46,7 +46,9 @@ function(alrare_add_torch_engine target root)
     ${root}/lib/libtorch_cpu.so ${root}/lib/libc10.so)
   # installed: site-packages/alrare/lib beside site-packages/torch/lib; else where torch is now
   set(rpath "$ORIGIN/../../torch/lib")
-  if(NOT ALRARE_PORTABLE)
+  if(ALRARE_PORTABLE)
+    target_compile_options(${target} PRIVATE -ffile-prefix-map=${root}=torch)
+  else()
     list(APPEND rpath ${root}/lib)
   endif()
   set_target_properties(${target} PROPERTIES

@@ -46,4 +46,15 @@ alrare check
 (cd inputs && lmp -in in.hexane_smd -log none > smd.out && test -s candidates.extxyz)
 (cd inputs && mpirun -np 2 lmp -in in.alkane_box -log none > box.out && test -s box_candidates.extxyz)
 echo "the inputs of examples/lammps_inputs ran"
-alrare doctor
+alrare doctor --keep trial
+
+# the doctor's model by libtorch, which LAMMPS finds beside alrare
+cat > inputs/in.libtorch << end
+units metal
+read_data data.hexane
+pair_style nnp_ensemble
+pair_coeff * * ../trial/runs/ethane/iter_001/ensemble.pt H C
+run 10
+end
+(cd inputs && lmp -in in.libtorch -log none > libtorch.out)
+echo "LAMMPS ran a TorchScript model"
