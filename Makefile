@@ -11,14 +11,19 @@
 #                      in CMakePresets.json (Debian: g++-aarch64-linux-gnu qemu-user-static)
 # make check-gpu       on a machine with CUDA: every test of the pair style on the device, training of
 #                      a member of each family there, and what a step costs (DEVICE=cpu GPU_ARGS="--atoms 20" tries it)
+# make wheel       dist/: the source distribution and the wheel that is built from it, for this machine's Python;
+#                  MORE_TORCH=FOLDER adds engines for the releases of torch in it (cmake/fetch_torch.sh)
+# make wheel-test  installs that wheel in a new environment, with no compiler on PATH, and uses it
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build/wheel
 JOBS ?= 2
 FUZZ_RUNS ?= 100000
 DEVICE ?= cuda
+MORE_TORCH ?=
 
 BIN := $(VENV)/bin
+TORCH := torch==2.13.0
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 SOURCES := CMakeLists.txt pyproject.toml $(shell find src cmake python -type f \
   -not -path '*/__pycache__/*' 2>/dev/null)
@@ -28,7 +33,7 @@ TIDY_FILES := $(shell find src tests/cpp -name '*.cpp')
 TIDY := $(BIN)/clang-tidy -p $(BUILD) --quiet --extra-arg=-fno-openmp
 
 .PHONY: install demo test test-fast check docs check-sanitize check-aarch64 check-gpu format constraints \
-  clean configure-tests
+  clean configure-tests wheel wheel-test
 
 install: $(VENV)/.installed
 
@@ -40,7 +45,7 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml
 	@sh cmake/check_machine.sh "$(PYTHON)" "$(CXX)"
 	@echo "Setting up $(VENV): about 2 minutes the first time"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) torch==2.13.0
+	@$(PIP) $(TORCH)
 	@$(PIP) $(call dependencies,dependencies build)
 	@touch $@
 
@@ -50,13 +55,18 @@ $(VENV)/.extra-%: constraints.txt pyproject.toml | $(VENV)/.installed
 	@$(PIP) $(call dependencies,$*)
 	@touch $@
 
+# A wheel is built without the package installed.
+$(VENV)/.extra-wheel: $(VENV)/.dependencies
+	@$(PIP) $(call dependencies,wheel)
+	@touch $@
+
 test test-fast: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-cluster
 check format: $(VENV)/.extra-check $(VENV)/.extra-cluster
 docs: $(VENV)/.extra-docs
 
 # The versions that .venv holds become the constraints; the head of that file says how to renew.
 constraints: $(VENV)/.extra-test $(VENV)/.extra-torchani $(VENV)/.extra-check \
-  $(VENV)/.extra-cluster $(VENV)/.extra-docs
+  $(VENV)/.extra-cluster $(VENV)/.extra-docs $(VENV)/.extra-wheel
 	@sed -i '/^[^#]/d' constraints.txt
 	@$(BIN)/pip --disable-pip-version-check freeze --all --exclude alrare --exclude pip \
 	  | sed 's/+.*//' >> constraints.txt
@@ -122,6 +132,21 @@ check-aarch64: install
 	$(BIN)/cmake --preset aarch64
 	$(BIN)/cmake --build --preset aarch64 --parallel $(JOBS)
 	$(BIN)/ctest --preset aarch64
+
+wheel: $(VENV)/.extra-wheel
+	@rm -rf build/dist dist/alrare-* && mkdir -p build
+	@echo "Building the source distribution, and from it the wheel: about 3 minutes"
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m build --no-isolation \
+	  --skip-dependency-check --outdir build/dist -C cmake.define.ALRARE_PORTABLE=ON \
+	  -C cmake.define.ALRARE_MORE_TORCH="$(abspath $(MORE_TORCH))" . > build/dist.log || \
+	  { cat build/dist.log; exit 1; }
+	@PATH="$(abspath $(BIN)):$$PATH" sh cmake/repair_wheel.sh build/dist/alrare-*.whl dist
+	@cp build/dist/alrare-*.tar.gz dist
+	@$(BIN)/python tests/distribution_contents.py dist/alrare-*
+	@ls -l dist
+
+wheel-test:
+	@sh tests/distribution/try_wheel.sh dist/alrare-*.whl $(BIN)/python $(TORCH)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
-"""Print what pyproject.toml asks for, one requirement a line: `dependencies` or an extra by name.
+"""Print what pyproject.toml asks for, one requirement a line.
 
-Called by make, which installs each set when a target first needs it.
+Its arguments are `dependencies`, `build-system`, which a build needs, and extras by name. Called by
+make, which installs each set when a target first needs it.
 """
 
 import sys
@@ -8,7 +9,12 @@ import tomllib
 from pathlib import Path
 
 if __name__ == "__main__":
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    sets = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    project = content["project"]
+    sets = {
+        "dependencies": project["dependencies"],
+        "build-system": content["build-system"]["requires"],
+        **project["optional-dependencies"],
+    }
     for name in sys.argv[1:]:
         print(*(requirement.replace(" ", "") for requirement in sets[name]), sep="\n")

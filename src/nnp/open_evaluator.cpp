@@ -15,7 +15,6 @@ namespace alrare {
 
 namespace {
 
-constexpr const char *torch_library = "libalrare_torch.so";
 #ifdef ALRARE_TORCH_VERSION
 constexpr const char *torch_of_build = ALRARE_TORCH_VERSION;
 #else
@@ -26,16 +25,22 @@ EvaluatorFactory *torch_factory() {
   if (*torch_of_build == '\0')
     throw std::runtime_error("this alrare was built without the TorchScript engine: give the "
                              "ensemble.safetensors, or build with -DALRARE_TORCH=ON");
-  const std::string library = own_folder() + torch_library;
+  const std::string folder = own_folder();
+  // installed: site-packages/alrare/lib beside site-packages/torch
+  const std::string torch_here = torch_version_in(folder + "../../torch");
+  const std::string library = torch_engine_in(folder, torch_of_build, torch_here);
+  if (library.empty())
+    throw std::runtime_error("there is no TorchScript engine for this torch: " +
+                             torch_advice(torch_of_build, torch_here));
   // never closed: libtorch does not survive being unloaded
   void *const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (handle == nullptr) {
     const char *const why = dlerror();
-    // installed: site-packages/alrare/lib beside site-packages/torch
-    throw std::runtime_error(
-        std::string("the TorchScript engine could not be opened: ") +
-        (why != nullptr ? why : library.c_str()) + "; " +
-        torch_advice(torch_of_build, torch_version_in(own_folder() + "../../torch")));
+    std::string told = std::string("the TorchScript engine could not be opened: ") +
+                       (why != nullptr ? why : library.c_str());
+    if (library == folder + build_engine)
+      told += "; " + torch_advice(torch_of_build, torch_here);
+    throw std::runtime_error(told);
   }
   void *const symbol = dlsym(handle, torch_factory_name);
   if (symbol == nullptr)

@@ -35,7 +35,7 @@ STYLES = (
     "fix style plugin al_select",
     "compute style plugin colvar",
 )
-INSTALL = "install alrare again from its source: `pip install .` (or `make test`)"
+INSTALL = "install alrare again: its wheel, or by `pip install .` in its source"
 OTHER_LAMMPS = (
     "run the LAMMPS it was built for, or build the plugin for this one: see docs/install.md,"
     " 'A LAMMPS of your own', LAMMPS_SOURCE_DIR"
@@ -85,7 +85,7 @@ def check_installation(
         Finding(
             "alrare", f"{__version__}, Python {sys.version.split()[0]}, {Path(__file__).parents[1]}"
         ),
-        _torch(info),
+        _torch(info, folder),
         _file(file, info),
     ]
     if program is None:
@@ -99,7 +99,7 @@ def check_installation(
         )
     else:
         findings += [_lammps(program, info), _plugin(program, file)]
-    findings += [_backend(folder / BACKEND_FILE), _mpi(), _tblite(labeller), _dftbplus(labeller)]
+    findings += [_backend(_engine_file(folder)), _mpi(), _tblite(labeller), _dftbplus(labeller)]
     findings.append(_torchani())
     return findings if calculator is None else [*findings, _calculator(calculator)]
 
@@ -195,14 +195,30 @@ def plugin_info(file: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in content.items()}
 
 
-def _torch(info: dict[str, str]) -> Finding:
-    built = info.get("torch", "").partition("+")[0]
+def _minor_release(version: str) -> str:
+    """Return "2.13" of "2.13.0+cpu"."""
+    return ".".join(version.partition("+")[0].split(".")[:2])
+
+
+def _engine_file(folder: Path) -> Path:
+    """Return the TorchScript engine for the torch that is installed, as the plugin chooses it."""
+    try:
+        release = _minor_release(importlib.metadata.version("torch"))
+    except importlib.metadata.PackageNotFoundError:
+        return folder / BACKEND_FILE
+    own = folder / f"libalrare_torch-{release}.so"
+    return own if own.is_file() else folder / BACKEND_FILE
+
+
+def _torch(info: dict[str, str], folder: Path) -> Finding:
+    built = info.get("torch", "").partition("+")[0].replace("unknown", "")
     needed = f"torch=={built}" if built else "torch"
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         return Finding("torch", "not found", f"install it: `pip install {needed}`")
-    if built and built != version.partition("+")[0]:
+    of_the_build = _engine_file(folder).name == BACKEND_FILE
+    if of_the_build and built and _minor_release(built) != _minor_release(version):
         return Finding(
             "torch",
             f"{version}, but the TorchScript engine was built for {built}",

@@ -154,9 +154,9 @@ TEST_CASE("an engine that does not open names the torch it was built with") {
   std::remove(path.c_str());
 }
 
-TEST_CASE("builds of one torch release fit, others are told with both versions") {
+TEST_CASE("builds of one minor release of torch fit, others are told with both versions") {
   CHECK(alrare::same_torch("2.13.0", "2.13.0+cu126"));
-  CHECK(!alrare::same_torch("2.13.0", "2.13.1"));
+  CHECK(alrare::same_torch("2.13.0", "2.13.1"));
   CHECK(!alrare::same_torch("2.1.0", "2.13.0"));
   const std::string other = alrare::torch_advice("2.13.0+cpu", "2.12.1");
   CHECK(
@@ -165,6 +165,20 @@ TEST_CASE("builds of one torch release fit, others are told with both versions")
   CHECK(alrare::torch_advice("unknown", "2.12.1").find("==") == std::string::npos);
   CHECK(alrare::torch_advice("2.13.0", "").find("no torch is here") != std::string::npos);
   CHECK(alrare::torch_advice("2.13.0", "2.13.0+cpu").find("install torch") == std::string::npos);
+}
+
+TEST_CASE("an engine is chosen by the minor release of the torch that is there") {
+  const auto engine = [](const std::string &found) {
+    return alrare::torch_engine_in("./", "2.13.0+cpu", found);
+  };
+  std::fclose(std::fopen("libalrare_torch-2.12.so", "w"));
+  CHECK(engine("2.12.1+cu126") == "./libalrare_torch-2.12.so");
+  CHECK(engine("2.13.1") == "./libalrare_torch.so");
+  CHECK(engine("") == "./libalrare_torch.so");
+  CHECK(engine("2.1.2").empty());
+  CHECK(engine("2.11.0").empty());
+  CHECK(alrare::torch_engine_in("./", "unknown", "2.11.0") == "./libalrare_torch.so");
+  std::remove("libalrare_torch-2.12.so");
 }
 
 TEST_CASE("the version of an installed torch is read from its package") {

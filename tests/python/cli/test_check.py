@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,21 @@ def test_a_plugin_of_another_torch_or_alrare_is_noticed(tmp_path: Path) -> None:
     assert "the TorchScript engine was built for 1.0.0" in torch.found
     assert "torch==1.0.0" in torch.cure and "--no-build-isolation" in torch.cure
     assert "of alrare 0.0.1" in _finding(tmp_path, "plugin", lmp).found
+
+
+def test_an_engine_of_its_own_fits_a_torch_that_the_build_does_not(tmp_path: Path) -> None:
+    release = ".".join(version("torch").split(".")[:2])
+    engine = tmp_path / f"libalrare_torch-{release}.so"
+    engine.write_text("junk")
+    lmp = _lmp(_plugin(tmp_path, torch="1.0.0+cpu"), GOOD)
+    assert _finding(tmp_path, "torch", lmp).cure == ""
+    assert engine.name in _finding(tmp_path, "backend", lmp).found
+
+
+def test_a_patch_release_of_torch_is_no_other_torch(tmp_path: Path) -> None:
+    release = ".".join(version("torch").split(".")[:2])
+    lmp = _lmp(_plugin(tmp_path, torch=f"{release}.99"), GOOD)
+    assert _finding(tmp_path, "torch", lmp).cure == ""
 
 
 def test_a_missing_plugin_or_backend_is_named(tmp_path: Path) -> None:
