@@ -14,6 +14,7 @@ from typing import Any
 from ..background import Background
 from ..config import Config, load_config
 from ..execution.choose import open_executor, unused_machines, works_for_another
+from ..exploration.exploration import cut_off_sentence
 from ..exploration.try_input import try_exploration
 from ..files import PathLike, locked, read_json, write_json
 from ..frames import label_of
@@ -163,7 +164,17 @@ def _references(campaign: Campaign) -> dict[str, Reference]:
             of_system = f"{system.name}: " if len(records) > 1 else ""
             line = reference_line(records[system.name], system.exploration.quantity.to_json())
             campaign.progress.message(f"{of_system}{line}")
+            n, of = records[system.name]["n_cut_off"], records[system.name]["n_runs"]
+            _tell_cut_off(campaign, system, "reference", n, of)
     return references
+
+
+def _tell_cut_off(campaign: Campaign, system: System, where: str, n: int, of: int) -> None:
+    """Warn if the observable of runs was still growing where `plus_steps` ended."""
+    if n:
+        sentence = cut_off_sentence(n, of, system.exploration.quantity.to_json())
+        of_system = f", {system.name}" if len(campaign.systems) > 1 else ""
+        campaign.progress.message(f"WARNING {where}{of_system}: {sentence}")
 
 
 def _observables(campaign: Campaign) -> dict[str, dict[str, Any]]:
@@ -217,6 +228,10 @@ def _iterate(
             system.name: explore(campaign, system, folder, references[system.name])
             for system in systems
         }
+    for system in systems:
+        observed = explored[system.name].observables.values()
+        n_cut_off = sum(one.cut_off for one in observed)
+        _tell_cut_off(campaign, system, folder.name, n_cut_off, len(observed))
     with timed(folder, "label around the event"):
         around, errors = label_around_events(
             campaign, iteration, folder, model, references, explored, before.convergence

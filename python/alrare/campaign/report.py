@@ -290,6 +290,8 @@ def _observable(row: Mapping[str, Any], key: str) -> str:
     if runs and without == len(runs):
         return f"{NO_EVENT}{ended}"
     text = with_sem(row.get(key), row.get(f"{key}_sem"))
+    cut_off = sum(run.get("cut_off", False) for run in runs)
+    ended += f"\ncut off in {cut_off}" if cut_off else ""
     return (f"{text}\n{NO_EVENT} in {without}" if without else text) + ended
 
 

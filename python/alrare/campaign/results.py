@@ -105,6 +105,7 @@ def reference_record(key: str, runs: Mapping[int, Observed]) -> dict[str, Any]:
         "n_runs": len(runs),
         "seeds": list(runs),
         "values": [values.get(seed) for seed in runs],
+        "n_cut_off": sum(run.cut_off for run in runs.values()),
     }
 
 

@@ -59,6 +59,8 @@ def observed_table(content: Mapping[str, Any], *, width: int = 100) -> str:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from ..exploration.exploration import cut_off_sentence
+
     parts = []
     for name, one in content.items():
         observable = one["observable"]
@@ -77,5 +79,9 @@ def observed_table(content: Mapping[str, Any], *, width: int = 100) -> str:
         table.add_row("mean", mean_with_sem(one["mean"]))
         if "difference" in one:
             table.add_row("difference", mean_with_sem(one["difference"], "+"))
-        parts.append(table_text(table, width=width))
+        text = table_text(table, width=width)
+        n_cut_off = sum(run.get("cut_off", False) for run in one["runs"].values())
+        if n_cut_off:
+            text += f"\nWARNING {cut_off_sentence(n_cut_off, len(one['runs']), observable)}"
+        parts.append(text)
     return "\n\n".join(parts)

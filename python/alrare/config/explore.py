@@ -49,10 +49,11 @@ _OF_THE_MODEL = ("energy_std", "force_std", "threshold", "selected", "above", "t
 _WATCHED = (*ALWAYS, *_OF_THE_MODEL, "unphysical")
 
 _OF_RESULTS = (
-    "barrier_error", "calibration", "convergence", "cv", "energy_mae_test", "error", "event",
-    "event_step", "finished", "force_mae_test", "index", "iteration", "kind", "model", "n_labels",
-    "n_left_out", "n_runs", "peak_energy", "peak_step", "reference", "runs", "seconds", "seed",
-    "seeds", "selection", "systems", "test", "test_broken", "test_intact", "values",
+    "barrier_error", "calibration", "convergence", "cut_off", "cv", "energy_mae_test", "error",
+    "event", "event_step", "finished", "force_mae_test", "index", "iteration", "kind", "model",
+    "n_cut_off", "n_labels", "n_left_out", "n_runs", "peak_energy", "peak_step", "reference",
+    "runs", "seconds", "seed", "seeds", "selection", "systems", "test", "test_broken",
+    "test_intact", "values",
 )  # fmt: skip
 """Keys of results.json, which no observable may have."""
 

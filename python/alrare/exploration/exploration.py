@@ -74,8 +74,29 @@ class Observed(Protocol):
     def peak_energy(self) -> float:
         """Highest potential energy until the observable is decided, eV above the first."""
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the value was still growing where `plus_steps` ended."""
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers; the value stands under `Quantity.key`."""
+
+
+def cut_off_sentence(n: int, of: int, observable: Mapping[str, Any]) -> str:
+    """Say that the observable of some runs is cut off, and what to do.
+
+    Parameters
+    ----------
+    n, of : int
+        Runs whose value is cut off, and all runs.
+    observable : mapping
+        `Quantity.to_json()`.
+    """
+    return (
+        f"in {n} of {of} {observable['runs']}s the {observable['name']} was still growing where"
+        " plus_steps ended: it is cut off there; raise plus_steps, and with it the second of"
+        " [select] event_window"
+    )
 
 
 class Exploration(Protocol):

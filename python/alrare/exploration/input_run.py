@@ -201,6 +201,7 @@ class TableObserved:
     event_step: int | None
     event: Event | None
     peak_energy: float
+    cut_off: bool
 
     def to_json(self) -> dict[str, Any]:
         """See `Observed`."""
@@ -211,6 +212,7 @@ class TableObserved:
             "event_step": self.event_step,
             "event": None if self.event is None else vars(self.event),
             "peak_energy": self.peak_energy,
+            "cut_off": self.cut_off,
         }
 
 
@@ -271,6 +273,10 @@ def observe_table(
         event_step=event_step,
         event=event,
         peak_energy=float(energies.max() - energies[0]),
+        cut_off=event_step is not None
+        and observable.kind in ("max", "min")
+        and observable.plus_steps > 0
+        and int(steps[row]) == event_step + observable.plus_steps,
     )
 
 

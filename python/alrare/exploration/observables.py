@@ -20,6 +20,8 @@ from ..errors import SimulationError
 from .event import Event, find_event
 from .work import WorkCurve
 
+_STILL_PULLING = 0.1
+"""Share of the largest tension: a spring that pulls less is slack but for friction."""
 _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
@@ -46,6 +48,10 @@ class Observables:
     """Largest tension of the spring, eV/Å."""
     peak_energy: float
     """Highest potential energy minus that of the first step of the pull, eV."""
+    cut_off: bool = False
+    """Whether the spring still pulled, with a tenth of its largest tension or more, where
+    `plus_steps` or the pull ended: the activation energy is then too low, by what a longer
+    stretch would have added."""
 
     @property
     def value(self) -> float | None:
@@ -91,22 +97,33 @@ def observe(
     event = find_event(frames, pulled)
     step = None if event is None else int(frames[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
+    limited = False
     if step is not None and plus_steps != "all":
         slack = curve.step[(curve.step >= step) & (curve.force <= 0.0)]
-        counts = curve.step <= min(step + plus_steps, slack.min(initial=np.inf))
+        end = min(step + plus_steps, slack.min(initial=np.inf))
+        counts = curve.step <= end
+        limited = plus_steps > 0 and not (slack == end).any()
     work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
     if np.isnan(work).all():
         raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
     peak = int(np.nanargmax(work))
+    peak_force = _largest(curve.force[counts])
+    last_part = counts & (curve.step > curve.step[counts][-1] - _span(plus_steps))
     return Observables(
         activation_energy=None if event is None else float(work[peak]),
         peak_step=int(curve.step[peak]),
         work_at_event=None if step is None else float(np.interp(step, curve.step, curve.work)),
         event_step=step,
         event=event,
-        peak_force=_largest(curve.force[counts]),
+        peak_force=peak_force,
         peak_energy=_largest(curve.potential_energy[counts]) - _first(curve.potential_energy),
+        cut_off=limited and float(curve.force[last_part].mean()) > _STILL_PULLING * peak_force,
     )
+
+
+def _span(plus_steps: int | Literal["all"]) -> int:
+    """Return the MD steps at the end over which the tension is averaged: vibrations change it."""
+    return 1 if plus_steps == "all" else max(1, plus_steps // 4)
 
 
 def _largest(values: NDArray[np.float64]) -> float:

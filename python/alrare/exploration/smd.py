@@ -20,7 +20,7 @@ from ..model.trained_states import check_state
 from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
 from ..tables import NO_EVENT, mean_with_sem, number, table_text
-from .exploration import SpringPull
+from .exploration import ACTIVATION_ENERGY, SpringPull, cut_off_sentence
 from .kept_settings import pulled_atoms
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_runs import run_pulls
@@ -286,7 +286,12 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     if "difference" in summary:
         difference = [mean_with_sem(summary["difference"][key], "+") for key in _SHOWN]
         table.add_row("difference", *difference, f"{summary['same_event']} the same")
-    return table_text(table, width=width)
+    text = table_text(table, width=width)
+    n_cut_off = sum(pull.get("cut_off", False) for pull in summary["pulls"].values())
+    if n_cut_off:
+        observable = ACTIVATION_ENERGY.to_json()
+        text += f"\nWARNING {cut_off_sentence(n_cut_off, len(summary['pulls']), observable)}"
+    return text
 
 
 def _check_arguments(function: str, **given: tuple[object, type]) -> None:

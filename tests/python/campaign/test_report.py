@@ -151,6 +151,15 @@ def test_pulls_without_an_event_are_told_in_place_of_an_activation_energy() -> N
     assert "6.300 eV (2 pulls, no event in 1)" in reference_line(some, ACTIVATION_ENERGY.to_json())
 
 
+def test_runs_whose_value_is_cut_off_are_counted_in_the_table() -> None:
+    cut, whole = (
+        {"model": {"event": [1, 2], "activation_energy": 6.3, "cut_off": cut_off}}
+        for cut_off in (True, False)
+    )
+    lines = iteration_table(_results({}, _changed(_record(0, 0.0), runs=[cut, whole]))).splitlines()
+    assert "6.340 ± 0.050" in lines[-2] and lines[-1].strip() == "cut off in 1"
+
+
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     convergence = {
         "change": {"mean": -0.01, "sem": 0.004},

@@ -101,6 +101,23 @@ def test_the_work_counts_until_the_spring_goes_slack() -> None:
     assert observe(dragged, frames, plus_steps="all").peak_step == 499
 
 
+def test_work_that_still_grows_where_plus_steps_ends_is_cut_off() -> None:
+    frames, whole = stretched(50), curve(50)
+    event_step = observe(whole, frames, plus_steps=0).event_step
+    assert event_step is not None
+    pulling = replace(whole, work=0.01 * whole.step)
+    assert observe(pulling, frames, plus_steps=60).cut_off
+    assert observe(pulling, frames, plus_steps=2000).cut_off  # the pull ended
+    for plus_steps in (0, "all"):  # as asked for
+        assert not observe(pulling, frames, plus_steps=plus_steps).cut_off
+    slack = replace(pulling, force=np.where(whole.step > event_step + 30, -0.1, whole.force))
+    assert not observe(slack, frames, plus_steps=60).cut_off
+    assert observe(slack, frames, plus_steps=20).cut_off
+    friction = replace(pulling, force=np.where(whole.step > event_step, 0.1, whole.force))
+    assert not observe(friction, frames, plus_steps=60).cut_off
+    assert not observe(pulling, [], plus_steps=60).cut_off  # no event
+
+
 def test_forces_and_energies_of_fragments_that_meet_later_are_no_peaks() -> None:
     frames, whole = stretched(50), curve(50)
     late = whole.step == 480

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Stop
+from ...exploration.exploration import cut_off_sentence
 from ...tables import NO_EVENT, with_sem
 
 
@@ -113,6 +114,10 @@ def _reasons(
     if cut:
         text = f"{cut} of {row['n_runs']} {observable['runs']}s of the model ended early."
         reasons.append({"met": False, "text": text})
+    cut_off = sum(pull["model"].get("cut_off", False) for pull in row.get("runs") or [])
+    if cut_off:
+        text = cut_off_sentence(cut_off, row["n_runs"], observable)
+        reasons.append({"met": False, "text": f"{_capital(text)}."})
     return reasons
 
 
