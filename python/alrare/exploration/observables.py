@@ -94,7 +94,8 @@ def observe(
     SimulationError
         If the curve holds no finite work.
     """
-    event = find_event(frames, pulled)
+    known = [frame for frame in frames if frame.info["step"] <= curve.step[-1]]
+    event = find_event(known, pulled)  # what a table that was cut does not show is not known
     step = None if event is None else int(frames[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
     limited = False

@@ -1,4 +1,4 @@
-"""GFN-xTB by tblite, with other guesses and mixers where one does not soon converge."""
+"""GFN-xTB by tblite, with gentler mixers where its own does not converge."""
 
 from typing import Any
 
@@ -10,26 +10,27 @@ from ..electronic_state import state_of
 from .failures import LabelFailure
 
 SCF_ATTEMPTS: tuple[dict[str, Any], ...] = (
-    {"guess": "eeq", "max_iterations": 50},
-    {"guess": "eeq", "mixer_damping": 0.2, "max_iterations": 100},
-    {"max_iterations": 100},
     {},
+    {"mixer_damping": 0.2, "max_iterations": 100},
+    {"mixer_damping": 0.1, "max_iterations": 100},
     {"mixer_damping": 0.2, "max_iterations": 500},
     {"mixer_damping": 0.05, "max_iterations": 1000},
 )
 """Settings tried one after the other, for the self-consistent field of a configuration whose bond
-breaks. tblite's own are {}: a guess by superposed atoms, damping 0.4, 250 iterations. Alone they
-fail once in some hundred thousand steps, which would end one pull in twenty; and what converges
-late costs more than trying something else, since an iteration of tblite's mixer takes longer with
-each one before it (docs/decisions/0039-attempts-at-self-consistency.md)."""
+breaks. tblite's own come first (damping 0.4, 250 iterations), so that a label is what tblite itself
+gives wherever it converges: another guess or mixer may find another state
+(docs/decisions/0039-attempts-at-self-consistency.md). Alone they fail once in some hundred thousand
+steps, which would end one pull in twenty. Then come short attempts, since an iteration of tblite's
+mixer takes longer with each one before it."""
 
 
 class Tblite(Calculator):
     """tblite's ASE calculator, which tries several settings until one converges.
 
-    Guess and mixer decide whether a result is found but do not change it: where two settings
-    converge, they agree within the tolerance of the self-consistency (1e-6 eV, 1e-3 eV/Å). Charge
-    and multiplicity are those of the frame (`electronic_state.state_of`).
+    Where tblite's own settings converge, their result is the label. Elsewhere that of a gentler
+    mixer is; nearly always the two would agree within the tolerance of the self-consistency
+    (1e-6 eV, 1e-3 eV/Å). Charge and multiplicity are those of the frame
+    (`electronic_state.state_of`).
 
     Parameters
     ----------

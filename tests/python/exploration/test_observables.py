@@ -101,6 +101,14 @@ def test_the_work_counts_until_the_spring_goes_slack() -> None:
     assert observe(dragged, frames, plus_steps="all").peak_step == 499
 
 
+def test_an_event_after_the_end_of_the_table_is_not_known() -> None:
+    frames, whole = stretched(50), curve(50)
+    event_step = observe(whole, frames, plus_steps=0).event_step
+    assert event_step is not None
+    seen = observe(curve((event_step - 10) // 10), frames, plus_steps=60)
+    assert seen.event is None and seen.activation_energy is None
+
+
 def test_work_that_still_grows_where_plus_steps_ends_is_cut_off() -> None:
     frames, whole = stretched(50), curve(50)
     event_step = observe(whole, frames, plus_steps=0).event_step

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alrare.config import Labeller
+from alrare.electronic_state import state_of
 from alrare.labelling.calculators import evaluate_frame, make_calculator, reset
 from alrare.labelling.failures import LabelFailure, describe_failures
 from alrare.labelling.method import method_of
@@ -79,6 +80,31 @@ def test_a_torn_hexane_that_tblites_own_mixer_gives_up_is_labelled():
     np.testing.assert_allclose(forces, gentle.get_property("forces", torn), atol=1e-3)
 
 
+TITANIUM_TETRACHLORIDE = Atoms(  # for which the guess eeq finds -1540 eV
+    "TiCl4",
+    [
+        [-0.64247770, 0.66794725, 0.64961942],
+        [0.59412323, 1.94464000, 1.94101743],
+        [1.29946753, -1.24940774, -1.22301969],
+        [-1.87927836, 1.86956094, -0.67617533],
+        [-1.87393198, -0.67945149, 1.90765964],
+    ],
+)
+TETRACHLOROCUPRATE = read(DATA / "tetrachlorocuprate.extxyz")  # ... and gentle mixers 3 meV more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frame", "method"), [(TITANIUM_TETRACHLORIDE, "GFN1-xTB"), (TETRACHLOROCUPRATE, "GFN2-xTB")]
+)
+def test_a_label_is_the_state_that_tblite_itself_finds(frame, method):
+    state = state_of(frame)._asdict()
+    own = TBLite(method=method, electronic_temperature=300.0, cache_api=False, verbosity=0, **state)
+    energy, forces = evaluate(frame, XTB.model_copy(update={"method": method}))
+    assert energy == pytest.approx(own.get_property("energy", frame), abs=1e-8)
+    np.testing.assert_allclose(forces, own.get_property("forces", frame), atol=1e-8)
+
+
 @pytest.mark.slow
 def test_every_setting_of_tblite_that_converges_gives_the_same_label():
     frames = [molecule("C2H6"), broken_ethane(), read(DATA / "torn_hexane.xyz")]
@@ -104,7 +130,7 @@ def test_other_settings_are_tried_only_where_those_before_fail_and_the_last_fail
     own = TBLite.calculate
 
     def calculate(self, *arguments):
-        tried.append((self.parameters.guess, self.parameters.max_iterations))
+        tried.append((self.parameters.mixer_damping, self.parameters.max_iterations))
         if len(tried) <= hard:
             raise CalculationFailed(f"SCF not converged in {self.parameters.max_iterations} cycles")
         own(self, *arguments)
@@ -113,7 +139,7 @@ def test_other_settings_are_tried_only_where_those_before_fail_and_the_last_fail
     calculator = make_calculator(XTB, None)
     evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
     evaluate_frame(calculator, molecule("C2H6"), min_distance=0.5)
-    assert tried == [("eeq", 50), ("eeq", 100), ("sad", 100), ("eeq", 50)]
+    assert tried == [(0.4, 250), (0.2, 100), (0.1, 100), (0.4, 250)]
     hard = 100
     with pytest.raises(LabelFailure, match="1000 cycles") as caught:
         evaluate_frame(calculator, molecule("CH4"), min_distance=0.5)
