@@ -70,7 +70,7 @@ def system_record(
         As `selection`, of the runs with a bias.
     """
     return {
-        **evaluation,
+        **_with_present_names(evaluation),
         "selection": {**_counts(selection), "chosen": n_chosen},
         **({"biased_selection": _counts(biased)} if biased else {}),
         "convergence": dict(convergence),
@@ -165,10 +165,15 @@ def _with_runs(content: dict[str, Any]) -> dict[str, Any]:
         *(content.get("reference") or {}).values(),
         *(record for row in content["iterations"] for record in row["systems"].values()),
     ):
-        for old, new in (("n_pulls", "n_runs"), ("pulls", "runs")):
-            if old in record:
-                record[new] = record.pop(old)
+        present = _with_present_names(record)
+        record.clear()
+        record.update(present)
     return content
+
+
+def _with_present_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"n_pulls": "n_runs", "pulls": "runs"}
+    return {names.get(key, key): value for key, value in record.items()}
 
 
 def of_system(results: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
