@@ -1,5 +1,6 @@
 """The whole loop with a real lmp: it ends, it survives being killed, it repeats no label."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -188,6 +189,21 @@ def test_a_copied_campaign_goes_on_and_makes_damaged_files_anew(campaign, tmp_pa
         assert (copy.run / name).read_bytes() == (original / name).read_bytes()
     assert (copy.run / "iter_000" / "ensemble.pt").stat().st_size > 0
     assert calls(campaign.record) == before
+
+
+@pytest.mark.timeout(600)
+def test_labels_that_a_damaged_store_has_lost_are_made_anew(campaign) -> None:
+    finish(campaign)
+    results = (campaign.run / "results.json").read_bytes()
+    store = campaign.run / "labels" / "labels.sqlite"
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        count = "SELECT count(*) FROM labels WHERE status = 'ok'"
+        (before,) = database.execute(count).fetchone()
+        database.execute("DELETE FROM labels WHERE key < '5'")
+    finish(campaign)
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        assert database.execute(count).fetchone() == (before,)
+    assert (campaign.run / "results.json").read_bytes() == results
 
 
 @pytest.mark.timeout(600)

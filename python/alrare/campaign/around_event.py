@@ -82,7 +82,8 @@ def label_around_event(
     if not n_frames:
         return [], None
     record = folder / "around_event.json"
-    if not record.is_file():
+    content = read_json(record) if record.is_file() else {}
+    if not content or not campaign.has_labels(content["keys"]):
         frames = frames_around_event(
             [explored.trajectories[seed] for seed in sorted(explored.trajectories)],
             [explored.observables[seed].center for seed in sorted(explored.trajectories)],
@@ -94,8 +95,8 @@ def label_around_event(
             labels = store.frames(keys)
         forces = campaign.config.forces
         errors = errors_around_event(model, start, labels, forces=forces) if labels else None
-        write_json(record, {"keys": keys, **(errors.to_json() if errors else {})})
-    content = read_json(record)
+        content = {"keys": keys, **(errors.to_json() if errors else {})}
+        write_json(record, content)
     return content.pop("keys"), EventErrors(**content) if content else None
 
 

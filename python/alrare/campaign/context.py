@@ -1,7 +1,7 @@
 """What all stages of a running campaign share: configuration, run folder, progress display."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..exploration.lammps_box import box_of
 from ..exploration.load_input import load_input
 from ..labelling.batch import label, require_labels
 from ..labelling.method import method_of
-from ..labelling.store import STORE_FILE
+from ..labelling.store import STORE_FILE, LabelStore
 from ..progress import Progress
 from ..structure import elements_of, load_structure
 
@@ -114,6 +114,11 @@ class Campaign:
                 f" {done.failed[0].reason}"
             )
         return list(done.keys)
+
+    def has_labels(self, keys: Iterable[str]) -> bool:
+        """Whether the store holds good labels of all keys: it may have been damaged and mended."""
+        with LabelStore(self.store_path) as store:
+            return set(keys) <= set(store.keys())
 
 
 def systems_of(config: Config) -> tuple[System, ...]:

@@ -43,7 +43,9 @@ def label_candidates(
         Keys of the candidates' labels, and keys of their copies' labels.
     """
     record = folder / "labels.json"
-    if not record.is_file():
+    content = read_json(record) if record.is_file() else {}
+    known = content and campaign.has_labels([*content["chosen"], *content["copies"]])
+    if not known:
         frames = _select(campaign, system, iteration, folder, maximum, explored)
         keys = campaign.label(system, frames, f"iteration {iteration}")
         where = f"iteration {iteration}" + (f", {system.name}" if system.subfolder else "")
@@ -69,7 +71,6 @@ def label_candidates(
             "copies": [key for key in keys if key in of_copies],
         }
         write_json(record, content)
-    content = read_json(record)
     return content["chosen"], content["copies"]
 
 
