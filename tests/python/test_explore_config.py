@@ -70,7 +70,7 @@ WRONG = [
     (WITHOUT_INPUT, "input: required, but not given"),
     (observable(name="peak step"), "results.json has an entry of this name"),
     (observable(name="error"), "results.json has an entry of this name"),
-    (observable(name="n-pulls"), "results.json has an entry of this name"),
+    (observable(name="n-runs"), "results.json has an entry of this name"),
     ({"input": "stretch"}, "observable.tolerance: required, but not given"),
     (
         {"input": "stretch", "observable": {"tolerance": 1}, "rate": 1},

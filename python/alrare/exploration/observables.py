@@ -94,9 +94,9 @@ def observe(
     SimulationError
         If the curve holds no finite work.
     """
-    known = [frame for frame in frames if frame.info["step"] <= curve.step[-1]]
+    known = [frame for frame in frames if frame.info.get("step", 0) <= curve.step[-1]]
     event = find_event(known, pulled)  # what a table that was cut does not show is not known
-    step = None if event is None else int(frames[event.index].info["step"])
+    step = None if event is None else int(known[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
     limited = False
     if step is not None and plus_steps != "all":
