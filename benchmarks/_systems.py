@@ -8,6 +8,14 @@ from alrare.model.ensemble import Ensemble, Metadata, member_weights, stack_memb
 from ase import Atoms
 from ase.io import read
 
+DYNAMICS = """
+velocity all create 300.0 7
+fix tether all spring/self 10.0
+fix nve all nve
+timestep 0.0005
+thermo 1000000
+"""
+"""The MD of every benchmark; tethers keep untrained networks from taking the molecules apart."""
 HEXANE = Path(__file__).parents[1] / "examples" / "hexane" / "hexane.xyz"
 TABLE_1 = {"H": (256, 192, 160), "C": (224, 192, 160)}
 """Widths of the hidden layers of the paper's Table 1."""

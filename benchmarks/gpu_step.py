@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from _machine import machine
-from _systems import TABLE_1, hexane, liquid, random_ensemble
+from _systems import DYNAMICS, TABLE_1, hexane, liquid, random_ensemble
 from alrare.exploration.lammps_input import write_data_file
 from alrare.model.torchscript import export_torchscript
 
@@ -33,7 +33,8 @@ REPLICAS = {20: (1, 1, 1), 1280: (1, 1, 1), 10240: (2, 2, 2), 102400: (4, 4, 5)}
 TARGET = 0.5 * 3.68 * 10
 """Steps a second of 4 members at 102,400 atoms: half of what lammps-ani publishes for one model
 (A100, 1,000,000 atoms, 3.68 steps a second), taken as linear in the atoms."""
-INPUT = """
+INPUT = (
+    """
 units metal
 atom_style atomic
 boundary {boundary}
@@ -42,14 +43,12 @@ read_data {data}
 replicate {replicas}
 pair_style nnp_ensemble {style}
 pair_coeff * * {model} H C
-velocity all create 300.0 7
-fix tether all spring/self 10.0
-fix nve all nve
-timestep 0.0005
-thermo 1000000
-run {warm}
+"""
+    + DYNAMICS
+    + """run {warm}
 run {steps} pre no
 """
+)
 
 
 def write_models(folder: Path, members: int) -> None:

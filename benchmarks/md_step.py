@@ -41,7 +41,8 @@ os.environ["TORCHANI_NO_WARN_EXTENSIONS"] = "1"
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from _systems import DEFAULT, hexane, liquid, random_ensemble  # noqa: E402
+from _launch import launch  # noqa: E402
+from _systems import DEFAULT, DYNAMICS, hexane, liquid, random_ensemble  # noqa: E402
 from alrare.exploration.lammps_input import write_data_file  # noqa: E402
 from alrare.model.ensemble import Ensemble  # noqa: E402
 from alrare.model.torchani import HARTREE, convert  # noqa: E402
@@ -49,7 +50,8 @@ from ase import Atoms  # noqa: E402
 from ase.neighborlist import neighbor_list  # noqa: E402
 
 MEMBERS = 7
-INPUT = """
+INPUT = (
+    """
 units metal
 atom_style atomic
 boundary {boundary}
@@ -58,12 +60,9 @@ read_data {folder}/{data}
 {after}
 pair_style nnp_ensemble {style}
 pair_coeff * * {folder}/{model} H C
-velocity all create 300.0 7
-fix tether all spring/self 10.0
-fix nve all nve
-timestep 0.0005
-thermo 1000000
 """
+    + DYNAMICS
+)
 
 
 # --- systems and models -------------------------------------------------------------------------
@@ -332,7 +331,7 @@ def measure_size(folder: Path) -> None:
         for ranks in (1, 2):
             lmp = [lmp_program(), "-in", "in.size", "-log", f"log.{ranks}", "-nocite"]
             command = lmp if ranks == 1 else [mpiexec, "-n", "2", *lmp]
-            memory = largest_memory(folder, command)
+            memory = launch(folder, command).memory
             lines = (folder / f"log.{ranks}").read_text().splitlines()
             loop = [line for line in lines if line.startswith("Loop time")][-1].split()
             seconds[ranks] = float(loop[3]) / int(loop[8])
@@ -342,29 +341,9 @@ def measure_size(folder: Path) -> None:
         say(f"{atoms:,} atoms: speed on 2 ranks / 1", seconds[1] / seconds[2], None)
 
 
-LAUNCHER = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-sys.exit(f"{done.stdout}" if done.returncode else 0)
-"""
-
-
 def resident(folder: Path, file: str) -> float:
     """Run lmp; return the most memory it held, MB."""
-    return largest_memory(folder, [lmp_program(), "-in", file, "-log", "none", "-nocite"])
-
-
-def largest_memory(folder: Path, command: list[str]) -> float:
-    """Run a program; return the most memory that it, or one that it started, held, MB.
-
-    A small process starts it: what the parent holds at the fork counts too.
-    """
-    result = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, *command], cwd=folder, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
-    return float(result.stdout)
+    return launch(folder, [lmp_program(), "-in", file, "-log", "none", "-nocite"]).memory
 
 
 def main() -> None:

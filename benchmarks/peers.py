@@ -38,14 +38,16 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from _launch import Launched, launch  # noqa: E402
 from _machine import machine  # noqa: E402
-from _systems import DEFAULT, TABLE_1, hexane, liquid, random_ensemble  # noqa: E402
+from _systems import DEFAULT, DYNAMICS, TABLE_1, hexane, liquid, random_ensemble  # noqa: E402
 from alrare.exploration.lammps_input import write_data_file  # noqa: E402
 from ase import Atoms  # noqa: E402
 from md_step import lmp_program, seconds_per_call, stock_step  # noqa: E402
 
 MEMBERS = 4
-INPUT = """
+INPUT = (
+    """
 units metal
 atom_style atomic
 atom_modify map yes
@@ -53,14 +55,12 @@ boundary {boundary}
 neigh_modify every 10 delay 0 check no
 read_data {data}
 {potential}
-velocity all create 300.0 7
-fix tether all spring/self 10.0
-fix nve all nve
-timestep 0.0005
-thermo 1000000
-run {warm}
+"""
+    + DYNAMICS
+    + """run {warm}
 run {steps} pre no
 """
+)
 DEEPMD_TRAINING = {
     "model": {
         "type_map": ["H", "C"],
@@ -155,20 +155,9 @@ def programs(folder: Path, deepmd: Path | None, others: list[str]) -> Iterator[P
 
 # --- running them -------------------------------------------------------------------------------
 
-LAUNCHER = """
-import json, resource, subprocess, sys, time
-begin = time.monotonic()
-done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-wall = time.monotonic() - begin
-memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-print(json.dumps({"wall": wall, "memory": memory, "output": done.stdout}))
-sys.exit(done.returncode)
-"""
-"""Starts a program from a small process: what a parent holds at the fork counts as its memory."""
 
-
-def run(folder: Path, program: Program, data: str, steps: int) -> dict[str, Any]:
-    """Run one input; return wall time, memory, and the CPU seconds of a step."""
+def run(folder: Path, program: Program, data: str, steps: int) -> tuple[float, Launched]:
+    """Run one input; return the CPU seconds of a step, and what the program took."""
     text = INPUT.format(
         boundary="p p p" if data == "liquid.data" else "f f f",
         data=data,
@@ -185,19 +174,11 @@ def run(folder: Path, program: Program, data: str, steps: int) -> dict[str, Any]
         ),
         "1",
     )  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, *command],
-        cwd=folder, capture_output=True, text=True, check=False,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | one,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{program.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    output = str(found["output"])
-    loop = re.findall(r"Loop time of (\S+) on .* for (\d+) steps", output)[-1]
-    share = re.findall(r"([\d.]+)% CPU use", output)[-1]
-    found["step"] = float(loop[0]) / int(loop[1]) * float(share) / 100.0
-    return found
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    launched = launch(folder, command, plain | one)
+    loop = re.findall(r"Loop time of (\S+) on .* for (\d+) steps", launched.output)[-1]
+    share = re.findall(r"([\d.]+)% CPU use", launched.output)[-1]
+    return float(loop[0]) / int(loop[1]) * float(share) / 100.0, launched
 
 
 def torchani_step(atoms: Atoms) -> Callable[[], object] | None:
@@ -218,16 +199,16 @@ def compare(
     if stock:
         for _ in range(4):  # the profiling executor's warm-up
             stock()
-    starts = {one.name: run(folder, one, data, 1) for one in contenders}
+    starts = {one.name: run(folder, one, data, 1)[1] for one in contenders}
     steps = {  # about two seconds each
-        one.name: max(10, int(2.0 / run(folder, one, data, 20)["step"])) for one in contenders
+        one.name: max(10, int(2.0 / run(folder, one, data, 20)[0])) for one in contenders
     }
     times: dict[str, list[float]] = {one.name: [] for one in contenders}
     if stock:
         times["torchani, Table 1"] = []
     for _ in range(options.rounds):
         for one in contenders:
-            times[one.name].append(run(folder, one, data, steps[one.name])["step"])
+            times[one.name].append(run(folder, one, data, steps[one.name])[0])
         if stock:
             calls = 20 if system == "hexane" else 1
             times["torchani, Table 1"].append(seconds_per_call(stock, calls))
@@ -241,8 +222,8 @@ def compare(
             "over_alrare": float(f"{ratio:.4g}"),
         }
         if name in starts:
-            row["start_s"] = round(starts[name]["wall"], 2)
-            row["memory_mb"] = round(starts[name]["memory"])
+            row["start_s"] = round(starts[name].wall, 2)
+            row["memory_mb"] = round(starts[name].memory)
         print(json.dumps(row), flush=True)
 
 

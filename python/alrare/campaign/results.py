@@ -156,22 +156,18 @@ def read_results(run: PathLike) -> dict[str, Any]:
             f"{run / RESULTS}: written by an earlier version of alrare; show it with that version,"
             " or run the campaign under another name (`reference` takes over its reference)"
         )
-    return _with_runs(content)
-
-
-def _with_runs(content: dict[str, Any]) -> dict[str, Any]:
-    """Return results whose runs, which were called pulls once, have the name of today."""
-    for record in (
-        *(content.get("reference") or {}).values(),
-        *(record for row in content["iterations"] for record in row["systems"].values()),
-    ):
-        present = _with_present_names(record)
-        record.clear()
-        record.update(present)
-    return content
+    reference = {
+        name: _with_present_names(r) for name, r in (content.get("reference") or {}).items()
+    }
+    present = [
+        row | {"systems": {name: _with_present_names(r) for name, r in row["systems"].items()}}
+        for row in rows
+    ]
+    return {**content, "reference": reference, "iterations": present}
 
 
 def _with_present_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record whose runs, which were called pulls once, have the name of today."""
     names = {"n_pulls": "n_runs", "pulls": "runs"}
     return {names.get(key, key): value for key, value in record.items()}
 

@@ -98,18 +98,18 @@ def observe(
     event = find_event(known, pulled)  # what a table that was cut does not show is not known
     step = None if event is None else int(known[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
-    limited = False
+    ending = None  # the last steps that count, if the spring has not gone slack in them
     if step is not None and plus_steps != "all":
         slack = curve.step[(curve.step >= step) & (curve.force <= 0.0)]
         end = min(step + plus_steps, slack.min(initial=np.inf))
         counts = curve.step <= end
-        limited = plus_steps > 0 and not (slack == end).any()
+        if plus_steps > 0 and not (slack == end).any():  # averaged over: vibrations change it
+            ending = counts & (curve.step > curve.step[counts][-1] - max(1, plus_steps // 4))
     work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
     if np.isnan(work).all():
         raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
     peak = int(np.nanargmax(work))
     peak_force = _largest(curve.force[counts])
-    last_part = counts & (curve.step > curve.step[counts][-1] - _span(plus_steps))
     return Observables(
         activation_energy=None if event is None else float(work[peak]),
         peak_step=int(curve.step[peak]),
@@ -118,13 +118,9 @@ def observe(
         event=event,
         peak_force=peak_force,
         peak_energy=_largest(curve.potential_energy[counts]) - _first(curve.potential_energy),
-        cut_off=limited and float(curve.force[last_part].mean()) > _STILL_PULLING * peak_force,
+        cut_off=ending is not None
+        and float(curve.force[ending].mean()) > _STILL_PULLING * peak_force,
     )
-
-
-def _span(plus_steps: int | Literal["all"]) -> int:
-    """Return the MD steps at the end over which the tension is averaged: vibrations change it."""
-    return 1 if plus_steps == "all" else max(1, plus_steps // 4)
 
 
 def _largest(values: NDArray[np.float64]) -> float:
