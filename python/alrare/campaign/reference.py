@@ -175,17 +175,17 @@ def relaxed_structure(
     progress: Progress,
 ) -> Atoms:
     """Relax a structure with the labeller; return it, or read it if `relaxed.extxyz` exists."""
-    target = folder / RELAXED_FILE
+    target, start = folder / RELAXED_FILE, frame_key(structure, method)
     if not target.is_file():
         with progress.stage("relax", total=None), task_pool(workers, "run") as submit:
-            scratch = folder / ".relax"
-            task = submit(relax, structure, labeller, scratch)
+            task = submit(relax, structure, labeller, folder / f".relax.{start}")
             relaxed = result_of(task, "the structure's relaxation")
-            relaxed.info["start"] = frame_key(structure, method)
+            relaxed.info["start"] = start
             write_frames(target, [relaxed])
-            shutil.rmtree(scratch, ignore_errors=True)
+    for scratch in folder.glob(".relax.*"):
+        shutil.rmtree(scratch, ignore_errors=True)
     (frame,) = read_frames(target)
-    if frame.info.get("start") != frame_key(structure, method):
+    if frame.info.get("start") != start:
         raise made_otherwise(target, [STRUCTURE_OR_LABELLER])
     return frame
 

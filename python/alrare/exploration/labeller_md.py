@@ -34,6 +34,8 @@ JOURNAL_FILE = "labels.journal"
 """File with the labeller's energies and forces so far: the checkpoint of an unfinished run."""
 PROGRESS_FILE = "progress"
 """File with the number of steps done, for the main process; read it with `steps_done`."""
+WORKER_FOLDER = "labeller"
+"""Folder of the labeller's process."""
 
 _REPORT_EVERY = 0.3  # s
 _FORCE_TOLERANCE = 0.01  # eV/Å, of the relaxed structure
@@ -85,7 +87,7 @@ def run_md(task: LabellerMD) -> None:
     if not task.files:
         write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
     write_text(task.folder / task.input_file, task.text)
-    worker = LabelWorker(task.labeller, task.folder / "labeller")
+    worker = LabelWorker(task.labeller, task.folder / WORKER_FOLDER)
     periodic = bool(task.structure.pbc.any())
     with (
         Journal(task.folder / JOURNAL_FILE, len(task.structure), periodic=periodic) as journal,
@@ -144,19 +146,33 @@ def _advice(failure: AlrareError, labeller: Labeller) -> str:
 def relax(structure: Atoms, labeller: Labeller, folder: Path) -> Atoms:
     """Relax a structure with the labeller until all forces are below 0.01 eV/Å; return it labelled.
 
+    A search that was interrupted in the same folder takes its labels from there as far as they go.
+
+    Parameters
+    ----------
+    structure : Atoms
+    labeller : Labeller
+    folder : Path
+        Made if missing; that of an interrupted search must have the same structure and labeller.
+
     Raises
     ------
     SimulationError
         If the labeller fails or the search does not converge.
     """
-    worker = LabelWorker(labeller, folder / "labeller")
+    folder.mkdir(parents=True, exist_ok=True)
+    worker = LabelWorker(labeller, folder / WORKER_FOLDER)
     atoms = configuration(structure)
-    atoms.calc = _Remote(worker)
+    periodic = bool(structure.pbc.any())
     try:
-        with BFGS(atoms, logfile=None) as search:
+        with (
+            Journal(folder / JOURNAL_FILE, len(structure), periodic=periodic) as journal,
+            BFGS(atoms, logfile=None) as search,
+        ):
+            atoms.calc = _Remote(worker, journal)
             converged = search.run(fmax=_FORCE_TOLERANCE, steps=_RELAX_STEPS)
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        stress = atoms.calc.results.get("stress")
+            energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+            stress = atoms.calc.results.get("stress")
     except LabelFailure as error:
         raise SimulationError(
             f"structure: the labeller could not relax it: {error};"
@@ -176,9 +192,9 @@ class _Remote(Calculator):
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (declared so by ASE)
 
-    def __init__(self, worker: LabelWorker) -> None:
+    def __init__(self, worker: LabelWorker, journal: Journal) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._worker = worker
+        self._worker, self._journal = worker, journal
 
     def calculate(
         self,
@@ -188,10 +204,20 @@ class _Remote(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert self.atoms is not None
-        label = self._worker.evaluate_again(self.atoms)
+        label = _label(self.atoms, self._journal, self._worker)
         self.results = {"energy": label.energy, "forces": label.forces}
         if label.stress is not None:
             self.results["stress"] = label.stress
+
+
+def _label(frame: Atoms, journal: Journal, worker: LabelWorker) -> Label:
+    """Return the label of the next step: from the journal, or else from the labeller."""
+    known = journal.replay(frame)
+    if known is not None:
+        return Label(known.energy, known.forces, seconds=0.0, stress=known.stress)
+    label = worker.evaluate_again(frame)
+    journal.append(frame, label.energy, label.forces, label.stress)
+    return label
 
 
 def steps_done(folder: Path) -> int:
@@ -221,12 +247,7 @@ class _Labels:
 
     def label(self, frame: Atoms, step: int) -> Label:
         """Return the label of a configuration; keep its frame if it is one of those."""
-        known = self._journal.replay(frame)
-        if known is not None:
-            label = Label(known.energy, known.forces, seconds=0.0, stress=known.stress)
-        else:
-            label = self._worker.evaluate_again(frame)
-            self._journal.append(frame, label.energy, label.forces, label.stress)
+        label = _label(frame, self._journal, self._worker)
         self._count(step)
         if step > 0 and step % self._task.stride == 0:
             self._keep(frame, step, label)

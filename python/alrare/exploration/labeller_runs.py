@@ -28,7 +28,14 @@ from .input_contract import POTENTIAL_FILE, WATCH_FILE
 from .input_run import STRUCTURE_FILE
 from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
 from .label_server import labeller_potential, short_folder
-from .labeller_md import JOURNAL_FILE, PROGRESS_FILE, LabellerMD, run_md, steps_done
+from .labeller_md import (
+    JOURNAL_FILE,
+    PROGRESS_FILE,
+    WORKER_FOLDER,
+    LabellerMD,
+    run_md,
+    steps_done,
+)
 from .lammps_input import DATA_FILE, INPUT_FILE, TRAJECTORY_STRIDE, data_text, md_input
 
 STRUCTURE_OR_LABELLER = (
@@ -165,11 +172,18 @@ class Run:
         self.publish()
 
     def publish(self) -> None:
-        """Remove temporary files and rename the folder to its final name."""
-        shutil.rmtree(self.md.folder / "labeller", ignore_errors=True)
-        (self.md.folder / PROGRESS_FILE).unlink(missing_ok=True)
-        (self.md.folder / JOURNAL_FILE).unlink(missing_ok=True)
+        """Rename the folder to its final name, and remove what only an unfinished run needs.
+
+        In this order, since a run that is interrupted here needs its journal.
+        """
         publish(self.md.folder, self.folder)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a finished run needs no more."""
+        shutil.rmtree(self.folder / WORKER_FOLDER, ignore_errors=True)
+        for name in (PROGRESS_FILE, JOURNAL_FILE):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -301,7 +315,12 @@ def run_all(runs: Sequence[Run], *, workers: Workers, progress: Progress) -> Non
     AlrareError
         If a folder holds a run of other settings.
     """
-    open_runs = [run for run in runs if not run.is_finished()]
+    open_runs = []
+    for run in runs:
+        if run.is_finished():
+            run.tidy()
+        else:
+            open_runs.append(run)
     if not open_runs:
         return
     known = [run.steps for run in open_runs if run.steps is not None]

@@ -320,6 +320,44 @@ def test_a_killed_pull_goes_on_to_the_same_curve_and_repeats_no_label(
     assert calls[1] <= calls[0] <= calls[1] + 2
 
 
+class Killed(BaseException):
+    """As if the driver was killed."""
+
+
+@pytest.mark.parametrize("name", ["publish", "Run.tidy"])
+def test_a_driver_killed_at_the_end_of_a_run_repeats_no_label(
+    name, tmp_path, fake_labeller, monkeypatch
+):
+    def run():
+        run_pulls(
+            structure=Atoms("CH", [[0, 0, 0], [0, 0, 1.1]]),
+            elements=["H", "C"],
+            labeller=Labeller(
+                program="ase", calculator=fake_labeller, min_distance=0.01,
+                arguments={"log": str(tmp_path / "log")},
+            ),
+            pull=PULL.model_copy(update={"seeds": (1,)}),
+            timestep=0.5,
+            folder=tmp_path,
+            workers=1,
+            progress=SilentProgress(),
+        )  # fmt: skip
+        return (tmp_path / "log").read_text()
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"alrare.exploration.labeller_runs.{name}", killed)
+        with pytest.raises(Killed):
+            run()
+    calls = (tmp_path / "log").read_text()
+    assert len(calls.splitlines()) > 60
+    assert run() == calls
+    assert (tmp_path / "pull_1" / "trajectory.extxyz").is_file()
+    assert not (tmp_path / "pull_1" / "labels.journal").exists()
+
+
 def test_a_killed_pull_of_dftb_goes_on_to_the_same_curve(cut_and_whole, tmp_path, dftb):
     cut_and_whole(molecule("C2H6"), dict.fromkeys((tmp_path / "cut", tmp_path / "whole"), dftb))
 

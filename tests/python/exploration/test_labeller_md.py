@@ -8,8 +8,14 @@ from alrare.config import Labeller
 from alrare.errors import SimulationError
 from alrare.exploration.journal import Journal
 from alrare.exploration.label_server import labeller_potential
-from alrare.exploration.labeller_md import JOURNAL_FILE, LabellerMD, run_md, steps_done
-from alrare.frames import read_frames, stress_of
+from alrare.exploration.labeller_md import (
+    JOURNAL_FILE,
+    LabellerMD,
+    relax,
+    run_md,
+    steps_done,
+)
+from alrare.frames import label_of, read_frames, stress_of
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -54,19 +60,26 @@ def crystal() -> Atoms:
 
 
 @pytest.fixture
-def torn(tmp_path, monkeypatch, lmp):
-    """Return a function that tears the crystal in a folder; it returns the number of labels."""
+def counting(tmp_path, monkeypatch):
+    """Return a function that returns a labeller which writes a line for each label to a file."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "counting.py").write_text(COUNTING)
+
+    def labeller(log: Path) -> Labeller:
+        return Labeller(program="ase", calculator="counting.Counting", arguments={"log": str(log)})
+
+    return labeller
+
+
+@pytest.fixture
+def torn(counting, lmp):
+    """Return a function that tears the crystal in a folder; it returns the number of labels."""
 
     def run(folder: Path, *, lmp: str = lmp, text: str = INPUT) -> int:
         log = folder.with_suffix(".calls")
         log.write_text("")
         folder.mkdir(exist_ok=True)
-        labeller = Labeller(
-            program="ase", calculator="counting.Counting", arguments={"log": str(log)}
-        )
-        run_md(LabellerMD(text, crystal(), ("Cu",), labeller, 5, None, folder, lmp))
+        run_md(LabellerMD(text, crystal(), ("Cu",), counting(log), 5, None, folder, lmp))
         return len(log.read_text().splitlines())
 
     return run
@@ -105,6 +118,28 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits_with_the_labels_it_has(torn
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert table(cut) == table(whole) and len(table(whole)) > 30
     assert n_records == 38 and again == n_labels * 18 // 38
+
+
+def test_a_relaxation_that_was_cut_goes_on_to_the_same_structure_with_the_labels_it_has(
+    counting, tmp_path, monkeypatch
+):
+    def run(name):
+        log = tmp_path / f"{name}.calls"
+        relaxed = relax(crystal(), counting(log), tmp_path / name)
+        return relaxed, len(log.read_text().splitlines())
+
+    whole, n_labels = run("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("alrare.exploration.labeller_md._RELAX_STEPS", 3)
+        with pytest.raises(SimulationError, match="not relaxed in 3 steps"):
+            run("cut")
+    cut, n_all = run("cut")
+    assert n_all == n_labels > 5
+    np.testing.assert_array_equal(cut.positions, whole.positions)
+    for one, other in zip(
+        (*label_of(cut), stress_of(cut)), (*label_of(whole), stress_of(whole)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_program_that_is_no_lammps_is_named(torn, tmp_path):
