@@ -46,8 +46,8 @@ calculator = "ase.calculators.emt.EMT"
 [initial]
 temperature = 300.0
 equilibration_steps = 10
-steps = 100
-stride = 10
+steps = 200
+stride = 5
 at_rest = 4
 
 [[explore]]
@@ -74,7 +74,7 @@ hidden = { Cu = [16, 12] }
 [train]
 recipe = "fast"
 min_steps = 60
-epochs = 5
+epochs = 30
 
 [select]
 screening_steps = 20
