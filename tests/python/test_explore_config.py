@@ -66,7 +66,6 @@ WRONG = [
         observable(value="event(stress)") | {"event": "none"},
         'event(...) needs an event; got event = "none"',
     ),
-    (observable(plus_steps=500), "plus_steps = 500: expected at most 200"),
     (WITHOUT_INPUT, "input: required, but not given"),
     (observable(name="peak step"), "results.json has an entry of this name"),
     (observable(name="error"), "results.json has an entry of this name"),

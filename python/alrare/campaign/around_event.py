@@ -84,9 +84,11 @@ def label_around_event(
     record = folder / "around_event.json"
     content = read_json(record) if record.is_file() else {}
     if not content or not campaign.has_labels(content["keys"]):
+        seeds = sorted(explored.trajectories)
         frames = frames_around_event(
-            [explored.trajectories[seed] for seed in sorted(explored.trajectories)],
-            [explored.observables[seed].center for seed in sorted(explored.trajectories)],
+            [explored.trajectories[seed] for seed in seeds],
+            [explored.observables[seed].center for seed in seeds],
+            [explored.observables[seed].peak_step for seed in seeds],
             n_frames=n_frames,
             window=campaign.config.select.event_window,
         )
@@ -103,6 +105,7 @@ def label_around_event(
 def frames_around_event(
     pulls: Sequence[Sequence[Atoms]],
     centers: Sequence[int],
+    decided: Sequence[int],
     *,
     n_frames: int,
     window: tuple[int, int],
@@ -115,22 +118,36 @@ def frames_around_event(
         The configurations of each pull; `info["step"]` is the MD step.
     centers : sequence of int
         For each pull the MD step of its event.
+    decided : sequence of int
+        For each pull the MD step that decides its observable. If that is later than the window,
+        half of the pull's frames are taken between the two.
     n_frames : int
         Number of frames, the same from every pull (±1) and evenly spaced in the window. The frames
         of different pulls are shifted against each other, so that a few of each cover the window.
     window : (int, int)
         MD steps before and after the event from which frames are taken.
     """
-    known = [(path, center) for path, center in zip(pulls, centers, strict=True) if path]
+    known = [one for one in zip(pulls, centers, decided, strict=True) if one[0]]
     frames = []
-    for number, (path, center) in enumerate(known):
-        first_step, last_step = center - window[0], center + window[1]
-        inside = [f for f in path if first_step <= int(f.info["step"]) <= last_step]
+    for number, (path, center, last) in enumerate(known):
+        first, end = center - window[0], center + window[1]
         share = n_frames * (number + 1) // len(known) - n_frames * number // len(known)
         shift = (number + 0.5) / len(known)
-        places = (np.arange(share) + shift) / max(share, 1)  # of the window, from 0 to 1
-        frames += [inside[row] for row in np.unique((places * len(inside)).astype(int)) if inside]
+        later = _between(path, end + 1, last)
+        n_later = share // 2 if later else 0
+        frames += _spread(_between(path, first, end), share - n_later, shift)
+        frames += _spread(later, n_later, shift)
     return frames
+
+
+def _between(path: Sequence[Atoms], first: int, last: int) -> list[Atoms]:
+    return [frame for frame in path if first <= int(frame.info["step"]) <= last]
+
+
+def _spread(frames: Sequence[Atoms], count: int, shift: float) -> list[Atoms]:
+    """Return so many evenly spaced frames, the first of them a share of the spacing in."""
+    places = (np.arange(count) + shift) / max(count, 1)  # from 0 to 1
+    return [frames[row] for row in np.unique((places * len(frames)).astype(int)) if len(frames)]
 
 
 def errors_around_event(

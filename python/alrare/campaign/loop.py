@@ -170,7 +170,7 @@ def _references(campaign: Campaign) -> dict[str, Reference]:
 
 
 def _tell_cut_off(campaign: Campaign, system: System, where: str, n: int, of: int) -> None:
-    """Warn if the observable of runs was still growing where `plus_steps` ended."""
+    """Warn if the observable of runs was still growing where the run or `plus_steps` ended."""
     if n:
         sentence = cut_off_sentence(n, of, system.exploration.quantity.to_json())
         of_system = f", {system.name}" if len(campaign.systems) > 1 else ""

@@ -130,4 +130,4 @@ def _last_step(run: Observed | None, after_event: int | Literal["all"]) -> int |
     """Return the MD step after which a run's candidates are not labelled; None: no limit."""
     if run is None or run.event_step is None or after_event == "all":
         return None
-    return run.event_step + after_event
+    return max(run.event_step + after_event, run.peak_step)

@@ -75,13 +75,15 @@ class Select(Section):
     the pulled atoms. paper: the earliest MD steps."""
     after_event: CountOrAll = 600
     """Candidates later than this many MD steps after the event, the first bond that breaks or
-    forms, are not labelled; all: no limit."""
+    forms, are not labelled, but for those until the step that decides the observable; all: no
+    limit."""
     around_event: CountOrZero = 48
     """Number of configurations around the event that are labelled in each iteration, from all pulls
     together and whatever their uncertainty. They test the model where the activation energy is
     decided (`[stop]`) and are then added to the training data."""
     event_window: tuple[Count, Count] = (400, 200)
-    """MD steps before and after the event between which these configurations lie."""
+    """MD steps before and after the event between which these configurations lie; where the
+    observable is decided later, half of them lie between there and the window."""
     max_force: PositiveOrAuto = "auto"
     """New labels with a larger force on an atom (eV/Å) are stored but not trained on: they come
     from pulls that blew up, and a few of them spoil the fit of all others. auto: three times the

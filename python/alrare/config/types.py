@@ -64,26 +64,31 @@ class SetBy:
     """This key may be set only if the other key has one of these values; empty: any value."""
 
 
-def _or_word(word: str, *, least: float, kind: type[int] | type[float]) -> Any:
-    """Return the type of a key that is a number or one word."""
+def _or_word(*words: str, least: float, kind: type[int] | type[float]) -> Any:
+    """Return the type of a key that is a number or one of some words."""
     number = "a whole number" if kind is int else "a number"
     most = _LARGEST if kind is int else sys.float_info.max
     bound = f"of at least {least:g}" if kind is int else f"above {least:g}"
 
     def check(value: Any) -> Any:
-        if value == word:
-            return word
+        if value in words:
+            return value
         is_number = isinstance(value, int | kind) and not isinstance(value, bool)
         if is_number and abs(value) <= most and (value >= least if kind is int else value > least):
             return kind(value)
-        raise ValueError(f'expected "{word}" or {number} {bound}')
+        expected = ", ".join(f'"{word}"' for word in words)
+        raise ValueError(f"expected {expected} or {number} {bound}")
 
     json_type = "integer" if kind is int else "number"
-    schema = {"anyOf": [{"const": word, "type": "string"}, {"type": json_type, "minimum": least}]}
+    choices: list[dict[str, Any]] = [{"const": word, "type": "string"} for word in words]
+    schema = {"anyOf": [*choices, {"type": json_type, "minimum": least}]}
     return PlainValidator(check), WithJsonSchema(schema)
 
 
 CountOrAll = Annotated[int | Literal["all"], *_or_word("all", least=0, kind=int)]
+CountOrSlackOrAll = Annotated[
+    int | Literal["slack", "all"], *_or_word("slack", "all", least=0, kind=int)
+]
 PositiveOrNone = Annotated[float | Literal["none"], *_or_word("none", least=0, kind=float)]
 PositiveOrAuto = Annotated[float | Literal["auto"], *_or_word("auto", least=0, kind=float)]
 PositiveOrAdaptive = Annotated[

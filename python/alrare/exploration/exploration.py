@@ -76,7 +76,7 @@ class Observed(Protocol):
 
     @property
     def cut_off(self) -> bool:
-        """Whether the value was still growing where `plus_steps` ended."""
+        """Whether the value was still growing where the run or `plus_steps` ended."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers; the value stands under `Quantity.key`."""
@@ -92,10 +92,14 @@ def cut_off_sentence(n: int, of: int, observable: Mapping[str, Any]) -> str:
     observable : mapping
         `Quantity.to_json()`.
     """
+    if observable["runs"] == ACTIVATION_ENERGY.runs:
+        ends = "the pull or plus_steps"
+        cure = 'raise [pull] steps, and leave out a plus_steps other than "slack"'
+    else:
+        ends, cure = "plus_steps", "raise plus_steps of the observable"
     return (
         f"in {n} of {of} {observable['runs']}s the {observable['name']} was still growing where"
-        " plus_steps ended: it is cut off there; raise plus_steps, and with it the second of"
-        " [select] event_window"
+        f" {ends} ended: it is cut off there; {cure}"
     )
 
 

@@ -276,7 +276,7 @@ def observe_table(
         cut_off=event_step is not None
         and observable.kind in ("max", "min")
         and observable.plus_steps > 0
-        and int(steps[row]) == event_step + observable.plus_steps,
+        and row == int(np.flatnonzero(counts)[-1]),
     )
 
 

@@ -182,7 +182,7 @@ def observe_pulls(
     folder: Path,
     seeds: Sequence[int] | None = None,
     *,
-    plus_steps: int | Literal["all"] = Pull.model_fields["plus_steps"].default,
+    plus_steps: int | Literal["slack", "all"] = Pull.model_fields["plus_steps"].default,
 ) -> dict[int, Observables]:
     """Read the observables of finished pulls.
 
@@ -192,7 +192,7 @@ def observe_pulls(
         Holds ``pull_SEED``: a folder of `alrare smd`, a campaign's iteration, or its reference.
     seeds : sequence of int, optional
         The pulls to read; by default all pulls in the folder.
-    plus_steps : int or "all"
+    plus_steps : int, "slack" or "all"
         As `[pull] plus_steps`.
 
     Raises

@@ -31,7 +31,9 @@ def _steps(frames: list[Atoms]) -> list[int]:
 
 def test_frames_are_taken_around_the_event_of_each_pull() -> None:
     broke, held = _pull(100, 0.53), _pull(100, 0.1)
-    frames = frames_around_event([broke, held], [640, 500], n_frames=21, window=(200, 100))
+    frames = frames_around_event(
+        [broke, held], [640, 500], [640, 590], n_frames=21, window=(200, 100)
+    )
     first, second = _steps(frames[:10]), _steps(frames[10:])
     assert 430 < first[0] < 480 and 700 < first[-1] < 750
     assert 300 <= second[0] < 330 and 570 < second[-1] <= 600
@@ -42,7 +44,11 @@ def test_frames_are_taken_around_the_event_of_each_pull() -> None:
 def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
     pulls = [_pull(100, 0.1)] * n_pulls
     steps = sorted(
-        _steps(frames_around_event(pulls, [500] * n_pulls, n_frames=48, window=(480, 479)))
+        _steps(
+            frames_around_event(
+                pulls, [500] * n_pulls, [0] * n_pulls, n_frames=48, window=(480, 479)
+            )
+        )
     )
     assert len(steps) == 48
     assert steps[0] < 60 and steps[-1] > 920
@@ -50,9 +56,19 @@ def test_many_pulls_cover_the_window_together(n_pulls: int) -> None:
 
 
 def test_a_pull_without_configurations_is_passed_over() -> None:
-    frames = frames_around_event([[], _pull(20, 0.1)], [0, 100], n_frames=8, window=(50, 50))
+    frames = frames_around_event(
+        [[], _pull(20, 0.1)], [0, 100], [0, 100], n_frames=8, window=(50, 50)
+    )
     assert len(frames) == 8
-    assert frames_around_event([[]], [0], n_frames=8, window=(50, 50)) == []
+    assert frames_around_event([[]], [0], [0], n_frames=8, window=(50, 50)) == []
+
+
+def test_half_the_frames_follow_the_step_that_decides_the_observable() -> None:
+    pull = _pull(100, 0.53)
+    steps = _steps(frames_around_event([pull], [300], [900], n_frames=20, window=(200, 100)))
+    assert len(steps) == 20 and steps == sorted(steps)
+    assert sum(step <= 400 for step in steps) == 10
+    assert 100 < steps[0] < 130 and 860 < steps[-1] <= 900
 
 
 @pytest.fixture
@@ -65,7 +81,7 @@ def model(tmp_path: Path) -> Path:
 def test_errors_are_those_of_the_driver_above_the_relaxed_structure(model: Path) -> None:
     start, frames = (
         _pull(2, 0.0)[0],
-        frames_around_event([_pull(30, 0.5)], [150], n_frames=10, window=WINDOW),
+        frames_around_event([_pull(30, 0.5)], [150], [150], n_frames=10, window=WINDOW),
     )
     said = evaluate(load_ensemble(model), [start, *frames])
     labels = [

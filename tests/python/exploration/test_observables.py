@@ -85,20 +85,34 @@ def test_the_activation_energy_ends_shortly_after_the_event() -> None:
     assert everything.peak_step == dragged.step[-1]
 
 
-def test_the_work_counts_until_the_spring_goes_slack() -> None:
-    frames, whole = stretched(50), curve(50)
-    event_step = observe(whole, frames, plus_steps=0).event_step
-    assert event_step is not None
-    dragged = replace(
-        whole,
-        work=0.01 * whole.step,
-        force=np.where(whole.step == event_step + 30, -0.1, whole.force),
-    )
-    seen = observe(dragged, frames, plus_steps=60)
-    assert seen.peak_step == event_step + 30
-    assert seen.activation_energy == pytest.approx(0.01 * (event_step + 30))
-    assert observe(dragged, frames, plus_steps=20).peak_step == event_step + 20
-    assert observe(dragged, frames, plus_steps="all").peak_step == 499
+def pulled_for(steps: int, recoil: int | None = None) -> tuple[WorkCurve, list[Atoms], int]:
+    """Return a pull whose spring goes slack so many steps after the event, and the event's step.
+
+    `recoil`: the tension is negative for a moment so many steps after the event.
+    """
+    frames = stretched(50)
+    event = find_event(frames)
+    assert event is not None
+    event_step, whole = 10 * event.index, curve(200)
+    force = np.where(whole.step <= event_step + steps, 1.0, 0.01)
+    if recoil is not None:
+        force = np.where(np.abs(whole.step - event_step - recoil) < 5, -0.5, force)
+    return replace(whole, work=0.01 * whole.step, force=force), frames, event_step
+
+
+@pytest.mark.parametrize("recoil", [None, 40])
+def test_the_work_counts_until_the_spring_has_gone_slack(recoil: int | None) -> None:
+    whole, frames, event_step = pulled_for(400, recoil)
+    # then 100 steps, over which the tension is averaged, hold ten of 1 and the rest of 0.01
+    last = event_step + 400 + 91
+    for plus_steps in ("slack", 2000):
+        seen = observe(whole, frames, plus_steps=plus_steps)
+        assert (seen.peak_step, seen.cut_off) == (last, False)
+        assert seen.activation_energy == pytest.approx(0.01 * last)
+    shorter = observe(whole, frames, plus_steps=60)
+    assert (shorter.peak_step, shorter.cut_off) == (event_step + 60, True)
+    everything = observe(whole, frames, plus_steps="all")
+    assert (everything.peak_step, everything.cut_off) == (1999, False)
 
 
 def test_an_event_after_the_end_of_the_table_is_not_known() -> None:
@@ -109,21 +123,15 @@ def test_an_event_after_the_end_of_the_table_is_not_known() -> None:
     assert seen.event is None and seen.activation_energy is None
 
 
-def test_work_that_still_grows_where_plus_steps_ends_is_cut_off() -> None:
-    frames, whole = stretched(50), curve(50)
-    event_step = observe(whole, frames, plus_steps=0).event_step
-    assert event_step is not None
-    pulling = replace(whole, work=0.01 * whole.step)
-    assert observe(pulling, frames, plus_steps=60).cut_off
-    assert observe(pulling, frames, plus_steps=2000).cut_off  # the pull ended
+def test_work_that_still_grows_where_the_steps_that_count_end_is_cut_off() -> None:
+    pulling, frames, event_step = pulled_for(5000)
+    for plus_steps in (60, 5000, "slack"):
+        assert observe(pulling, frames, plus_steps=plus_steps).cut_off
     for plus_steps in (0, "all"):  # as asked for
         assert not observe(pulling, frames, plus_steps=plus_steps).cut_off
-    slack = replace(pulling, force=np.where(whole.step > event_step + 30, -0.1, whole.force))
-    assert not observe(slack, frames, plus_steps=60).cut_off
-    assert observe(slack, frames, plus_steps=20).cut_off
-    friction = replace(pulling, force=np.where(whole.step > event_step, 0.1, whole.force))
-    assert not observe(friction, frames, plus_steps=60).cut_off
-    assert not observe(pulling, [], plus_steps=60).cut_off  # no event
+    friction = replace(pulling, force=np.where(pulling.step > event_step, 0.09, pulling.force))
+    assert not observe(friction, frames, plus_steps="slack").cut_off
+    assert not observe(pulling, [], plus_steps="slack").cut_off  # no event
 
 
 def test_forces_and_energies_of_fragments_that_meet_later_are_no_peaks() -> None:
