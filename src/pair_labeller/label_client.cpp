@@ -50,7 +50,7 @@ LabelClient::LabelClient(std::string socket) : socket_(std::move(socket)) {
 
 LabelClient::~LabelClient() { close(descriptor_); }
 
-void LabelClient::label(const LabelRequest &request, LabelValues &values) {
+bool LabelClient::label(const LabelRequest &request, LabelValues &values) {
   if (request.elements != elements_ || request.periodic != periodic_)
     begin(request);
   const RequestHead head = head_of(request, RequestKind::label);
@@ -60,13 +60,15 @@ void LabelClient::label(const LabelRequest &request, LabelValues &values) {
   send(&head, sizeof head);
   send(&more, sizeof more);
   send(request.positions.data(), request.positions.size() * sizeof(double));
-  const std::size_t size = receive_head();
+  bool last = false;
+  const std::size_t size = receive_head(last);
   const std::size_t least = (1 + request.positions.size()) * sizeof(double);
   if (size != least && size != least + 6 * sizeof(double))
     gone("answered with " + std::to_string(size) + " bytes, expected " + std::to_string(least) +
          " or 48 more");
   values.resize(size / sizeof(double));
   receive(values.data(), size);
+  return last;
 }
 
 void LabelClient::begin(const LabelRequest &request) {
@@ -76,19 +78,21 @@ void LabelClient::begin(const LabelRequest &request) {
     symbols.replace(symbol_size * i, request.elements[i].size(), request.elements[i]);
   send(&head, sizeof head);
   send(symbols.data(), symbols.size());
-  if (const std::size_t size = receive_head(); size != 0)
+  bool last = false;
+  if (const std::size_t size = receive_head(last); size != 0)
     gone("answered with " + std::to_string(size) + " bytes, expected none");
   elements_ = request.elements;
   periodic_ = request.periodic;
 }
 
 /// Bytes of the body of an answer that is no failure.
-std::size_t LabelClient::receive_head() {
+std::size_t LabelClient::receive_head(bool &last) {
   AnswerHead head{};
   receive(&head, sizeof head);
   if (head.size < 0)
     gone("does not speak this protocol");
-  if (head.status == AnswerStatus::ok)
+  last = head.status == AnswerStatus::last;
+  if (last || head.status == AnswerStatus::ok)
     return static_cast<std::size_t>(head.size);
   std::string why(static_cast<std::size_t>(head.size), ' ');
   receive(why.data(), why.size());

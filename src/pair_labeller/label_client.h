@@ -32,14 +32,15 @@ public:
   LabelClient(const LabelClient &) = delete;
   LabelClient &operator=(const LabelClient &) = delete;
 
+  /// Returns whether the run is to end after this step.
   /// \throws std::runtime_error with the server's reason when it has no label, or when it is gone.
-  void label(const LabelRequest &request, LabelValues &values);
+  bool label(const LabelRequest &request, LabelValues &values);
 
 private:
   void begin(const LabelRequest &request);
   void send(const void *data, std::size_t size);
   void receive(void *data, std::size_t size);
-  std::size_t receive_head();
+  std::size_t receive_head(bool &last);
   [[noreturn]] void gone(const std::string &how) const;
 
   std::string socket_;

@@ -21,17 +21,19 @@
 /// | answer to | status | body                                                                    |
 /// |-----------|--------|-------------------------------------------------------------------------|
 /// | begin     | ok     | none                                                                    |
-/// | label     | ok     | float64: energy, (N, 3) forces, and the stress, or nothing if there is  |
-/// |           |        | none: 6 values, eV/Å³, xx yy zz yz xz xy, positive where the cell would |
+/// | label     | ok,    | float64: energy, (N, 3) forces, and the stress, or nothing if there is  |
+/// |           | last   | none: 6 values, eV/Å³, xx yy zz yz xz xy, positive where the cell would |
 /// |           |        | shrink                                                                  |
 /// | any       | failed | UTF-8 text: why; the server then closes the connection                  |
+///
+/// `last` asks for the end of the run after this step.
 namespace alrare {
 
-constexpr char label_magic[8] = {'A', 'L', 'R', 'L', 'A', 'B', 'L', '1'}; ///< 1: version
+constexpr char label_magic[8] = {'A', 'L', 'R', 'L', 'A', 'B', 'L', '2'}; ///< 2: version
 constexpr int symbol_size = 4;
 
 enum class RequestKind : std::int32_t { begin = 1, label = 2 };
-enum class AnswerStatus : std::int32_t { ok = 0, failed = 1 };
+enum class AnswerStatus : std::int32_t { ok = 0, failed = 1, last = 2 };
 
 struct RequestHead {
   char magic[8] = {};

@@ -14,6 +14,7 @@
 #include "memory.h"
 #include "modify.h"
 #include "neighbor.h"
+#include "timer.h"
 #include "update.h"
 #include "utils.h"
 
@@ -174,6 +175,7 @@ void PairLabeller::gather() {
 
 /// Asks the server on rank 0; the label is then on all ranks.
 void PairLabeller::exchange() {
+  int last = 0;
   const std::string failure = alrare::first_failure(
       world, alrare::failure_of([&] {
         if (comm->me != 0)
@@ -191,7 +193,7 @@ void PairLabeller::exchange() {
           request.elements.push_back(impl_->elements[static_cast<std::size_t>(row[0]) - 1]);
           request.positions.insert(request.positions.end(), row + 1, row + atom_width);
         }
-        impl_->client->label(request, impl_->label);
+        last = impl_->client->label(request, impl_->label) ? 1 : 0;
       }));
   if (!failure.empty())
     error->all(FLERR, "pair_style labeller: {}", failure);
@@ -199,6 +201,9 @@ void PairLabeller::exchange() {
   MPI_Bcast(&size, 1, MPI_INT, 0, world);
   impl_->label.resize(size);
   MPI_Bcast(impl_->label.data(), size, MPI_DOUBLE, 0, world);
+  MPI_Bcast(&last, 1, MPI_INT, 0, world);
+  if (last != 0)
+    timer->force_timeout(); // the run ends after this step, as by 'fix halt ... error soft'
 }
 
 void PairLabeller::tally() {

@@ -15,7 +15,7 @@ from ..config import Pull, Select
 from ..selection.settings import fix_columns, fix_command
 from .event import Event
 from .lammps_input import DATA_FILE, INPUT_FILE, WORK_FILE, data_text, pull_input
-from .observables import observe
+from .observables import is_decided, observe
 from .work import read_work
 
 
@@ -167,6 +167,17 @@ class Exploration(Protocol):
             Last row of the table; None if there is no row.
         """
 
+    def is_decided(self, table: Path, event_step: int) -> bool:
+        """Whether a run in progress need not go on, as nothing later changes what it observes.
+
+        Parameters
+        ----------
+        table : Path
+            The table of the run so far.
+        event_step : int
+            MD step of the first bond that broke or formed.
+        """
+
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """Return what a run has observed.
 
@@ -251,6 +262,10 @@ class SpringPull:
             return "after no pull"
         done, steps = int(last["step"]), self.pull.steps
         return "" if done >= steps else f"after {done} of {steps} steps of the pull"
+
+    def is_decided(self, table: Path, event_step: int) -> bool:
+        """See `observables.is_decided`."""
+        return is_decided(read_work(table), event_step, plus_steps=self.pull.plus_steps)
 
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `observables.observe`."""

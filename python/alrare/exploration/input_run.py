@@ -175,6 +175,10 @@ class InputRun:
         """See `Exploration`: the input itself decides when a run is whole."""
         return "" if last else f"without a step after `include {WATCH_FILE}`"
 
+    def is_decided(self, table: Path, event_step: int) -> bool:
+        """See `Exploration`: the input itself decides when a run is whole."""
+        return False
+
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `Exploration`."""
         return observe_table(self.explore, read_table(table), frames, self.atoms)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAGIC = b"ALRLABL1"
+MAGIC = b"ALRLABL2"
 """First bytes of every request; the last is the version of the protocol."""
 _BEGIN, _LABEL = 1, 2
-_OK, _FAILED = 0, 1
+_OK, _FAILED, _LAST = 0, 1, 2
 _REQUEST = struct.Struct("=8siiii")
 _LABEL_HEAD = struct.Struct("=q72s")
 _ANSWER = struct.Struct("=ii")
@@ -95,7 +95,12 @@ class Peer:
         self._send(_OK, b"")
 
     def answer(
-        self, energy: float, forces: NDArray[np.float64], stress: NDArray[np.float64] | None
+        self,
+        energy: float,
+        forces: NDArray[np.float64],
+        stress: NDArray[np.float64] | None,
+        *,
+        last: bool = False,
     ) -> None:
         """Answer a `Configuration`.
 
@@ -107,9 +112,11 @@ class Peer:
             eV/Å.
         stress : (6,) array or None
             eV/Å³, as `frames.labelled` takes it.
+        last : bool
+            Ask LAMMPS to end the run after this step.
         """
         parts = [np.array([energy]), np.ravel(forces), *([] if stress is None else [stress])]
-        self._send(_OK, np.concatenate(parts).astype(np.float64).tobytes())
+        self._send(_LAST if last else _OK, np.concatenate(parts).astype(np.float64).tobytes())
 
     def refuse(self, why: str) -> None:
         """Answer any request with the reason why there will be no more."""

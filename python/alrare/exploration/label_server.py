@@ -44,6 +44,8 @@ class LabelServer:
     label : callable
         Labels a configuration at a timestep of LAMMPS. It is called in a thread of the server, one
         call at a time. If it raises an exception, LAMMPS ends with its message as an error.
+    has_ended : callable, optional
+        Asked after each label: whether the run is to end after that step.
     sockets : Path, optional
         Folder in which the socket gets a folder of its own, as from `short_folder`, which is the
         default.
@@ -54,9 +56,11 @@ class LabelServer:
         structure: Atoms,
         label: Callable[[Atoms, int], Label],
         *,
+        has_ended: Callable[[], bool] = lambda: False,
         sockets: Path | None = None,
     ) -> None:
         self._structure = configuration(structure)
+        self._has_ended = has_ended
         self._sockets = sockets or short_folder()
         self._label = label
         self._listener = socket.socket(socket.AF_UNIX)
@@ -108,7 +112,7 @@ class LabelServer:
                     peer.begin()
                 else:
                     label = self._label(self._frame(request), request.step)
-                    peer.answer(label.energy, label.forces, label.stress)
+                    peer.answer(label.energy, label.forces, label.stress, last=self._has_ended())
         except OSError:  # LAMMPS has ended
             return
         except BaseException as error:

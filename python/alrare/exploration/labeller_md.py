@@ -19,10 +19,12 @@ from ase.optimize import BFGS
 from ..config import Labeller
 from ..electronic_state import configuration
 from ..errors import AlrareError, SimulationError
-from ..files import write_text
+from ..files import write_json, write_text
 from ..frames import labelled, write_frames
 from ..labelling.failures import FINAL, LabelFailure, advice
 from ..labelling.worker import Label, LabelWorker
+from .event import find_event
+from .exploration import Exploration
 from .journal import Journal
 from .label_server import SOCKET_VARIABLE, LabelServer
 from .lammps_input import DATA_FILE, DUMP_FILE, INPUT_FILE, write_data_file
@@ -34,10 +36,13 @@ JOURNAL_FILE = "labels.journal"
 """File with the labeller's energies and forces so far: the checkpoint of an unfinished run."""
 PROGRESS_FILE = "progress"
 """File with the number of steps done, for the main process; read it with `steps_done`."""
+ENDED_FILE = "ended.json"
+"""File of a run that ended before its input did: the step of its event, and its last."""
 WORKER_FOLDER = "labeller"
 """Folder of the labeller's process."""
 
 _REPORT_EVERY = 0.3  # s
+_DECIDED_EVERY = 50  # MD steps
 _FORCE_TOLERANCE = 0.01  # eV/Å, of the relaxed structure
 _RELAX_STEPS = 1000
 
@@ -68,6 +73,8 @@ class LabellerMD:
     """File name of the input."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Further files beside the input, by name; by default the structure is `molecule.data`."""
+    exploration: Exploration | None = None
+    """What says when the run need not go on; None: the input alone does."""
     watched: bool = False
     """Whether only steps count that the input dumps too, to `trajectory.lammpstrj`."""
 
@@ -75,7 +82,8 @@ class LabellerMD:
 def run_md(task: LabellerMD) -> None:
     """Run an input to its end; write the labelled frames to `trajectory.extxyz`.
 
-    A run that was interrupted in the same folder is resumed and gives the same result.
+    A run that was interrupted or has ended early in the same folder is resumed and gives the same
+    result.
 
     Raises
     ------
@@ -87,6 +95,7 @@ def run_md(task: LabellerMD) -> None:
     if not task.files:
         write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
     write_text(task.folder / task.input_file, task.text)
+    (task.folder / ENDED_FILE).unlink(missing_ok=True)
     worker = LabelWorker(task.labeller, task.folder / WORKER_FOLDER)
     periodic = bool(task.structure.pbc.any())
     with (
@@ -94,12 +103,17 @@ def run_md(task: LabellerMD) -> None:
         (task.folder / PROGRESS_FILE).open("w") as report,
     ):
         labels = _Labels(task, worker, journal, report)
-        with LabelServer(task.structure, labels.label, sockets=task.sockets) as server:
+        with LabelServer(
+            task.structure, labels.label, has_ended=lambda: labels.ended, sockets=task.sockets
+        ) as server:
             try:
                 _run_lammps(task, server, labels)
             finally:
                 worker.end()
     write_frames(task.folder / TRAJECTORY_FILE, _watched(task, labels.frames))
+    if labels.ended:
+        ended = {"event_step": labels.event_step, "last_step": labels.frames[-1].info["step"]}
+        write_json(task.folder / ENDED_FILE, ended)
 
 
 def _watched(task: LabellerMD, frames: Sequence[Atoms]) -> list[Atoms]:
@@ -244,6 +258,10 @@ class _Labels:
         """Number of MD steps of all runs of the input; -1 before the first label."""
         self.frames: list[Atoms] = []
         """Labelled frames of the steps that are kept."""
+        self.event_step: int | None = None
+        """MD step of the event."""
+        self.ended = False
+        """Whether the run need not go on."""
 
     def label(self, frame: Atoms, step: int) -> Label:
         """Return the label of a configuration; keep its frame if it is one of those."""
@@ -251,6 +269,7 @@ class _Labels:
         self._count(step)
         if step > 0 and step % self._task.stride == 0:
             self._keep(frame, step, label)
+            self._watch(step)
         self._tell()
         return label
 
@@ -258,6 +277,7 @@ class _Labels:
         """Count a step; a run begins with a label of the step where the run before ended."""
         if self._last is None or step < self._last or step == 0:  # reset_timestep
             self.frames.clear()
+            self.event_step = None
         self.steps += self._last is None or step > self._last
         self._last = step
 
@@ -270,6 +290,18 @@ class _Labels:
         if self.frames and self.frames[-1].info["step"] == step:  # the next run begins with it
             self.frames.pop()
         self.frames.append(labelled(frame, label.energy, label.forces, label.stress))
+
+    def _watch(self, step: int) -> None:
+        """Look whether what the run observes is decided."""
+        exploration = self._task.exploration
+        if exploration is None:
+            return
+        if self.event_step is None:
+            if find_event([self.frames[0], self.frames[-1]], exploration.atoms) is not None:
+                self.event_step = step
+        elif step % _DECIDED_EVERY == 0:
+            table = self._task.folder / exploration.quantity.table
+            self.ended = exploration.is_decided(table, self.event_step)
 
     def _tell(self) -> None:
         now = time.monotonic()

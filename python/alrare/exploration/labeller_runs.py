@@ -29,6 +29,7 @@ from .input_run import STRUCTURE_FILE
 from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
 from .label_server import labeller_potential, short_folder
 from .labeller_md import (
+    ENDED_FILE,
     JOURNAL_FILE,
     PROGRESS_FILE,
     WORKER_FOLDER,
@@ -133,7 +134,15 @@ class Run:
         other = self._other_settings(read_json(kept))
         if other:
             raise made_otherwise(self.folder, other)
-        return True
+        return not self._is_too_short()
+
+    def _is_too_short(self) -> bool:
+        """Whether a finished run has ended before what is observed today is decided."""
+        ended, exploration = self.folder / ENDED_FILE, self.md.exploration
+        if exploration is None or not ended.is_file():
+            return False
+        table = self.folder / exploration.quantity.table
+        return not exploration.is_decided(table, read_json(ended)["event_step"])
 
     def _other_settings(self, kept: dict[str, Any]) -> list[str]:
         """Name what differs from the settings that a finished run has kept."""
@@ -154,7 +163,13 @@ class Run:
         return one == other
 
     def prepare(self) -> None:
-        """Create the temporary folder; keep that of an interrupted run with the same settings."""
+        """Create the temporary folder; keep that of an interrupted run with the same settings.
+
+        So does a finished run that was too short.
+        """
+        if self.folder.is_dir():
+            shutil.rmtree(self.md.folder, ignore_errors=True)
+            self.folder.rename(self.md.folder)
         settings = self.md.folder / _SETTINGS_FILE
         if not settings.is_file() or not self._is_same(read_json(settings)):
             shutil.rmtree(self.md.folder, ignore_errors=True)
@@ -180,10 +195,11 @@ class Run:
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove what a finished run needs no more."""
+        """Remove what a finished run needs no more; one that has ended early may have to go on."""
         shutil.rmtree(self.folder / WORKER_FOLDER, ignore_errors=True)
-        for name in (PROGRESS_FILE, JOURNAL_FILE):
-            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / PROGRESS_FILE).unlink(missing_ok=True)
+        if not (self.folder / ENDED_FILE).is_file():
+            (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -213,6 +229,7 @@ class System:
         steps: int | None,
         stride: int,
         pulled: tuple[int, int] | None = None,
+        exploration: Exploration | None = None,
     ) -> Run:
         """Return a run of this system.
 
@@ -232,6 +249,8 @@ class System:
             Every stride-th step is kept as a frame.
         pulled : (int, int), optional
             Two atoms, from 1, whose distance is written to each frame.
+        exploration : Exploration, optional
+            What says when the run need not go on.
         """
         start = frame_key(self.structure, self.method)
         watched = WATCH_FILE in files
@@ -247,6 +266,7 @@ class System:
             labeller=self.labeller,
             stride=stride,
             pulled=pulled,
+            exploration=exploration,
             folder=folder.with_name(f".{folder.name}.partial"),
             lmp=self.lmp,
         )
@@ -274,6 +294,7 @@ def seed_run(folder: Path, system: System, exploration: Exploration, seed: int) 
         steps=exploration.steps,
         stride=TRAJECTORY_STRIDE,
         pulled=pulled,
+        exploration=exploration,
     )
 
 

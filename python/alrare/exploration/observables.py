@@ -1,7 +1,7 @@
 """Observables of a pull: the activation energy, and where and how a bond broke or formed.
 
 The activation energy is the largest work until the spring has gone slack after the event: until its
-tension, averaged over 100 MD steps, is below a tenth of the largest. The average is needed since
+tension, averaged over 150 MD steps, is below a tenth of the largest. The average is needed since
 fragments recoil: in dimethyl ether the tension falls below zero for a moment 40 fs after the event
 in some pulls and not in others, and then both kinds pull on for half a picosecond. Later the spring
 only drags the fragments through the thermostat, and a work that grows with the length of the run is
@@ -27,8 +27,10 @@ from .work import WorkCurve
 
 SLACK = 0.1
 """Share of the largest tension: a spring that pulls less is slack but for friction."""
-SLACK_STEPS = 100
+SLACK_STEPS = 150
 """MD steps over which the tension is averaged for that; a recoil takes about so long."""
+AFTERWARDS = 150
+"""MD steps that a run of the labeller goes on after the last step that counts."""
 _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
@@ -107,8 +109,8 @@ def observe(
     cut_off = False
     if step is not None and plus_steps != "all":
         slack = _slack_step(curve, step)
-        last = np.inf if plus_steps == "slack" else step + plus_steps
-        counts = curve.step <= min(last, slack)
+        last = _last_step(slack, step, plus_steps)
+        counts = curve.step <= last
         cut_off = plus_steps != 0 and bool(slack > min(last, curve.step[-1]))
     work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
     if np.isnan(work).all():
@@ -124,6 +126,31 @@ def observe(
         peak_energy=_largest(curve.potential_energy[counts]) - _first(curve.potential_energy),
         cut_off=cut_off,
     )
+
+
+def is_decided(
+    curve: WorkCurve, event_step: int, *, plus_steps: int | Literal["slack", "all"]
+) -> bool:
+    """Whether a pull need not go on: its observables are known, and `AFTERWARDS` is over.
+
+    Parameters
+    ----------
+    curve : WorkCurve
+        Work curve so far.
+    event_step : int
+        MD step of its event.
+    plus_steps : int, "slack" or "all"
+        As of `observe`.
+    """
+    last = _last_step(_slack_step(curve, event_step), event_step, plus_steps)
+    return bool(curve.step[-1] >= last + AFTERWARDS)
+
+
+def _last_step(slack: float, event_step: int, plus_steps: int | Literal["slack", "all"]) -> float:
+    """Return the last step that counts, infinity if the spring has not gone slack yet."""
+    if plus_steps == "all":
+        return np.inf
+    return slack if plus_steps == "slack" else min(event_step + plus_steps, slack)
 
 
 def _slack_step(curve: WorkCurve, event_step: int) -> float:

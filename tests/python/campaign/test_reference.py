@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from alrare.exploration.labeller_md import LabellerMD, relax, run_md
 from alrare.exploration.labeller_runs import run_pulls
 from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
 from alrare.exploration.lammps_run import lammps_command, run_lammps
+from alrare.exploration.smd import observe_pulls
 from alrare.exploration.work import read_work
 from alrare.frames import label_of, read_frames, write_frames
 from alrare.labelling.batch import label
@@ -318,6 +320,62 @@ def test_a_killed_pull_goes_on_to_the_same_curve_and_repeats_no_label(
     calls = [len((folder / "log").read_text().splitlines()) for folder in labellers]
     # What was under way when the driver was killed was started again, and nothing else.
     assert calls[1] <= calls[0] <= calls[1] + 2
+
+
+MORSE = """
+from ase.calculators.morse import MorsePotential
+
+class Counting(MorsePotential):
+    def __init__(self, log):
+        super().__init__(epsilon=4.0, r0=1.5, rho0=4.0, rcut1=20.0, rcut2=30.0)
+        self.log = log
+
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        with open(self.log, "a") as stream:
+            print(self.atoms.positions[0].tobytes().hex(), file=stream)
+"""
+
+
+def test_a_pull_ends_when_its_activation_energy_is_decided_and_can_go_on(tmp_path, monkeypatch):
+    (tmp_path / "morse.py").write_text(MORSE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(name, plus_steps):
+        folder = tmp_path / name
+        arguments = {"log": str(tmp_path / f"{name}.log")}
+        run_pulls(
+            structure=Atoms("C2", [[0, 0, 0], [0, 0, 1.5]]), elements=["C"],
+            labeller=Labeller(program="ase", calculator="morse.Counting", arguments=arguments),
+            pull=Pull(atoms=(1, 2), relax_steps=20, steps=1500, rate=5.0, seeds=(1,),
+                      plus_steps=plus_steps),
+            timestep=0.5, folder=folder, workers=1, progress=SilentProgress(),
+        )  # fmt: skip
+        curve = read_work(folder / "pull_1" / "work.dat")
+        return curve, observe_pulls(folder, plus_steps=plus_steps)[1]
+
+    whole, of_whole = run("whole", "all")
+    assert whole.step[-1] == 1500 and not (tmp_path / "whole" / "pull_1" / "ended.json").exists()
+    curve, seen = run("short", 50)
+    assert seen.cut_off and 200 <= curve.step[-1] - seen.event_step <= 260
+    longer, of_longer = run("short", "slack")  # the same folder
+    assert not of_longer.cut_off and curve.step[-1] < longer.step[-1] < 1500
+    assert seen.activation_energy < of_longer.activation_energy < of_whole.activation_energy
+    assert len(run("short", 50)[0].step) == len(longer.step)  # as long as it is
+    all_of_it, of_all = run("short", "all")
+    assert of_all == of_whole and len(all_of_it.step) == 1501
+    files = [sorted(path.name for path in (tmp_path / name / "pull_1").iterdir())
+             for name in ("short", "whole")]  # fmt: skip
+    assert files[0] == files[1] and "labels.journal" not in files[0]
+    for name in ("trajectory.extxyz", "work.dat"):
+        one, other = (tmp_path / folder / "pull_1" / name for folder in ("short", "whole"))
+        assert one.read_bytes() == other.read_bytes()
+    counts = [
+        Counter((tmp_path / f"{name}.log").read_text().split()) for name in ("short", "whole")
+    ]
+    assert len(counts[1]) > 1500 and counts[0].keys() == counts[1].keys()
+    twice = [key for key, n in counts[0].items() if n > counts[1][key]]
+    assert len(twice) <= 1  # the start, by which the labeller is checked
 
 
 class Killed(BaseException):
