@@ -80,8 +80,9 @@ def read_json(source: Path) -> Any:
         raise AlrareError(f"{source}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise AlrareError(
-            f"{source}: damaged: expected JSON, got: {error}; remove this file and run the same"
-            " command again, which makes it anew from the other files"
+            f"{source}: damaged: expected JSON, got: {error}; remove this file, then run the"
+            " command that writes it again (in a campaign's folder `alrare run al.toml`), which"
+            " makes it anew from the other files"
         ) from error
 
 

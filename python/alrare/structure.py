@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.geometry import minkowski_reduce
 from ase.io import read
 
 from .config import Config, System
@@ -151,21 +152,37 @@ def elements_of(*structures: Atoms) -> list[str]:
 def closest_pair(atoms: Atoms) -> tuple[float, int, int]:
     """Return the smallest interatomic distance in Å and the two atoms, counted from 0.
 
-    A frame of one atom gives infinity. The nearest periodic image is used.
+    The nearest periodic images are used; twice the same atom: it is nearest to its own image. A
+    molecule of one atom gives infinity.
     """
-    if len(atoms) < 2:
-        return np.inf, 0, 0
     distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
-    np.fill_diagonal(distances, np.inf)
+    np.fill_diagonal(distances, _nearest_own_image(atoms))
     first, second = np.unravel_index(np.argmin(distances), distances.shape)
     return float(distances[first, second]), int(first), int(second)
+
+
+def pair_name(first: int, second: int) -> str:
+    """Return what messages call the two atoms of `closest_pair`."""
+    if first == second:
+        return f"atom {first + 1} and its own periodic image"
+    return f"atoms {first + 1} and {second + 1}"
+
+
+def _nearest_own_image(atoms: Atoms) -> float:
+    """Return the distance of an atom from its nearest periodic image, Å."""
+    if not atoms.pbc.any():
+        return np.inf
+    shortest, _ = minkowski_reduce(atoms.cell, atoms.pbc)
+    return float(np.linalg.norm(shortest[atoms.pbc], axis=1).min())
 
 
 def _read(path: Path) -> Atoms:
     if path.is_dir():
         raise ConfigError(f"structure = '{path}': expected a file that ASE reads, got a folder")
     if not path.is_file():
-        raise ConfigError(f"structure = '{path}': no such file; paths are relative to al.toml")
+        raise ConfigError(
+            f"structure = '{path}': no such file (paths in al.toml are relative to it)"
+        )
     try:
         atoms = read(path, parallel=False)
     except Exception as error:  # ASE's readers raise anything
@@ -193,6 +210,6 @@ def _check(atoms: Atoms, path: Path, min_distance: float, *, periodic: bool) -> 
     nearest, first, second = closest_pair(atoms)
     if nearest < min_distance:
         raise ConfigError(
-            f"structure = '{path}': atoms {first + 1} and {second + 1} are {nearest:.3f} Å apart,"
+            f"structure = '{path}': {pair_name(first, second)} are {nearest:.3f} Å apart,"
             f" expected at least {min_distance} Å (min_distance in [labeller])"
         )

@@ -195,15 +195,25 @@ void FixALSelect::evaluate(bool unseen) {
     return;
 
   impl_->last_uncertainty = reading->uncertainty;
+  bool sound = true;
   const auto verdict = impl_->selection->judge(
-      {reading->uncertainty, reading->energy, cv, step, reading->size},
-      [this] { return is_sound(lmp, impl_->source->neighbors(), impl_->options.min_distance); });
+      {reading->uncertainty, reading->energy, cv, step, reading->size}, [&] {
+        sound = is_sound(lmp, impl_->source->neighbors(), impl_->options.min_distance);
+        return sound;
+      });
   if (verdict == alrare::Verdict::selected) {
     alrare::Frame frame = gather_frame(lmp, impl_->source->element_of_type());
     if (comm->me == 0)
       write_candidate(std::move(frame), *reading, cv);
   }
-  halt_if_asked(verdict == alrare::Verdict::unphysical);
+  if (verdict != alrare::Verdict::unphysical)
+    halt_if_asked("");
+  else
+    halt_if_asked(sound ? fmt::format("unphysical configuration: its uncertainty is {:.6g}",
+                                      reading->uncertainty)
+                        : fmt::format("unphysical configuration: two atoms are closer than "
+                                      "min_distance = {:.6g}",
+                                      impl_->options.min_distance));
 }
 
 /// The collective variable as rank 0 has it, 0 if there is none. Collective.
@@ -242,15 +252,16 @@ void FixALSelect::write_candidate(alrare::Frame frame, const Reading &reading, d
 }
 
 /// Ends the run softly, as fix halt does: after this step, and the input goes on.
-void FixALSelect::halt_if_asked(bool unphysical) {
+/// \param unphysical  what is wrong with the configuration, empty if nothing is
+void FixALSelect::halt_if_asked(const std::string &unphysical) {
   const bool cap = impl_->options.halt_at_max && impl_->selection->full();
-  const bool broken = impl_->options.halt_at_unphysical && unphysical;
+  const bool broken = impl_->options.halt_at_unphysical && !unphysical.empty();
   if (impl_->halted || !(cap || broken))
     return;
   impl_->halted = true;
   if (comm->me == 0)
     utils::logmesg(lmp, "fix al_select {}: run halted on step {}: {}\n", id, update->ntimestep,
-                   broken ? "unphysical configuration" : "all candidates are selected");
+                   broken ? unphysical : "all candidates are selected");
   timer->force_timeout();
 }
 

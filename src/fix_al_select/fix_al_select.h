@@ -11,6 +11,7 @@ FixStyle(al_select,FixALSelect);
 #include "fix.h"
 
 #include <memory>
+#include <string>
 
 namespace alrare {
 struct Frame;
@@ -49,7 +50,7 @@ private:
   [[nodiscard]] double collective_variable() const;
   void write_candidate(alrare::Frame frame, const Reading &reading, double cv) const;
   int kind() const;
-  void halt_if_asked(bool unphysical);
+  void halt_if_asked(const std::string &unphysical);
 };
 
 } // namespace LAMMPS_NS

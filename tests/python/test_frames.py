@@ -90,6 +90,13 @@ def test_the_closest_pair_is_found_through_the_boundary_too():
     assert closest_pair(pair) == (pytest.approx(4.8), 1, 2)
     pair.pbc = True
     assert closest_pair(pair) == (pytest.approx(0.3), 0, 2)
+    wire = Atoms("H", cell=[[0.4, 0, 0], [0, 9, 0], [0, 0, 9]], pbc=[True, False, False])
+    assert closest_pair(wire) == (pytest.approx(0.4), 0, 0)
+    skewed = Atoms(
+        "HH", [[0, 0, 0], [2, 2, 2]], cell=[[5, 0, 0], [4.9, 0.3, 0], [0, 0, 5]], pbc=True
+    )
+    assert closest_pair(skewed)[1:] == (0, 0)
+    assert closest_pair(skewed)[0] == pytest.approx(np.hypot(0.1, 0.3))
 
 
 def write_water(path, comment, columns="0 0 0 1", *, names="forces:R:3"):

@@ -384,6 +384,7 @@ def _report(
             selection=[run.selection.to_json() for run in explored[system.name].runs],
             n_chosen=len(chosen[system.name]),
             convergence=convergence[system.name].to_json(),
+            uncertainty=campaign.config.select.uncertainty,
             biased=[run.selection.to_json() for run in explored[system.name].biased],
         )
         for system in campaign.systems

@@ -28,7 +28,7 @@ def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
         text = _table(results, headings, rows, kept, width=1000)
         if max(len(line) for line in text.splitlines()) <= width:
             break
-        kept.remove(headings.index(heading))
+        kept.remove(next(row for row, one in enumerate(headings) if one.startswith(heading)))
     return _table(results, headings, rows, kept, width)
 
 
@@ -103,9 +103,8 @@ def status(run: Path, *, width: int = 126) -> str:
         except AlrareError as error:  # busy, or on a read-only disk: show the rest all the same
             lines.append(f"labels    {error}")
     done = len(results["iterations"])
-    lines.append(
-        f"finished  {done} iteration{'' if done == 1 else 's'}, counting the initial model"
-    )
+    count = f"{done} iteration{'' if done == 1 else 's'}, counting the initial model"
+    lines.append(f"finished  {count if done else 'no iteration yet'}")
     if done:
         lines.append(f"time      {_time_by_stage(results)}")
     log = run / "log.txt"
@@ -213,10 +212,11 @@ def report_page(run: Path, *, state: str = "") -> str:
     )
 
 
+_THRESHOLD = "threshold"
 _HEADINGS = (
     "iter",
     "labels",
-    "threshold (meV, meV/Å)",
+    _THRESHOLD,
     "selected",
     "unphysical",
     "calibrated / error (meV)",
@@ -239,8 +239,16 @@ def _headings(results: Mapping[str, Any]) -> list[str]:
     symbol = symbols.pop() if len(symbols) == 1 else "observable"
     unit = units.pop() if len(units) == 1 else ""
     renamed = {"observable": with_unit(symbol, unit), "error": with_unit("error", unit)}
+    renamed[_THRESHOLD] = f"threshold ({_unit_of_thresholds(results)})"
     first, *others = [renamed.get(heading, heading) for heading in _HEADINGS]
     return [first, *(["system"] if len(names) > 1 else []), *others]
+
+
+def _unit_of_thresholds(results: Mapping[str, Any]) -> str:
+    systems = [one for row in results["iterations"] for one in row["systems"].values()]
+    kinds = {(one.get("selection") or {}).get("uncertainty") for one in systems}
+    units = {"energy": "meV", "force": "meV/Å", None: "meV, meV/Å"}  # earlier it was not said
+    return units[kinds.pop() if len(kinds) == 1 else None]
 
 
 def _rows(results: Mapping[str, Any]) -> list[list[str]]:
@@ -296,7 +304,9 @@ def _observable(row: Mapping[str, Any], key: str) -> str:
 
 
 def _millis(value: float | None, digits: int) -> str:
-    return number(value, factor=1000.0, digits=digits)
+    """Write a value in meV; a small one with one digit more than 0 would have."""
+    small = digits == 0 and value is not None and abs(value) < 0.0095
+    return number(value, factor=1000.0, digits=1 if small else digits)
 
 
 def _reference_lines(results: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY, Observed
@@ -51,6 +51,7 @@ def system_record(
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
     convergence: Mapping[str, Any],
+    uncertainty: Literal["energy", "force"] = "energy",
     biased: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what an iteration's entry holds of one system.
@@ -66,20 +67,23 @@ def system_record(
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
         `Convergence.to_json()`: change, settled, around_event, converged.
+    uncertainty : {"energy", "force"}
+        `[select] uncertainty`, whose unit the thresholds have.
     biased : sequence of mappings
         As `selection`, of the runs with a bias.
     """
     return {
         **_with_present_names(evaluation),
-        "selection": {**_counts(selection), "chosen": n_chosen},
-        **({"biased_selection": _counts(biased)} if biased else {}),
+        "selection": {**_counts(selection, uncertainty), "chosen": n_chosen},
+        **({"biased_selection": _counts(biased, uncertainty)} if biased else {}),
         "convergence": dict(convergence),
     }
 
 
-def _counts(selection: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _counts(selection: Sequence[Mapping[str, Any]], uncertainty: str) -> dict[str, Any]:
     """Return the thresholds of runs, and the sums of their counts."""
     return {
+        "uncertainty": uncertainty,
         "thresholds": [pull["threshold"] for pull in selection if pull["threshold"] is not None],
         **{
             key: sum(int(pull[key] or 0) for pull in selection)

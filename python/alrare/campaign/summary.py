@@ -71,8 +71,8 @@ def campaign_summary(config: Config) -> str:
         "".join(_of_system(config, system) for system in systems) + f"  labeller    {named}\n"
         f"  ensemble    {config.model.members} members{_of_family(config)},"
         f" {config.train.epochs} epochs, recipe {config.train.recipe}\n"
-        f"  labels      {initial} initial, then up to {new} in each of {config.iterations}"
-        " iterations"
+        f"  labels      {'up to ' if given else ''}{initial} initial, then up to {new} in each of"
+        f" {config.iterations} iterations"
         + "".join(f"\n  WARNING     {note}" for note in notes if note)
         + (
             f"\n  WARNING     {type(calculator).__name__} lists no argument {', '.join(unlisted)}"

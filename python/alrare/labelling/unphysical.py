@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..structure import closest_pair
+from ..structure import closest_pair, pair_name
 from .failures import LabelFailure
 
 
@@ -34,7 +34,7 @@ def check_configuration(atoms: Atoms, *, min_distance: float) -> None:
     if distance < min_distance:
         raise LabelFailure(
             "unphysical",
-            f"atoms {first + 1} and {second + 1} are {distance:.3f} Å apart; at least"
+            f"{pair_name(first, second)} are {distance:.3f} Å apart; at least"
             f" {min_distance:g} Å is sane ([labeller] min_distance)",
         )
 

@@ -135,6 +135,22 @@ def test_a_curve_says_under_the_pointer_which_run_it_is(open_page: Any) -> None:
     assert "seed 2" in one.page.locator("#curves-0 .hoverlayer").text_content()
 
 
+def test_a_browser_without_webgl_says_so_in_place_of_the_film(browser: Any, report: Path) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.add_init_script(
+        """const before = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...others) {
+          return kind.includes("webgl") ? null : before.call(this, kind, ...others);
+        };"""
+    )
+    page.goto(report.as_uri())
+    page.locator("#movie").scroll_into_view_if_needed()
+    page.wait_for_selector("#movie .missing")
+    assert "WebGL is off or missing" in page.inner_text("#movie")
+    context.close()
+
+
 def test_the_film_plays_pauses_and_is_scrubbed_by_keys(open_page: Any) -> None:
     one = open_page()
     frame = "Number(document.getElementById('film-frame').value)"

@@ -108,6 +108,7 @@ def test_a_record_holds_the_keys_of_the_results_file(run: Path) -> None:
         assert isinstance(row[key], float)
     assert row["energy_mae_test"] == pytest.approx(0.1)
     assert row["selection"] == {
+        "uncertainty": "energy",
         "thresholds": [0.012],
         "selected": 50,
         "above": 1400,
@@ -226,7 +227,7 @@ def test_the_report_is_one_page_with_the_table_and_figures_beside_it(run: Path) 
 def test_a_report_of_a_campaign_that_just_began_is_possible(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("")
     assert "report" in write_report(tmp_path).read_text()
-    assert "0 iterations" in status(tmp_path)
+    assert "no iteration yet" in status(tmp_path)
 
 
 def test_status_tells_labels_iterations_and_the_last_lines_of_the_log(run: Path) -> None:

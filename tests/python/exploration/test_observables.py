@@ -103,8 +103,8 @@ def pulled_for(steps: int, recoil: int | None = None) -> tuple[WorkCurve, list[A
 @pytest.mark.parametrize("recoil", [None, 40])
 def test_the_work_counts_until_the_spring_has_gone_slack(recoil: int | None) -> None:
     whole, frames, event_step = pulled_for(400, recoil)
-    # then 150 steps, over which the tension is averaged, hold ten percent of 1
-    last = event_step + 400 + 91
+    # 13 of the last 150 steps are those of 1: 13 + 137 * 0.01 is below a tenth of 150
+    last = event_step + 400 + 137
     for plus_steps in ("slack", 2000):
         seen = observe(whole, frames, plus_steps=plus_steps)
         assert (seen.peak_step, seen.cut_off) == (last, False)

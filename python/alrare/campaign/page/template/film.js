@@ -136,6 +136,8 @@
     film = films[row];
     slider.max = film.steps.length - 1;
     try {
+      const canvas = document.createElement("canvas");
+      if (!canvas.getContext("webgl2") && !canvas.getContext("webgl")) throw new Error("no WebGL");
       views = ["film-left", "film-right"].map((id, place) => makeView(element(id), film.sides[place])).filter(Boolean);
     } catch (error) {
       element("movie").replaceChildren(Object.assign(document.createElement("p"), {
