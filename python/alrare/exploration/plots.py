@@ -55,6 +55,7 @@ def plot_work(
     iterations: Mapping[int, Sequence[Curve]],
     names: Mapping[int, str] | None = None,
     labels: tuple[str, str] = (ACTIVATION_ENERGY.x[1], ACTIVATION_ENERGY.y[1]),
+    decided: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Draw the work against the spring distance, or another curve, as target.png and target.svg.
 
@@ -72,11 +73,17 @@ def plot_work(
         Legend entries that replace "iteration N".
     labels : (str, str)
         Of the axes.
+    decided : sequence of (float, float)
+        Points of the curves that are marked: those that decide the observable.
     """
     with figure_style(STYLE):
         figure = Figure(figsize=(6.0, 4.2), layout="constrained")
         axes = figure.subplots()
         draw_work(axes, reference=reference, iterations=iterations, names=names, labels=labels)
+        if decided:
+            x, y = np.transpose(decided)
+            axes.plot(x, y, "o", color=INK, markersize=4, zorder=6, label=ACTIVATION_ENERGY.name)
+            axes.legend(loc="upper left")
         save_figure(figure, target)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from ..config import Labeller, Pull, Run
@@ -221,8 +222,19 @@ def observe_pulls(
 def write_pulls(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write pulls.json and draw the work curves of all pulls in a folder."""
     write_json(folder / PULLS_FILE, summary)
-    curves = [read_work(path) for path in sorted(folder.glob(f"pull_*/{WORK_FILE}"))]
-    plot_work(folder / "work_curves", reference=(), iterations={0: curves}, names={0: "pulls"})
+    curves = {
+        path.parent.name.removeprefix("pull_"): read_work(path)
+        for path in sorted(folder.glob(f"pull_*/{WORK_FILE}"))
+    }
+    decided = [
+        (float(np.interp(pull["peak_step"], curve.step, curve.distance)), value)
+        for seed, pull in summary["pulls"].items()
+        if (curve := curves.get(seed)) and (value := pull["activation_energy"]) is not None
+    ]
+    plot_work(
+        folder / "work_curves", reference=(), iterations={0: list(curves.values())},
+        names={0: "pulls"}, decided=decided,
+    )  # fmt: skip
 
 
 def summarize(

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import (
+    Calculator,
+    CalculatorSetupError,
+    InputError,
+    PropertyNotImplementedError,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -244,6 +249,8 @@ def _energy(calculator: Calculator, frame: Atoms) -> Any:
 
 
 def _kind(error: BaseException) -> Kind:
+    if isinstance(error, InputError | CalculatorSetupError):
+        return "rejected"
     text = str(error).lower()
     return "not_converged" if "not converge" in text or "convergence" in text else "crashed"
 

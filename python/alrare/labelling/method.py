@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ase.data import atomic_numbers
+
 from ..config import Labeller
+from ..errors import LabelError
 from .dftb.method import PARSER_VERSION, hamiltonian, mixers, parameter_hashes
 from .dftb.run import program_version
 from .source import code_version, with_file_hashes
+
+_HEAVIEST_OF_XTB = 86
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
     """
     description: dict[str, Any] = {"program": labeller.program}
     if labeller.program == "tblite":
+        _require_parameters(labeller.method, elements)
         description |= {
             "version": importlib.metadata.version("tblite"),
             "method": labeller.method,
@@ -71,6 +77,16 @@ def method_of(labeller: Labeller, elements: Sequence[str]) -> Method:
     return Method(
         description=json.loads(json.dumps(description, default=str)), hash=method_hash(description)
     )
+
+
+def _require_parameters(method: str | None, elements: Sequence[str]) -> None:
+    """Refuse elements for which GFN1-xTB and GFN2-xTB have no parameters."""
+    heavy = [symbol for symbol in elements if atomic_numbers[symbol] > _HEAVIEST_OF_XTB]
+    if heavy:
+        raise LabelError(
+            f"{method}: no parameters for {', '.join(heavy)}, only up to Rn; choose another"
+            " labeller ([labeller])"
+        )
 
 
 def method_hash(description: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.electronic_state import state_of
+from alrare.errors import LabelError
 from alrare.labelling.calculators import evaluate_frame, make_calculator, reset
 from alrare.labelling.failures import LabelFailure, describe_failures
 from alrare.labelling.method import method_of
@@ -275,6 +276,14 @@ def test_methods_differ_in_everything_that_changes_a_label():
     assert len(hashes) == len(methods)
     patient = XTB.model_copy(update={"timeout": 1.0, "min_distance": 0.7})
     assert method_of(patient, ["C", "H"]) == method_of(XTB, ["H", "C"])
+
+
+def test_elements_without_parameters_are_refused():
+    with pytest.raises(LabelError, match=r"GFN2-xTB: no parameters for U, only up to Rn"):
+        method_of(XTB, ["H", "U"])
+    with pytest.raises(LabelFailure, match="No support for elements") as refused:
+        evaluate(Atoms("UH", [[0, 0, 0], [0, 0, 2]]), XTB)
+    assert refused.value.kind == "rejected"
 
 
 def test_failures_are_counted_by_kind():
