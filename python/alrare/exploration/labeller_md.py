@@ -19,7 +19,7 @@ from ase.optimize import BFGS
 from ..config import Labeller
 from ..electronic_state import configuration
 from ..errors import AlrareError, SimulationError
-from ..files import write_json, write_text
+from ..files import write_text
 from ..frames import labelled, write_frames
 from ..labelling.failures import FINAL, LabelFailure, advice
 from ..labelling.worker import Label, LabelWorker
@@ -36,8 +36,6 @@ JOURNAL_FILE = "labels.journal"
 """File with the labeller's energies and forces so far: the checkpoint of an unfinished run."""
 PROGRESS_FILE = "progress"
 """File with the number of steps done, for the main process; read it with `steps_done`."""
-ENDED_FILE = "ended.json"
-"""File of a run that ended before its input did: the step of its event, and its last."""
 WORKER_FOLDER = "labeller"
 """Folder of the labeller's process."""
 
@@ -95,7 +93,8 @@ def run_md(task: LabellerMD) -> None:
     if not task.files:
         write_data_file(task.folder / DATA_FILE, task.structure, task.elements)
     write_text(task.folder / task.input_file, task.text)
-    (task.folder / ENDED_FILE).unlink(missing_ok=True)
+    if task.exploration is not None:  # that of an attempt before would be looked at
+        (task.folder / task.exploration.quantity.table).unlink(missing_ok=True)
     worker = LabelWorker(task.labeller, task.folder / WORKER_FOLDER)
     periodic = bool(task.structure.pbc.any())
     with (
@@ -111,9 +110,6 @@ def run_md(task: LabellerMD) -> None:
             finally:
                 worker.end()
     write_frames(task.folder / TRAJECTORY_FILE, _watched(task, labels.frames))
-    if labels.ended:
-        ended = {"event_step": labels.event_step, "last_step": labels.frames[-1].info["step"]}
-        write_json(task.folder / ENDED_FILE, ended)
 
 
 def _watched(task: LabellerMD, frames: Sequence[Atoms]) -> list[Atoms]:
@@ -258,8 +254,7 @@ class _Labels:
         """Number of MD steps of all runs of the input; -1 before the first label."""
         self.frames: list[Atoms] = []
         """Labelled frames of the steps that are kept."""
-        self.event_step: int | None = None
-        """MD step of the event."""
+        self._event_step: int | None = None
         self.ended = False
         """Whether the run need not go on."""
 
@@ -277,7 +272,7 @@ class _Labels:
         """Count a step; a run begins with a label of the step where the run before ended."""
         if self._last is None or step < self._last or step == 0:  # reset_timestep
             self.frames.clear()
-            self.event_step = None
+            self._event_step = None
         self.steps += self._last is None or step > self._last
         self._last = step
 
@@ -296,12 +291,12 @@ class _Labels:
         exploration = self._task.exploration
         if exploration is None:
             return
-        if self.event_step is None:
+        table = self._task.folder / exploration.quantity.table
+        if self._event_step is None:
             if find_event([self.frames[0], self.frames[-1]], exploration.atoms) is not None:
-                self.event_step = step
-        elif step % _DECIDED_EVERY == 0:
-            table = self._task.folder / exploration.quantity.table
-            self.ended = exploration.is_decided(table, self.event_step)
+                self._event_step = step
+        elif step % _DECIDED_EVERY == 0 and table.is_file():
+            self.ended = exploration.is_decided(table, self._event_step)
 
     def _tell(self) -> None:
         now = time.monotonic()

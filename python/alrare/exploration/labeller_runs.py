@@ -17,27 +17,29 @@ from ase import Atoms
 from ..config import InitialData, Labeller, Pull
 from ..execution.executor import Workers, executor_of, task_pool
 from ..files import publish, read_json, write_json
-from ..frames import frame_key
+from ..frames import frame_key, read_frames
 from ..labelling.batch import check_labeller
 from ..labelling.method import method_of
 from ..labelling.store import STORE_FILE
 from ..processes import result_of
 from ..progress import Progress
+from .event import find_event
 from .exploration import Exploration, SpringPull
 from .input_contract import POTENTIAL_FILE, WATCH_FILE
 from .input_run import STRUCTURE_FILE
 from .kept_settings import differences, made_otherwise, settings_of_input, without_potential
 from .label_server import labeller_potential, short_folder
 from .labeller_md import (
-    ENDED_FILE,
     JOURNAL_FILE,
     PROGRESS_FILE,
+    TRAJECTORY_FILE,
     WORKER_FOLDER,
     LabellerMD,
     run_md,
     steps_done,
 )
 from .lammps_input import DATA_FILE, INPUT_FILE, TRAJECTORY_STRIDE, data_text, md_input
+from .table import read_table
 
 STRUCTURE_OR_LABELLER = (
     "structure or labeller (an edited calculator that declares no `__version__` is another one)"
@@ -134,15 +136,26 @@ class Run:
         other = self._other_settings(read_json(kept))
         if other:
             raise made_otherwise(self.folder, other)
-        return not self._is_too_short()
+        return not (self._has_ended_early() and self._is_too_short())
+
+    def _has_ended_early(self) -> bool:
+        """Whether a finished run ended before its input did."""
+        exploration = self.md.exploration
+        if exploration is None:
+            return False
+        table = read_table(self.folder / exploration.quantity.table)
+        return bool(exploration.unfinished({key: float(one[-1]) for key, one in table.items()}))
 
     def _is_too_short(self) -> bool:
-        """Whether a finished run has ended before what is observed today is decided."""
-        ended, exploration = self.folder / ENDED_FILE, self.md.exploration
-        if exploration is None or not ended.is_file():
-            return False
+        """Whether a finished run ended before what is observed today is decided."""
+        exploration = self.md.exploration
+        assert exploration is not None
+        frames = read_frames(self.folder / TRAJECTORY_FILE)
+        event = find_event(frames, exploration.atoms)
         table = self.folder / exploration.quantity.table
-        return not exploration.is_decided(table, read_json(ended)["event_step"])
+        return event is None or not exploration.is_decided(
+            table, int(frames[event.index].info["step"])
+        )
 
     def _other_settings(self, kept: dict[str, Any]) -> list[str]:
         """Name what differs from the settings that a finished run has kept."""
@@ -198,7 +211,7 @@ class Run:
         """Remove what a finished run needs no more; one that has ended early may have to go on."""
         shutil.rmtree(self.folder / WORKER_FOLDER, ignore_errors=True)
         (self.folder / PROGRESS_FILE).unlink(missing_ok=True)
-        if not (self.folder / ENDED_FILE).is_file():
+        if not self._has_ended_early():
             (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
 
 
