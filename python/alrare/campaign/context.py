@@ -184,7 +184,8 @@ def _explorations(
 ) -> Iterator[tuple[str, Exploration]]:
     """Give what drives a system, each with the name under which it stands in the results."""
     if config.pull is not None:
-        yield table.name, SpringPull(config.pull.model_copy(update={"atoms": table.atoms}))
+        pull = config.pull.model_copy(update={"atoms": table.atoms})
+        yield table.name, SpringPull(pull, config.timestep)
     for explore in config.explore:
         if explore.systems and table.name not in explore.systems:
             continue

@@ -102,8 +102,8 @@ class Pull(Section):
     """Damping time of the thermostat in ps."""
     plus_steps: CountOrSlackOrAll = "slack"
     """The activation energy is the largest work until the spring has gone slack after the event,
-    the first bond that breaks or forms: its tension, averaged over 150 MD steps, is below a tenth
-    of the largest. A number: but no later than so many steps after the event; all: the largest
+    the first bond that breaks or forms: its tension, averaged over 75 fs, is below a tenth of the
+    largest. A number: but no later than so many steps after the event; all: the largest
     work of the whole pull (paper)."""
     seeds: Annotated[tuple[Count, ...], BeforeValidator(expand_numbers), Field(min_length=1)] = (
         *range(1, 7),

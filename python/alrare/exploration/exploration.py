@@ -209,6 +209,8 @@ class SpringPull:
     """`[pull]`: a spring between two atoms is lengthened at a constant rate (paper, §2.2)."""
 
     pull: Pull
+    timestep: float
+    """MD time step, fs."""
 
     quantity = ACTIVATION_ENERGY
     main = INPUT_FILE
@@ -265,10 +267,14 @@ class SpringPull:
 
     def is_decided(self, table: Path, event_step: int) -> bool:
         """See `observables.is_decided`."""
-        return is_decided(read_work(table), event_step, plus_steps=self.pull.plus_steps)
+        return is_decided(
+            read_work(table), event_step,
+            plus_steps=self.pull.plus_steps, timestep=self.timestep,
+        )  # fmt: skip
 
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `observables.observe`."""
         return observe(
-            read_work(table), frames, plus_steps=self.pull.plus_steps, pulled=self.pull.atoms
-        )
+            read_work(table), frames, plus_steps=self.pull.plus_steps, timestep=self.timestep,
+            pulled=self.pull.atoms,
+        )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..config import Pull
+from ..config import Config, Pull
 from ..errors import AlrareError
 from .lammps_input import DATA_FILE, INPUT_FILE, pull_input
 
@@ -46,10 +46,19 @@ def settings_of_input(text: str) -> dict[str, str]:
 
 def pulled_atoms(folder: Path) -> tuple[int, ...]:
     """Return the pulled atoms, from 1, of a finished pull; none if its input is not there."""
-    text = _read(folder / INPUT_FILE) if (folder / INPUT_FILE).is_file() else ""
-    return tuple(
-        int(word) for word in settings_of_input(text).get("atoms", "").split(" and ") if word
-    )
+    words = _settings_in(folder).get("atoms", "").split(" and ")
+    return tuple(int(word) for word in words if word)
+
+
+def timestep_of(folder: Path) -> float:
+    """Return the time step of a finished pull, fs; the default if its input is not there."""
+    kept = _settings_in(folder).get("timestep")
+    return float(kept) * 1e3 if kept else float(Config.model_fields["timestep"].default)
+
+
+def _settings_in(folder: Path) -> dict[str, str]:
+    path = folder / INPUT_FILE
+    return settings_of_input(_read(path)) if path.is_file() else {}
 
 
 def without_potential(text: str) -> str:

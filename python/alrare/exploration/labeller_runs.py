@@ -71,7 +71,7 @@ def run_pulls(
         Folder of the pull by seed.
     """
     return run_seeds(
-        SpringPull(pull), structure=structure, elements=elements, labeller=labeller,
+        SpringPull(pull, timestep), structure=structure, elements=elements, labeller=labeller,
         timestep=timestep, folder=folder, workers=workers, progress=progress, lmp=lmp,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Observables of a pull: the activation energy, and where and how a bond broke or formed.
 
 The activation energy is the largest work until the spring has gone slack after the event: until its
-tension, averaged over 150 MD steps, is below a tenth of the largest. The average is needed since
+tension, averaged over 75 fs, is below a tenth of the largest. The average is needed since
 fragments recoil: in dimethyl ether the tension falls below zero for a moment 40 fs after the event
 in some pulls and not in others, and then both kinds pull on for half a picosecond. Later the spring
 only drags the fragments through the thermostat, and a work that grows with the length of the run is
@@ -27,10 +27,11 @@ from .work import WorkCurve
 
 SLACK = 0.1
 """Share of the largest tension: a spring that pulls less is slack but for friction."""
-SLACK_STEPS = 150
-"""MD steps over which the tension is averaged for that; a recoil takes about so long."""
-AFTERWARDS = 150
-"""MD steps that a run of the labeller goes on after the last step that counts."""
+SLACK_TIME = 75.0
+"""fs over which the tension is averaged for that: more than a recoil takes
+(docs/decisions/0040-until-the-spring-is-slack.md)."""
+AFTERWARDS = 75.0
+"""fs that a run of the labeller goes on after the last step that counts."""
 _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
@@ -81,6 +82,7 @@ def observe(
     frames: Sequence[Atoms],
     *,
     plus_steps: int | Literal["slack", "all"],
+    timestep: float = 0.5,
     pulled: Collection[int] = (),
 ) -> Observables:
     """Compute the observables of a pull from its work curve and its configurations.
@@ -94,6 +96,8 @@ def observe(
     plus_steps : int, "slack" or "all"
         "slack": steps count for the largest values until the spring has gone slack after the event;
         int: but at most so many after the event; "all": the whole pull counts.
+    timestep : float, fs
+        Of the MD.
     pulled : collection of int
         The pulled atoms, from 1.
 
@@ -108,7 +112,7 @@ def observe(
     counts = np.ones(len(curve.step), dtype=bool)
     cut_off = False
     if step is not None and plus_steps != "all":
-        slack = _slack_step(curve, step)
+        slack = _slack_step(curve, step, timestep)
         last = _last_step(slack, step, plus_steps)
         counts = curve.step <= last
         cut_off = plus_steps != 0 and bool(slack > min(last, curve.step[-1]))
@@ -129,7 +133,11 @@ def observe(
 
 
 def is_decided(
-    curve: WorkCurve, event_step: int, *, plus_steps: int | Literal["slack", "all"]
+    curve: WorkCurve,
+    event_step: int,
+    *,
+    plus_steps: int | Literal["slack", "all"],
+    timestep: float = 0.5,
 ) -> bool:
     """Whether a pull need not go on: its observables are known, and `AFTERWARDS` is over.
 
@@ -139,11 +147,11 @@ def is_decided(
         Work curve so far.
     event_step : int
         MD step of its event.
-    plus_steps : int, "slack" or "all"
+    plus_steps, timestep
         As of `observe`.
     """
-    last = _last_step(_slack_step(curve, event_step), event_step, plus_steps)
-    return bool(curve.step[-1] >= last + AFTERWARDS)
+    last = _last_step(_slack_step(curve, event_step, timestep), event_step, plus_steps)
+    return bool((curve.step[-1] - last) * timestep >= AFTERWARDS)
 
 
 def _last_step(slack: float, event_step: int, plus_steps: int | Literal["slack", "all"]) -> float:
@@ -153,11 +161,12 @@ def _last_step(slack: float, event_step: int, plus_steps: int | Literal["slack",
     return slack if plus_steps == "slack" else min(event_step + plus_steps, slack)
 
 
-def _slack_step(curve: WorkCurve, event_step: int) -> float:
+def _slack_step(curve: WorkCurve, event_step: int, timestep: float) -> float:
     """Return the first step from the event on at which the spring has gone slack, or infinity."""
     rows = np.arange(1, len(curve.step) + 1)
-    total = np.convolve(curve.force, np.ones(SLACK_STEPS))[: len(rows)]
-    mean = total / np.minimum(rows, SLACK_STEPS)
+    steps = max(1, round(SLACK_TIME / timestep))
+    total = np.convolve(curve.force, np.ones(steps))[: len(rows)]
+    mean = total / np.minimum(rows, steps)
     largest = np.fmax.accumulate(curve.force)
     slack = curve.step[(curve.step >= event_step) & (mean < SLACK * largest)]
     return float(slack.min(initial=np.inf))

@@ -22,7 +22,7 @@ from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
 from ..tables import NO_EVENT, mean_with_sem, number, table_text
 from .exploration import ACTIVATION_ENERGY, SpringPull, cut_off_sentence
-from .kept_settings import pulled_atoms
+from .kept_settings import pulled_atoms, timestep_of
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_runs import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
@@ -95,7 +95,7 @@ def pull_with_model(
             model=lammps_file(model, run.device),
             structure=structure,
             elements=metadata.elements,
-            exploration=SpringPull(pull),
+            exploration=SpringPull(pull, timestep),
             select=None,
             timestep=timestep,
             forces=forces,
@@ -213,6 +213,7 @@ def observe_pulls(
             read_work(found[seed] / WORK_FILE),
             trajectory_of(found[seed]),
             plus_steps=plus_steps,
+            timestep=timestep_of(found[seed]),
             pulled=pulled_atoms(found[seed]),
         )
         for seed in wanted

@@ -17,7 +17,7 @@ from alrare.exploration.exploration import SpringPull
 from alrare.files import locked
 from ase.build import molecule
 
-MOLECULE = (System("x", molecule("C2H6"), SpringPull(Pull(atoms=(1, 2)))),)
+MOLECULE = (System("x", molecule("C2H6"), SpringPull(Pull(atoms=(1, 2)), 0.5)),)
 
 
 def _config(**changes: Any) -> Config:

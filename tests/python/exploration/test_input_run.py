@@ -443,7 +443,7 @@ def test_the_shipped_pull_of_two_atoms_is_that_of_the_table_pull(tmp_path: Path,
     same = {"relax_steps": 50, "steps": 200, "rate": 4.0, "temperature": 100.0, "damping_time": 0.1}
     ethane, elements = molecule("C2H6"), ["H", "C"]
     theirs = executed(
-        tmp_path / "pull", lmp, SpringPull(Pull(atoms=(1, 2), **same)), ethane, elements
+        tmp_path / "pull", lmp, SpringPull(Pull(atoms=(1, 2), **same), 0.5), ethane, elements
     )
     run = shipped_pull({"head": (1,), "tail": (2,)}, 8, **same)
     ours = executed(tmp_path / "input", lmp, run, ethane, elements)

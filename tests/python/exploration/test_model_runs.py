@@ -84,7 +84,7 @@ def _simulate(model: Path, lmp: str, **changes: Any) -> list[RunResult]:
         "progress": SilentProgress(),
     }
     given = settings | changes
-    return simulate(exploration=SpringPull(given.pop("pull")), **given)
+    return simulate(exploration=SpringPull(given.pop("pull"), given["timestep"]), **given)
 
 
 def _calls(folder: Path) -> list[int]:

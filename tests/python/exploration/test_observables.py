@@ -115,6 +115,16 @@ def test_the_work_counts_until_the_spring_has_gone_slack(recoil: int | None) -> 
     assert (everything.peak_step, everything.cut_off) == (1999, False)
 
 
+def test_the_tension_is_averaged_over_a_time() -> None:
+    """A recoil takes as long with a short time step, which is more steps."""
+    whole, frames, event_step = pulled_for(400)
+    for timestep, steps in ((1.0, 75), (0.25, 300)):
+        seen = observe(whole, frames, plus_steps="slack", timestep=timestep)
+        # k steps of 1 are too much in n of which the others are of 0.01: k + 0.01 (n - k) < n / 10
+        k = int(np.ceil(0.09 * steps / 0.99)) - 1
+        assert seen.peak_step == event_step + 400 + steps - k
+
+
 def test_an_event_after_the_end_of_the_table_is_not_known() -> None:
     frames, whole = stretched(50), curve(50)
     event_step = observe(whole, frames, plus_steps=0).event_step
