@@ -205,6 +205,7 @@ def _summary(
         content["difference"] = mean_record(
             [minus(runs[seed].value, others[seed].value) for seed in sorted(shared)]
         )
+        content["against_cut_off"] = sum(others[seed].cut_off for seed in shared)
     return content
 
 

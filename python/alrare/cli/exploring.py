@@ -83,5 +83,8 @@ def observed_table(content: Mapping[str, Any], *, width: int = 100) -> str:
         n_cut_off = sum(run.get("cut_off", False) for run in one["runs"].values())
         if n_cut_off:
             text += f"\nWARNING {cut_off_sentence(n_cut_off, len(one['runs']), observable)}"
+        if one.get("against_cut_off"):
+            n, of = one["against_cut_off"], len(one["runs"])
+            text += f"\nWARNING of those compared with, {cut_off_sentence(n, of, observable)}"
         parts.append(text)
     return "\n\n".join(parts)

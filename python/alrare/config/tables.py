@@ -91,8 +91,8 @@ class Pull(Section):
     """Pulling rate in Å/ps."""
     relax_steps: CountOrZero = 2000
     """MD steps with the thermostat alone before the pull."""
-    steps: Count = 6500
-    """MD steps of the pull; `alrare validate` prints the distance that it reaches."""
+    steps: Annotated[WholeNumber, Field(ge=10)] = 6500
+    """MD steps of the pull, at most; `alrare validate` prints the distance that it reaches."""
     temperature: Positive = 10.0
     """Temperature in K."""
     thermostat: Literal["berendsen", "langevin"] = "langevin"

@@ -15,7 +15,7 @@ from ..config import Pull, Select
 from ..selection.settings import fix_columns, fix_command
 from .event import Event
 from .lammps_input import DATA_FILE, INPUT_FILE, WORK_FILE, data_text, pull_input
-from .observables import is_decided, observe
+from .observables import is_decided, observe, thermal_noise
 from .work import read_work
 
 
@@ -94,7 +94,10 @@ def cut_off_sentence(n: int, of: int, observable: Mapping[str, Any]) -> str:
     """
     if observable["runs"] == ACTIVATION_ENERGY.runs:
         ends = "the pull or plus_steps"
-        cure = 'raise [pull] steps, and leave out a plus_steps other than "slack"'
+        cure = (
+            'raise [pull] steps, and leave out a plus_steps other than "slack"; or, if its thermal'
+            " noise hides when the spring is slack, lower temperature or spring"
+        )
     else:
         ends, cure = "plus_steps", "raise plus_steps of the observable"
     return (
@@ -269,12 +272,16 @@ class SpringPull:
         """See `observables.is_decided`."""
         return is_decided(
             read_work(table), event_step,
-            plus_steps=self.pull.plus_steps, timestep=self.timestep,
+            plus_steps=self.pull.plus_steps, timestep=self.timestep, noise=self._noise,
         )  # fmt: skip
 
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `observables.observe`."""
         return observe(
             read_work(table), frames, plus_steps=self.pull.plus_steps, timestep=self.timestep,
-            pulled=self.pull.atoms,
+            noise=self._noise, steps=self.pull.steps, pulled=self.pull.atoms,
         )  # fmt: skip
+
+    @property
+    def _noise(self) -> float:
+        return thermal_noise(self.pull.spring, self.pull.temperature)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..config import Config, Pull
 from ..errors import AlrareError
 from .lammps_input import DATA_FILE, INPUT_FILE, pull_input
+from .observables import thermal_noise
 
 _IN_INPUT = {
     "atoms": r"^# pull of atoms (\d+ and \d+),",
@@ -50,10 +52,30 @@ def pulled_atoms(folder: Path) -> tuple[int, ...]:
     return tuple(int(word) for word in words if word)
 
 
-def timestep_of(folder: Path) -> float:
-    """Return the time step of a finished pull, fs; the default if its input is not there."""
-    kept = _settings_in(folder).get("timestep")
-    return float(kept) * 1e3 if kept else float(Config.model_fields["timestep"].default)
+@dataclass(frozen=True)
+class Conditions:
+    """How a finished pull was made, as far as its observables need it."""
+
+    timestep: float
+    """fs."""
+    noise: float
+    """`observables.thermal_noise`, eV/Å."""
+    steps: int | None
+    """MD steps that it was to have; None if its input is not there."""
+
+
+def conditions_of(folder: Path) -> Conditions:
+    """Return how a finished pull was made; the defaults if its input is not there."""
+    kept, pull = _settings_in(folder), Pull.model_fields
+    timestep = float(kept["timestep"]) * 1e3 if "timestep" in kept else None
+    return Conditions(
+        timestep=timestep or Config.model_fields["timestep"].default,
+        noise=thermal_noise(
+            float(kept.get("spring", pull["spring"].default)),
+            float(kept.get("temperature", pull["temperature"].default)),
+        ),
+        steps=int(kept["steps"]) if "steps" in kept else None,
+    )
 
 
 def _settings_in(folder: Path) -> dict[str, str]:

@@ -193,11 +193,20 @@ class Run:
         settings = finished / _SETTINGS_FILE
         if self.folder.is_dir() or not settings.is_file():
             return
-        if not self._is_same(read_json(settings)):
+        if not self._is_same(read_json(settings)) or self._is_ahead_of(finished):
             return
         shutil.rmtree(self.md.folder, ignore_errors=True)
         shutil.copytree(finished, self.md.folder)
         self.publish()
+
+    def _is_ahead_of(self, finished: Path) -> bool:
+        """Whether an interrupted run has more labels than a finished one that ended early."""
+        theirs = finished / JOURNAL_FILE
+        if not theirs.is_file():
+            return False
+        begun, ours = self.md.folder / _SETTINGS_FILE, self.md.folder / JOURNAL_FILE
+        same = begun.is_file() and self._is_same(read_json(begun))
+        return same and ours.is_file() and ours.stat().st_size >= theirs.stat().st_size
 
     def publish(self) -> None:
         """Rename the folder to its final name, and remove what only an unfinished run needs.

@@ -13,12 +13,13 @@ which different bonds broke should not be compared.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 from numpy.typing import NDArray
 
 from ..errors import SimulationError
@@ -32,6 +33,9 @@ SLACK_TIME = 75.0
 (docs/decisions/0040-until-the-spring-is-slack.md)."""
 AFTERWARDS = 75.0
 """fs that a run of the labeller goes on after the last step that counts."""
+_LOUD = 0.1
+"""Share of the largest tension: where the thermal noise of the spring is more, an average over
+`SLACK_TIME` does not tell when it is slack."""
 _HEADER = 8  # lines of a snapshot before the atoms: step, count, box
 
 
@@ -83,6 +87,8 @@ def observe(
     *,
     plus_steps: int | Literal["slack", "all"],
     timestep: float = 0.5,
+    noise: float = 0.0,
+    steps: int | None = None,
     pulled: Collection[int] = (),
 ) -> Observables:
     """Compute the observables of a pull from its work curve and its configurations.
@@ -98,6 +104,11 @@ def observe(
         int: but at most so many after the event; "all": the whole pull counts.
     timestep : float, fs
         Of the MD.
+    noise : float, eV/Å
+        `thermal_noise` of the spring. If it is more than a tenth of the largest tension the spring
+        never counts as slack.
+    steps : int, optional
+        Steps that the pull was to have: with "all", a shorter one is cut off.
     pulled : collection of int
         The pulled atoms, from 1.
 
@@ -106,19 +117,18 @@ def observe(
     SimulationError
         If the curve holds no finite work.
     """
+    curve = _before_nan(curve)
     known = [frame for frame in frames if frame.info.get("step", 0) <= curve.step[-1]]
     event = find_event(known, pulled)  # what a table that was cut does not show is not known
     step = None if event is None else int(known[event.index].info["step"])
     counts = np.ones(len(curve.step), dtype=bool)
-    cut_off = False
+    cut_off = steps is not None and bool(curve.step[-1] < steps)
     if step is not None and plus_steps != "all":
-        slack = _slack_step(curve, step, timestep)
+        slack = _slack_step(curve, step, timestep, noise)
         last = _last_step(slack, step, plus_steps)
         counts = curve.step <= last
         cut_off = plus_steps != 0 and bool(slack > min(last, curve.step[-1]))
-    work = np.where(counts & np.isfinite(curve.work), curve.work, np.nan)
-    if np.isnan(work).all():
-        raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
+    work = np.where(counts, curve.work, np.nan)
     peak = int(np.nanargmax(work))
     return Observables(
         activation_energy=None if event is None else float(work[peak]),
@@ -128,8 +138,21 @@ def observe(
         event=event,
         peak_force=_largest(curve.force[counts]),
         peak_energy=_largest(curve.potential_energy[counts]) - _first(curve.potential_energy),
-        cut_off=cut_off,
+        cut_off=cut_off and step is not None,
     )
+
+
+def thermal_noise(spring: float, temperature: float) -> float:
+    """Return by how much the tension of a spring fluctuates, eV/Å: sqrt(k kB T).
+
+    Parameters
+    ----------
+    spring : float
+        Spring constant k, eV/Å².
+    temperature : float
+        K.
+    """
+    return float(np.sqrt(spring * kB * temperature))
 
 
 def is_decided(
@@ -138,6 +161,7 @@ def is_decided(
     *,
     plus_steps: int | Literal["slack", "all"],
     timestep: float = 0.5,
+    noise: float = 0.0,
 ) -> bool:
     """Whether a pull need not go on: its observables are known, and `AFTERWARDS` is over.
 
@@ -147,10 +171,10 @@ def is_decided(
         Work curve so far.
     event_step : int
         MD step of its event.
-    plus_steps, timestep
+    plus_steps, timestep, noise
         As of `observe`.
     """
-    last = _last_step(_slack_step(curve, event_step, timestep), event_step, plus_steps)
+    last = _last_step(_slack_step(curve, event_step, timestep, noise), event_step, plus_steps)
     return bool((curve.step[-1] - last) * timestep >= AFTERWARDS)
 
 
@@ -161,14 +185,27 @@ def _last_step(slack: float, event_step: int, plus_steps: int | Literal["slack",
     return slack if plus_steps == "slack" else min(event_step + plus_steps, slack)
 
 
-def _slack_step(curve: WorkCurve, event_step: int, timestep: float) -> float:
+def _before_nan(curve: WorkCurve) -> WorkCurve:
+    """Return a curve up to its first step whose work is no finite number."""
+    finite = np.isfinite(curve.work)
+    if finite.all():
+        return curve
+    end = int(np.argmin(finite))
+    if end == 0:
+        raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
+    rows = {name: row[:end] for name, row in vars(curve).items() if row is not None}
+    return replace(curve, **rows)
+
+
+def _slack_step(curve: WorkCurve, event_step: int, timestep: float, noise: float) -> float:
     """Return the first step from the event on at which the spring has gone slack, or infinity."""
     rows = np.arange(1, len(curve.step) + 1)
     steps = max(1, round(SLACK_TIME / timestep))
     total = np.convolve(curve.force, np.ones(steps))[: len(rows)]
     mean = total / np.minimum(rows, steps)
     largest = np.fmax.accumulate(curve.force)
-    slack = curve.step[(curve.step >= event_step) & (mean < SLACK * largest)]
+    quiet = noise < _LOUD * largest
+    slack = curve.step[(curve.step >= event_step) & (mean < SLACK * largest) & quiet]
     return float(slack.min(initial=np.inf))
 
 

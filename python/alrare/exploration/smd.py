@@ -5,6 +5,7 @@ thermostat, feel the same noise. So they are compared seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ..progress import Progress, SilentProgress
 from ..structure import check_timestep, elements_of
 from ..tables import NO_EVENT, mean_with_sem, number, table_text
 from .exploration import ACTIVATION_ENERGY, SpringPull, cut_off_sentence
-from .kept_settings import pulled_atoms, timestep_of
+from .kept_settings import conditions_of, pulled_atoms
 from .labeller_md import TRAJECTORY_FILE
 from .labeller_runs import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
@@ -213,7 +214,7 @@ def observe_pulls(
             read_work(found[seed] / WORK_FILE),
             trajectory_of(found[seed]),
             plus_steps=plus_steps,
-            timestep=timestep_of(found[seed]),
+            **asdict(conditions_of(found[seed])),
             pulled=pulled_atoms(found[seed]),
         )
         for seed in wanted
@@ -256,8 +257,9 @@ def summarize(
         ``pulls`` by seed; ``mean`` and, with `against`, ``difference``, which hold mean, sem (None
         for one pull) and n of each observable, in eV or eV/Å; and, with `against`, ``same_event``,
         the number of common seeds in whose pulls the same bond, or one equivalent by symmetry,
-        broke or formed. The activation energy of a pull without such an event is None and enters no
-        mean.
+        broke or formed; and ``against_cut_off``, the number of those of which the activation energy
+        in `against` is cut off. The activation energy of a pull without an event is None and enters
+        no mean.
     """
     content: dict[str, Any] = {
         "pulls": {str(seed): pull.to_json() for seed, pull in pulls.items()},
@@ -273,6 +275,7 @@ def summarize(
             )
             for key in _SHOWN
         }
+        content["against_cut_off"] = sum(against[s].cut_off for s in shared)
         events = [(pulls[s].event, against[s].event) for s in shared]
         content["same_event"] = sum(one is not None and one.is_like(other) for one, other in events)
     return content
@@ -304,6 +307,10 @@ def pulls_table(summary: Mapping[str, Any], *, width: int = 100) -> str:
     if n_cut_off:
         observable = ACTIVATION_ENERGY.to_json()
         text += f"\nWARNING {cut_off_sentence(n_cut_off, len(summary['pulls']), observable)}"
+    if summary.get("against_cut_off"):
+        n, of = summary["against_cut_off"], len(summary["pulls"])
+        sentence = cut_off_sentence(n, of, ACTIVATION_ENERGY.to_json())
+        text += f"\nWARNING of those compared with, {sentence}"
     return text
 
 

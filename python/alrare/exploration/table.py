@@ -50,6 +50,8 @@ def read_table(path: Path) -> Table:
     if rows.shape[1] != len(names):
         raise SimulationError(f"{path}: expected {len(names)} columns, got {rows.shape[1]}")
     steps = rows[:, names.index("step")]
+    if not np.isfinite(steps).all():
+        raise SimulationError(f"{path}: damaged: expected whole numbers in column step")
     again = np.append(steps[1:] == steps[:-1], False)  # a further `run` begins with the last step
     return dict(zip(names, rows[~again].T, strict=True))
 

@@ -15,7 +15,7 @@ from alrare.errors import AlrareError, LabelError, SimulationError
 from alrare.exploration.exploration import SpringPull
 from alrare.exploration.label_server import labeller_potential
 from alrare.exploration.labeller_md import LabellerMD, relax, run_md
-from alrare.exploration.labeller_runs import run_pulls
+from alrare.exploration.labeller_runs import System, run_pulls, seed_run
 from alrare.exploration.lammps_input import TRAJECTORY_STRIDE, pull_input, write_data_file
 from alrare.exploration.lammps_run import lammps_command, run_lammps
 from alrare.exploration.smd import observe_pulls
@@ -25,6 +25,7 @@ from alrare.labelling.batch import label
 from alrare.labelling.calculators import evaluate_frame, make_calculator
 from alrare.labelling.dftb.run import run_once
 from alrare.labelling.failures import advice
+from alrare.labelling.method import method_of
 from alrare.labelling.store import LabelStore
 from alrare.processes import worker_pool
 from alrare.progress import SilentProgress
@@ -376,6 +377,35 @@ def test_a_pull_ends_when_its_activation_energy_is_decided_and_can_go_on(tmp_pat
     assert len(counts[1]) > 1500 and counts[0].keys() == counts[1].keys()
     twice = [key for key, n in counts[0].items() if n > counts[1][key]]
     assert len(twice) <= 1  # the start, by which the labeller is checked
+
+
+def test_an_interrupted_run_with_more_labels_than_one_elsewhere_is_kept(tmp_path):
+    pull = Pull(atoms=(1, 2), relax_steps=20, steps=1500, rate=5.0, seeds=(1,), plus_steps=50)
+    morse = Labeller(
+        program="ase", calculator="ase.calculators.morse.MorsePotential",
+        arguments={"epsilon": 4.0, "r0": 1.5, "rho0": 4.0, "rcut1": 20.0, "rcut2": 30.0},
+    )  # fmt: skip
+    start = Atoms("C2", [[0, 0, 0], [0, 0, 1.5]])
+    run_pulls(
+        structure=start, elements=["C"], labeller=morse, pull=pull, timestep=0.5,
+        folder=tmp_path / "known", workers=1, progress=SilentProgress(),
+    )  # fmt: skip
+    known = tmp_path / "known" / "pull_1"
+    system = System(start, ("C",), morse, 0.5, method_of(morse, ["C"]).hash)
+    whole = SpringPull(pull.model_copy(update={"plus_steps": "all"}), 0.5)
+    run = seed_run(tmp_path / "mine", system, whole, 1)
+    run.adopt(known)
+    assert run.folder.is_dir() and not run.is_finished()  # it ended early
+    run.prepare()
+    journal = run.md.folder / "labels.journal"
+    assert not run.folder.exists()
+    with journal.open("ab") as stream:
+        stream.write(b"more labels")
+    run.adopt(known)
+    assert not run.folder.exists() and journal.read_bytes().endswith(b"more labels")
+    journal.write_bytes(journal.read_bytes()[:1000])  # fewer than there
+    run.adopt(known)
+    assert run.folder.is_dir()
 
 
 class Killed(BaseException):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from alrare.errors import SimulationError
 from alrare.exploration.event import find_event
-from alrare.exploration.observables import observe, read_trajectory
+from alrare.exploration.observables import observe, read_trajectory, thermal_noise
 from alrare.exploration.work import WorkCurve
 from ase import Atoms
 from ase.build import molecule
@@ -123,6 +123,31 @@ def test_the_tension_is_averaged_over_a_time() -> None:
         # k steps of 1 are too much in n of which the others are of 0.01: k + 0.01 (n - k) < n / 10
         k = int(np.ceil(0.09 * steps / 0.99)) - 1
         assert seen.peak_step == event_step + 400 + steps - k
+
+
+def test_a_spring_whose_noise_hides_when_it_is_slack_is_never_slack() -> None:
+    assert thermal_noise(10.0, 300.0) == pytest.approx(0.508, abs=1e-3)
+    whole, frames, _ = pulled_for(400)
+    quiet, loud = (observe(whole, frames, plus_steps="slack", noise=one) for one in (0.05, 0.2))
+    assert not quiet.cut_off and loud.cut_off
+    assert loud.activation_energy == pytest.approx(whole.work.max())
+
+
+def test_steps_from_the_first_without_a_finite_work_on_are_not_known() -> None:
+    whole, frames, event_step = pulled_for(400)
+    gap = np.abs(whole.step - event_step - 100) < 20
+    seen = observe(replace(whole, work=np.where(gap, np.nan, whole.work)), frames, plus_steps="all")
+    assert seen.peak_step == event_step + 80
+    seen = observe(
+        replace(whole, work=np.where(gap, np.nan, whole.work)), frames, plus_steps="slack"
+    )
+    assert seen.peak_step == event_step + 80 and seen.cut_off
+
+
+def test_a_whole_pull_that_is_shorter_than_it_was_to_be_is_cut_off() -> None:
+    whole, frames, _ = pulled_for(400)
+    for steps, cut_off in ((None, False), (1999, False), (2500, True)):
+        assert observe(whole, frames, plus_steps="all", steps=steps).cut_off == cut_off
 
 
 def test_an_event_after_the_end_of_the_table_is_not_known() -> None:

@@ -1,6 +1,7 @@
 """`alrare smd`: what the pulls of a folder show, and how two potentials differ."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,16 @@ def test_the_largest_work_is_no_activation_energy_where_no_bond_broke(tmp_path: 
     summary = summarize(observe_pulls(tmp_path))
     assert summary["pulls"]["2"]["activation_energy"] is None
     assert summary["mean"]["activation_energy"] == {"mean": 0.4, "sem": None, "n": 1}
+
+
+def test_pulls_that_are_cut_off_are_named_on_both_sides(tmp_path: Path) -> None:
+    pull(tmp_path / "pull_1", [0.0, 0.4, 0.1])
+    pulls = observe_pulls(tmp_path)
+    cut = {1: replace(pulls[1], cut_off=True)}
+    sentence = "in 1 of 1 pulls the activation energy was still growing"
+    assert "WARNING" not in pulls_table(summarize(pulls | {1: replace(pulls[1], cut_off=False)}))
+    assert f"WARNING {sentence}" in pulls_table(summarize(cut))
+    assert f"WARNING of those compared with, {sentence}" in pulls_table(summarize(pulls, cut))
 
 
 def test_a_folder_without_pulls_is_refused(
