@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 TERMS = {
     "activation energy, E_a": (
-        "maximum of the work that the spring does in a pull until shortly after the event, eV;"
+        "maximum of the work that the spring does in a pull until it is slack after the event, eV;"
         " of several pulls the mean ± standard error"
     ),
     "around the event": (
