@@ -377,11 +377,6 @@ class Config(Section):
             ),
         )
 
-    @property
-    def decided(self) -> str:
-        """What the campaign is about, in words."""
-        return "activation energy" if self.pull else "observable"
-
     @model_validator(mode="after")
     def _can_stop(self) -> "Config":
         if self.stop.small_changes and not self.select.around_event:

@@ -220,8 +220,9 @@ class Run:
         """Remove what a finished run needs no more; one that has ended early may have to go on."""
         shutil.rmtree(self.folder / WORKER_FOLDER, ignore_errors=True)
         (self.folder / PROGRESS_FILE).unlink(missing_ok=True)
-        if not self._has_ended_early():
-            (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
+        journal = self.folder / JOURNAL_FILE
+        if journal.is_file() and not self._has_ended_early():
+            journal.unlink()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from ..errors import SimulationError
 from .event import Event, find_event
 from .work import WorkCurve
 
+PlusSteps = int | Literal["slack", "all"]
+"""MD steps after the event that count; see `observe`."""
 SLACK = 0.1
 """Share of the largest tension: a spring that pulls less is slack but for friction."""
 SLACK_TIME = 75.0
@@ -85,7 +87,7 @@ def observe(
     curve: WorkCurve,
     frames: Sequence[Atoms],
     *,
-    plus_steps: int | Literal["slack", "all"],
+    plus_steps: PlusSteps,
     timestep: float = 0.5,
     noise: float = 0.0,
     steps: int | None = None,
@@ -159,7 +161,7 @@ def is_decided(
     curve: WorkCurve,
     event_step: int,
     *,
-    plus_steps: int | Literal["slack", "all"],
+    plus_steps: PlusSteps,
     timestep: float = 0.5,
     noise: float = 0.0,
 ) -> bool:
@@ -178,7 +180,7 @@ def is_decided(
     return bool((curve.step[-1] - last) * timestep >= AFTERWARDS)
 
 
-def _last_step(slack: float, event_step: int, plus_steps: int | Literal["slack", "all"]) -> float:
+def _last_step(slack: float, event_step: int, plus_steps: PlusSteps) -> float:
     """Return the last step that counts, infinity if the spring has not gone slack yet."""
     if plus_steps == "all":
         return np.inf

@@ -28,7 +28,7 @@ from .labeller_md import TRAJECTORY_FILE
 from .labeller_runs import run_pulls
 from .lammps_input import DUMP_FILE, WORK_FILE
 from .model_runs import simulate
-from .observables import Observables, observe, read_trajectory
+from .observables import Observables, PlusSteps, observe, read_trajectory
 from .plots import plot_work
 from .work import mean_of, read_work
 
@@ -184,7 +184,7 @@ def observe_pulls(
     folder: Path,
     seeds: Sequence[int] | None = None,
     *,
-    plus_steps: int | Literal["slack", "all"] = Pull.model_fields["plus_steps"].default,
+    plus_steps: PlusSteps = Pull.model_fields["plus_steps"].default,
 ) -> dict[int, Observables]:
     """Read the observables of finished pulls.
 
