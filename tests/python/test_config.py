@@ -48,6 +48,16 @@ def test_the_example_says_little_more_than_its_molecule() -> None:
     assert set(content["pull"]) | set(content["select"]) == {"atoms", "upper"}
 
 
+@pytest.mark.parametrize(("family", "epochs"), [("ani", 40), ("schnet", 20)])
+def test_a_campaign_trains_shorter_but_makes_its_passes(family: str, epochs: int) -> None:
+    ours = parsed({"model": {"family": family}}).train
+    assert (ours.epochs, ours.min_steps) == (epochs, 1200)
+    own = parsed({"model": {"family": family}, "train": {"min_steps": 500}}).train
+    assert (own.epochs, own.min_steps) == (epochs, 500)
+    own = parsed({"model": {"family": family}, "train": {"epochs": 7}}).train
+    assert (own.epochs, own.min_steps) == (7, 0)
+
+
 def test_the_recipe_sets_what_is_not_given() -> None:
     assert Train(recipe="fast").epochs == 20
     assert Train(recipe="fast", epochs=7).epochs == 7

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import Config, Run
+from ..config import Config, Run, Train
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..execution.choose import unused_machines
@@ -70,7 +70,7 @@ def campaign_summary(config: Config) -> str:
     return (
         "".join(_of_system(config, system) for system in systems) + f"  labeller    {named}\n"
         f"  ensemble    {config.model.members} members{_of_family(config)},"
-        f" {config.train.epochs} epochs, recipe {config.train.recipe}\n"
+        f" {_passes(config.train)}, recipe {config.train.recipe}\n"
         f"  labels      {'up to ' if given else ''}{initial} initial, then up to {new} in each of"
         f" {config.iterations} iterations"
         + "".join(f"\n  WARNING     {note}" for note in notes if note)
@@ -117,6 +117,11 @@ def _of_input(driven: InputRun) -> str:
         f" ± {observable.tolerance:g} {observable.unit}".rstrip()
         + f", event {explore.event}, seeds {' '.join(map(str, explore.seeds))}\n"
     )
+
+
+def _passes(train: Train) -> str:
+    least = f", at least {train.min_steps} steps" if train.min_steps else ""
+    return f"{train.epochs} epochs{least}"
 
 
 def _of_family(config: Config) -> str:

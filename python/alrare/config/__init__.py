@@ -12,14 +12,13 @@ from .messages import explain
 from .reading import Labelling, load_config, load_labelling, parse_config
 from .selection import Augment, Select
 from .tables import Config, InitialData, Pull, Run, Stop, System, tables
-from .training import FAMILY_RECIPES, RECIPES, STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
+from .training import FAMILY_RECIPES, RECIPES, Model, Train, train_in_campaign
 from .types import Section, SetBy, read_numbers, set_by
 
 __all__ = [
     "FAMILY_RECIPES",
     "RECIPES",
     "STATE_ARGUMENTS",
-    "STEPS_IN_CAMPAIGN",
     "Augment",
     "Cluster",
     "Config",

@@ -18,7 +18,7 @@ from .explore import Explore
 from .labeller import Labeller
 from .messages import tables_of
 from .selection import Augment, Select
-from .training import STEPS_IN_CAMPAIGN, Model, Train, train_in_campaign
+from .training import Model, Train, train_in_campaign
 from .types import (
     Count,
     CountOrSlackOrAll,
@@ -254,7 +254,7 @@ class Config(Section):
     initial: InitialData = InitialData()
     pull: Annotated[Pull | None, Field(validate_default=True)] = None
     model: Model = Model()
-    train: Train = Train(min_steps=STEPS_IN_CAMPAIGN)
+    train: Train = Train(**train_in_campaign({}))
     select: Select = Select()
     augment: Augment = Augment()
     stop: Stop = Stop()
