@@ -198,6 +198,7 @@ def _explorations(
                 table.groups,
                 n_atoms=len(structure),
                 min_distance=config.select.min_distance,
+                timestep=config.timestep,
             ),
         )
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 from ..units import KCAL_PER_MOL
 from .types import (
     Count,
-    CountOrZero,
+    CountOrSlackOrAll,
     NotNegative,
     Positive,
     Section,
@@ -28,7 +28,7 @@ SHIPPED: dict[str, dict[str, Any]] = {
     "pull": {
         "columns": {"distance": "v_distance", "force": "v_force", "work": "v_work"},
         "cv": "distance",
-        "observable": _MAXIMUM_WORK,
+        "observable": {**_MAXIMUM_WORK, "plus_steps": "slack"},
     },
     "stretch": {
         "columns": {"strain": "v_strain", "stress": "v_stress"},
@@ -88,8 +88,10 @@ class Observable(Section):
     tolerance: Positive
     """A change from one iteration to the next is small if its mean over the seeds and its standard
     error are below this, in the unit of the observable (`[stop]`)."""
-    plus_steps: CountOrZero = 200
-    """max, min and mean are taken until this many MD steps after the event."""
+    plus_steps: CountOrSlackOrAll = 200
+    """max, min and mean are taken until this many MD steps after the event; "all": over the whole
+    run; "slack": until the spring of the input "pull" has gone slack, as in `[pull]`, which is the
+    default there."""
 
     @model_validator(mode="after")
     def _own_name(self) -> "Observable":
@@ -203,6 +205,11 @@ class Explore(Section):
                 )
         if self.event == "none" and self.observable.kind == "event":
             raise ValueError('observable.value: event(...) needs an event; got event = "none"')
+        if self.observable.plus_steps == "slack" and self.shipped != "pull":
+            raise ValueError(
+                'observable.plus_steps: "slack" is for the input "pull", whose spring it watches;'
+                ' give a number of MD steps after the event, or "all"'
+            )
         if len(set(self.seeds)) != len(self.seeds):
             twice = next(seed for seed in self.seeds if self.seeds.count(seed) > 1)
             raise ValueError(f"seeds: every seed must be different, got {twice} twice")

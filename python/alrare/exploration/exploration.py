@@ -99,7 +99,11 @@ def cut_off_sentence(n: int, of: int, observable: Mapping[str, Any]) -> str:
             " noise hides when the spring is slack, lower temperature or spring"
         )
     else:
-        ends, cure = "plus_steps", "raise plus_steps of the observable"
+        ends = "the run or plus_steps"
+        cure = (
+            'raise plus_steps of the observable or, where it is "slack", the steps of the input'
+            " ([[explore]] variables)"
+        )
     return (
         f"in {n} of {of} {observable['runs']}s the {observable['name']} was still growing where"
         f" {ends} ended: it is cut off there; {cure}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ..config import Explore, Select
 from ..errors import SimulationError
@@ -30,6 +31,7 @@ from .lammps_input import (
     system_commands,
     thermo_commands,
 )
+from .observables import PlusSteps, slack_step, thermal_noise
 from .table import Table, read_table
 
 STRUCTURE_FILE = "structure.data"
@@ -54,6 +56,8 @@ class InputRun:
     """Named groups of atoms, from 1."""
     min_distance: float = 0.5
     """Å; a run in which two atoms come closer ends."""
+    timestep: float = 0.5
+    """MD time step, fs."""
 
     steps = None
 
@@ -181,7 +185,9 @@ class InputRun:
 
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `Exploration`."""
-        return observe_table(self.explore, read_table(table), frames, self.atoms)
+        return observe_table(
+            self.explore, read_table(table), frames, self.atoms, timestep=self.timestep
+        )
 
 
 def _word(value: object) -> str:
@@ -221,7 +227,12 @@ class TableObserved:
 
 
 def observe_table(
-    explore: Explore, table: Table, frames: Sequence[Atoms], driven: Sequence[int] = ()
+    explore: Explore,
+    table: Table,
+    frames: Sequence[Atoms],
+    driven: Sequence[int] = (),
+    *,
+    timestep: float = 0.5,
 ) -> TableObserved:
     """Compute the observable of a run.
 
@@ -235,6 +246,8 @@ def observe_table(
         Configurations of the run with `info["step"]`.
     driven : sequence of int
         As for `find_event`.
+    timestep : float, fs
+        Of the MD.
 
     Raises
     ------
@@ -250,9 +263,10 @@ def observe_table(
         if event is None
         else int(frames[event.index].info["step"])
     )
-    counts = np.ones(len(steps), dtype=bool)
+    last = np.inf
     if event_step is not None and observable.kind != "last":
-        counts = steps <= event_step + observable.plus_steps
+        last = _last_step(explore, table, event_step, timestep)
+    counts = steps <= last
     values = np.where(np.isfinite(table[observable.column]), table[observable.column], np.nan)
     if not np.isfinite(values[counts]).any():
         raise SimulationError(
@@ -279,9 +293,34 @@ def observe_table(
         peak_energy=float(energies.max() - energies[0]),
         cut_off=event_step is not None
         and observable.kind in ("max", "min")
-        and observable.plus_steps > 0
-        and row == int(np.flatnonzero(counts)[-1]),
+        and _ends_too_early(observable.plus_steps, steps, last, row),
     )
+
+
+def _ends_too_early(
+    plus_steps: PlusSteps, steps: NDArray[np.float64], last: float, row: int
+) -> bool:
+    """Whether the largest or smallest value was still growing where the counted steps ended."""
+    if plus_steps == "slack":
+        return bool(last > steps[-1])
+    return plus_steps not in (0, "all") and row == int(np.flatnonzero(steps <= last)[-1])
+
+
+def _last_step(explore: Explore, table: Table, event_step: int, timestep: float) -> float:
+    """Return the last step that counts, infinity for the whole run."""
+    plus_steps = explore.observable.plus_steps
+    if plus_steps == "all":
+        return np.inf
+    if plus_steps == "slack":  # of the spring of the input "pull"
+        spring, rate, temperature = (
+            float(explore.variables.get(name, default))
+            for name, default in (("spring", 10.0), ("rate", 1.0), ("temperature", 10.0))
+        )
+        return slack_step(
+            table["step"], np.copysign(1.0, rate) * table["force"], event_step,
+            timestep=timestep, noise=thermal_noise(spring, temperature),
+        )  # fmt: skip
+    return event_step + plus_steps
 
 
 def _event_step(rule: str, table: Table) -> int | None:

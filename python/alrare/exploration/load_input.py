@@ -29,7 +29,12 @@ _TAKEN = (
 
 
 def load_input(
-    explore: Explore, groups: Mapping[str, tuple[int, ...]], *, n_atoms: int, min_distance: float
+    explore: Explore,
+    groups: Mapping[str, tuple[int, ...]],
+    *,
+    n_atoms: int,
+    min_distance: float,
+    timestep: float = 0.5,
 ) -> InputRun:
     """Read an input and the files beside it, and check what can be checked without LAMMPS.
 
@@ -41,6 +46,8 @@ def load_input(
     n_atoms : int
         Number of atoms of the system.
     min_distance : float, Å
+    timestep : float, fs
+        Of the MD.
 
     Raises
     ------
@@ -85,7 +92,7 @@ def load_input(
             )
     if explore.shipped == "pull":
         _check_pulled_groups(explore, groups)
-    return InputRun(explore, texts, groups, min_distance)
+    return InputRun(explore, texts, groups, min_distance, timestep)
 
 
 def _check_pulled_groups(explore: Explore, groups: Mapping[str, tuple[int, ...]]) -> None:

@@ -126,7 +126,7 @@ def observe(
     counts = np.ones(len(curve.step), dtype=bool)
     cut_off = steps is not None and bool(curve.step[-1] < steps)
     if step is not None and plus_steps != "all":
-        slack = _slack_step(curve, step, timestep, noise)
+        slack = slack_step(curve.step, curve.force, step, timestep=timestep, noise=noise)
         last = _last_step(slack, step, plus_steps)
         counts = curve.step <= last
         cut_off = plus_steps != 0 and bool(slack > min(last, curve.step[-1]))
@@ -176,8 +176,40 @@ def is_decided(
     plus_steps, timestep, noise
         As of `observe`.
     """
-    last = _last_step(_slack_step(curve, event_step, timestep, noise), event_step, plus_steps)
+    slack = slack_step(curve.step, curve.force, event_step, timestep=timestep, noise=noise)
+    last = _last_step(slack, event_step, plus_steps)
     return bool((curve.step[-1] - last) * timestep >= AFTERWARDS)
+
+
+def slack_step(
+    step: NDArray[np.float64],
+    tension: NDArray[np.float64],
+    event_step: int,
+    *,
+    timestep: float,
+    noise: float,
+) -> float:
+    """Return the first step from the event on at which a spring has gone slack, or infinity.
+
+    Parameters
+    ----------
+    step : (n,) array
+        MD steps, one after the other.
+    tension : (n,) array
+        Of the spring, eV/Å; positive where it drives the atoms.
+    event_step : int
+        MD step of the event.
+    timestep, noise : float
+        As of `observe`.
+    """
+    rows = np.arange(1, len(step) + 1)
+    steps = max(1, round(SLACK_TIME / timestep))
+    total = np.convolve(tension, np.ones(steps))[: len(rows)]
+    mean = total / np.minimum(rows, steps)
+    largest = np.fmax.accumulate(tension)
+    quiet = noise < _LOUD * largest
+    slack = step[(step >= event_step) & (mean < SLACK * largest) & quiet]
+    return float(slack.min(initial=np.inf))
 
 
 def _last_step(slack: float, event_step: int, plus_steps: PlusSteps) -> float:
@@ -197,18 +229,6 @@ def _before_nan(curve: WorkCurve) -> WorkCurve:
         raise SimulationError("work curve: expected finite work, got only NaN; the pull blew up")
     rows = {name: row[:end] for name, row in vars(curve).items() if row is not None}
     return replace(curve, **rows)
-
-
-def _slack_step(curve: WorkCurve, event_step: int, timestep: float, noise: float) -> float:
-    """Return the first step from the event on at which the spring has gone slack, or infinity."""
-    rows = np.arange(1, len(curve.step) + 1)
-    steps = max(1, round(SLACK_TIME / timestep))
-    total = np.convolve(curve.force, np.ones(steps))[: len(rows)]
-    mean = total / np.minimum(rows, steps)
-    largest = np.fmax.accumulate(curve.force)
-    quiet = noise < _LOUD * largest
-    slack = curve.step[(curve.step >= event_step) & (mean < SLACK * largest) & quiet]
-    return float(slack.min(initial=np.inf))
 
 
 def _largest(values: NDArray[np.float64]) -> float:

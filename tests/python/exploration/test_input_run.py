@@ -198,6 +198,13 @@ def test_a_bond_that_breaks_ends_the_observable_of_a_run() -> None:
     assert seen.peak_energy == pytest.approx(4.0 * 5 / 9)
 
 
+def test_only_the_shipped_pull_has_a_spring_that_goes_slack() -> None:
+    observable = {"name": "a", "value": "max(step)", "tolerance": 1, "plus_steps": "slack"}
+    for name in ("in.own", "stretch", "colvars"):
+        with pytest.raises(ConfigError, match='"slack" is for the input "pull"'):
+            Explore(input=name, observable=observable)
+
+
 def test_a_run_at_nan_is_refused() -> None:
     given = Explore(
         input="in.own",

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alrare.config import Explore
 from alrare.errors import SimulationError
 from alrare.exploration.event import find_event
+from alrare.exploration.input_run import observe_table
 from alrare.exploration.observables import observe, read_trajectory, thermal_noise
 from alrare.exploration.work import WorkCurve
 from ase import Atoms
@@ -113,6 +115,30 @@ def test_the_work_counts_until_the_spring_has_gone_slack(recoil: int | None) -> 
     assert (shorter.peak_step, shorter.cut_off) == (event_step + 60, True)
     everything = observe(whole, frames, plus_steps="all")
     assert (everything.peak_step, everything.cut_off) == (1999, False)
+
+
+@pytest.mark.parametrize("rate", [1.0, -1.0])
+def test_the_shipped_pull_ends_as_a_pull_does(rate: float) -> None:
+    whole, frames, _ = pulled_for(400, recoil=40)
+    table = {
+        "step": whole.step,
+        "distance": whole.distance,
+        "force": np.sign(rate) * whole.force,
+        "work": whole.work,
+        "potential_energy": whole.potential_energy,
+    }
+    given = Explore(input="pull", variables={"rate": rate})
+    for timestep in (0.5, 0.25):
+        pull = observe(whole, frames, plus_steps="slack", timestep=timestep, noise=0.09)
+        seen = observe_table(given, table, frames, timestep=timestep)
+        assert (seen.value, seen.peak_step) == (pull.value, pull.peak_step)
+        assert not seen.cut_off
+    cut = {name: column[: int(pull.peak_step)] for name, column in table.items()}
+    assert observe_table(given, cut, frames, timestep=0.25).cut_off
+    warm = Explore(input="pull", variables={"rate": rate, "temperature": 300.0})
+    assert observe_table(warm, table, frames).cut_off  # its noise hides when it is slack
+    everything = Explore(input="pull", observable={"plus_steps": "all"})
+    assert observe_table(everything, table, frames).peak_step == whole.step[-1]
 
 
 def test_the_tension_is_averaged_over_a_time() -> None:
