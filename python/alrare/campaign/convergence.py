@@ -1,4 +1,8 @@
-"""The rule that ends a campaign; it uses the model's runs and labels, not the reference."""
+"""The rule that ends a campaign; it uses the model's runs and labels, not the reference.
+
+Where the labeller has done the same runs, their result is compared afterwards: they may contradict
+a campaign that has converged.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -81,6 +85,28 @@ def judge(
     )
     change = (changes(history) or [None])[-1]
     return Convergence(change, settled, around_event, settled and confirmed)
+
+
+def is_contradicted(error: float | None, sem: float | None, tolerance: float) -> bool | None:
+    """Whether the labeller's own runs say that the observable of a model is wrong.
+
+    So it is if their difference is larger than the tolerance and than twice its standard error.
+
+    Parameters
+    ----------
+    error : float or None
+        Mean difference, model minus labeller; None if it is not known.
+    sem : float or None
+        Its standard error; None for one seed.
+    tolerance : float
+        Largest small change, in the same unit.
+
+    Returns
+    -------
+    bool or None
+        None if the error is not known.
+    """
+    return None if error is None else abs(error) > max(tolerance, 2.0 * (sem or 0.0))
 
 
 def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:

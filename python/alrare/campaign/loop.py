@@ -31,7 +31,13 @@ from .evaluate import evaluate
 from .explored import Explored, explore, observe_reference, test_pulls, values_of
 from .given_labels import given_labels, last_model
 from .reference import Reference, run_reference
-from .report import convergence_line, iteration_table, reference_line, write_plots
+from .report import (
+    convergence_line,
+    iteration_table,
+    outcome,
+    reference_line,
+    write_plots,
+)
 from .results import (
     iteration_record,
     read_results,
@@ -91,16 +97,22 @@ def run_campaign(
                 break
         beside.wait()
         campaign.progress.message(
-            f"{campaign.folder}: finished, {_outcome(step.converged, config)}; results.json,"
+            f"{campaign.folder}: finished, {_outcome(step.converged, campaign)}; results.json,"
             " work_curves.png and errors.png are there;"
             f" `alrare report {campaign.folder}` makes one page of them"
         )
         return campaign.folder
 
 
-def _outcome(converged: bool, config: Config) -> str:
+def _tolerance(campaign: Campaign, system: System) -> float:
+    """Return the largest small change of a system's observable, in its unit."""
+    return system.exploration.quantity.tolerance or campaign.config.stop.tolerance
+
+
+def _outcome(converged: bool, campaign: Campaign) -> str:
+    config = campaign.config
     if converged:
-        return "converged"
+        return outcome(read_results(campaign.folder))
     if config.stop.small_changes == 0:
         return f"{config.iterations} iterations done"
     n = config.iterations
@@ -243,10 +255,7 @@ def _iterate(
         ]
         for system in systems
     }
-    tolerances = {
-        system.name: system.exploration.quantity.tolerance or campaign.config.stop.tolerance
-        for system in systems
-    }
+    tolerances = {system.name: _tolerance(campaign, system) for system in systems}
     convergence = {
         name: judge(
             history[name],
@@ -384,6 +393,7 @@ def _report(
             selection=[run.selection.to_json() for run in explored[system.name].runs],
             n_chosen=len(chosen[system.name]),
             convergence=convergence[system.name].to_json(),
+            tolerance=_tolerance(campaign, system),
             uncertainty=campaign.config.select.uncertainty,
             biased=[run.selection.to_json() for run in explored[system.name].biased],
         )

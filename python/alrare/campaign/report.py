@@ -64,9 +64,44 @@ def convergence_line(results: Mapping[str, Any]) -> str:
         rows = of_system(results, name)["iterations"]
         of_name = f"{name}: " if len(names) > 1 else ""
         unit = of_system(results, name)["observable"]["unit"]
-        state = (rows[-1].get("convergence") or {}) if rows else {}
+        row = rows[-1] if rows else {}
+        state = row.get("convergence") or {}
         lines.append(of_name + _convergence(state, unit))
+        if is_converged_but_wrong(row):
+            lines[-1] += f" BUT {contradiction(row, unit)}."
     return "\n".join(lines)
+
+
+def is_converged_but_wrong(row: Mapping[str, Any]) -> bool:
+    """Whether a system has converged to what the labeller's own runs contradict.
+
+    Parameters
+    ----------
+    row : mapping
+        Entry of an iteration, of `of_system`.
+    """
+    state = row.get("convergence") or {}
+    return bool(state.get("converged") and state.get("contradicted"))
+
+
+def outcome(results: Mapping[str, Any]) -> str:
+    """Say in a few words how a campaign has ended that has converged."""
+    names = system_names(results)
+    last = {name: of_system(results, name)["iterations"][-1] for name in names}
+    wrong = [name for name in names if is_converged_but_wrong(last[name])]
+    if not wrong:
+        return "converged"
+    of_names = f" of {', '.join(wrong)}" if len(names) > 1 else ""
+    return f"converged, BUT the labeller's own runs{of_names} contradict that: see above"
+
+
+def contradiction(row: Mapping[str, Any], unit: str) -> str:
+    """Say by how much a model contradicts the labeller's own runs, and what helps."""
+    error = f"{with_sem(row['error'], row.get('error_sem'), '+')} {unit}".rstrip()
+    return (
+        f"model minus labeller is {error}, beyond the tolerance and its standard error: train"
+        " longer ([train] epochs), or take more labels around the event ([select] around_event)"
+    )
 
 
 def _convergence(state: Mapping[str, Any], unit: str) -> str:

@@ -8,6 +8,7 @@ from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY, Observed
 from ..exploration.work import mean_of
 from ..files import PathLike, read_json, write_json
+from .convergence import is_contradicted
 from .explored import values_of
 
 RESULTS = "results.json"
@@ -51,6 +52,7 @@ def system_record(
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
     convergence: Mapping[str, Any],
+    tolerance: float,
     uncertainty: Literal["energy", "force"] = "energy",
     biased: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
@@ -67,6 +69,8 @@ def system_record(
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
         `Convergence.to_json()`: change, settled, around_event, converged.
+    tolerance : float
+        Largest small change of the observable, in its unit.
     uncertainty : {"energy", "force"}
         `[select] uncertainty`, whose unit the thresholds have.
     biased : sequence of mappings
@@ -76,7 +80,12 @@ def system_record(
         **_with_present_names(evaluation),
         "selection": {**_counts(selection, uncertainty), "chosen": n_chosen},
         **({"biased_selection": _counts(biased, uncertainty)} if biased else {}),
-        "convergence": dict(convergence),
+        "convergence": {
+            **convergence,
+            "contradicted": is_contradicted(
+                evaluation.get("error"), evaluation.get("error_sem"), tolerance
+            ),
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from alrare.campaign.around_event import EventErrors
-from alrare.campaign.convergence import changes, is_settled, judge
+from alrare.campaign.convergence import changes, is_contradicted, is_settled, judge
 from alrare.config import Stop
 
 
@@ -51,3 +51,20 @@ def test_the_limit_of_the_energy_error_follows_the_number_of_atoms_unless_it_is_
         for n_atoms in (20, 32)
     ]
     assert verdicts == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "sem", "expected"),
+    [
+        (None, None, None),
+        (0.139, 0.030, True),
+        (-0.139, 0.030, True),
+        (0.139, None, True),  # one seed
+        (0.040, 0.001, False),  # within the tolerance
+        (0.058, 0.043, False),  # by chance
+    ],
+)
+def test_the_labeller_contradicts_what_is_beyond_tolerance_and_chance(
+    error: float | None, sem: float | None, expected: bool | None
+) -> None:
+    assert is_contradicted(error, sem, 0.0434) is expected

@@ -152,6 +152,18 @@ def test_the_answer_comes_with_its_reasons(run: Path) -> None:
     assert confirmed["met"] and "energies 5 meV (allowed 20)" in confirmed["text"]
 
 
+def test_the_answer_says_that_the_labeller_contradicts_it(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    row = results["iterations"][-1]["systems"]["ethyl"]
+    row["convergence"]["contradicted"] = True
+    row |= {"error": 0.139, "error_sem": 0.03}
+    (run / "results.json").write_text(json.dumps(results))
+    answer = _system(run)["answer"]
+    assert answer["verdict"] == "Converged, but the labeller contradicts it"
+    assert not answer["converged"] and not answer["reasons"][-1]["met"]
+    assert "Model minus labeller is +0.139 ± 0.030 eV, beyond" in answer["reasons"][-1]["text"]
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "met"),
     [

@@ -9,6 +9,7 @@ import pytest
 from alrare.campaign.report import (
     convergence_line,
     iteration_table,
+    outcome,
     reference_line,
     status,
     write_report,
@@ -59,6 +60,7 @@ def _record(number: int, error: float) -> dict[str, Any]:
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
         convergence={"change": None, "settled": False, "around_event": None, "converged": False},
+        tolerance=0.0434,
     )
     return iteration_record(
         iteration=number,
@@ -177,6 +179,18 @@ def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     assert convergence_line(_results({})) == "Not converged."
 
 
+def test_what_the_labeller_contradicts_is_said_where_the_campaign_converged() -> None:
+    row = _record(3, 0.139)  # ± 0.02
+    assert row["systems"]["hexane"]["convergence"]["contradicted"] is True
+    converged = row["systems"]["hexane"]["convergence"] | {"converged": True}
+    said = convergence_line(_results({}, _changed(row, convergence=converged)))
+    assert said.startswith("Converged. BUT model minus labeller is +0.139 ± 0.020 eV, beyond")
+    assert "train longer ([train] epochs)" in said
+    assert "BUT" not in convergence_line(_results({}, row))  # the table says enough
+    unknown = converged | {"contradicted": None}
+    assert "BUT" not in convergence_line(_results({}, _changed(row, convergence=unknown)))
+
+
 def _two_systems() -> dict[str, Any]:
     rows = []
     for number in range(2):
@@ -200,6 +214,18 @@ def test_several_systems_have_a_line_each() -> None:
     assert max(map(len, lines)) <= 126
     said = convergence_line(_two_systems()).splitlines()
     assert [line[:18] for line in said] == ["C4: Not converged.", "C6: Not converged."]
+
+
+def test_the_outcome_names_the_systems_that_the_labeller_contradicts() -> None:
+    results = _two_systems()
+    assert outcome(results) == "converged"
+    systems = results["iterations"][-1]["systems"]
+    right, wrong = (
+        {"converged": True, "contradicted": contradicted} for contradicted in (False, True)
+    )
+    systems["C4"] = systems["C4"] | {"convergence": right}
+    systems["C6"] = systems["C6"] | {"convergence": wrong}
+    assert "BUT the labeller's own runs of C6 contradict that" in outcome(results)
 
 
 def test_a_system_is_asked_for_by_its_name() -> None:

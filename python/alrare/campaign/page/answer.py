@@ -7,6 +7,7 @@ from typing import Any
 from ...config import Stop
 from ...exploration.exploration import cut_off_sentence
 from ...tables import NO_EVENT, with_sem
+from ..report import contradiction, is_converged_but_wrong
 
 
 def answer(
@@ -35,15 +36,17 @@ def answer(
     observable, rows = results["observable"], results["iterations"]
     row = rows[-1] if rows else {}
     state = row.get("convergence") or {}
-    converged = bool(state.get("converged"))
+    converged, wrong = bool(state.get("converged")), is_converged_but_wrong(row)
     return {
         "name": _capital(observable["name"]),
         "unit": observable["unit"],
         "value": _value(row, observable["key"]) if rows else "not known yet",
         "basis": _basis(row, observable) if rows else "No iteration is finished.",
         "against": _against(row, results["reference"], observable),
-        "converged": converged,
-        "verdict": _verdict(len(rows), converged, stop, iterations),
+        "converged": converged and not wrong,
+        "verdict": "Converged, but the labeller contradicts it"
+        if wrong
+        else _verdict(len(rows), converged, stop, iterations),
         "reasons": _reasons(row, state, observable, stop, n_atoms) if rows else [],
     }
 
@@ -117,6 +120,9 @@ def _reasons(
     cut_off = sum(pull["model"].get("cut_off", False) for pull in row.get("runs") or [])
     if cut_off:
         text = cut_off_sentence(cut_off, row["n_runs"], observable)
+        reasons.append({"met": False, "text": f"{_capital(text)}."})
+    if is_converged_but_wrong(row):
+        text = contradiction(row, observable["unit"])
         reasons.append({"met": False, "text": f"{_capital(text)}."})
     return reasons
 
