@@ -143,7 +143,6 @@ def _record(
             "around_event": {"n_frames": 2, "energy_mae": error / 4, "force_mae": 0.01},
             "converged": last,
         },
-        tolerance=0.05,
     )
 
 

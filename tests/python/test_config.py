@@ -58,6 +58,10 @@ def test_a_campaign_trains_shorter_but_makes_its_passes(family: str, epochs: int
     assert (own.epochs, own.min_steps) == (7, 0)
 
 
+def test_a_recipe_that_is_no_text_is_refused() -> None:
+    assert "recipe = ['fast']: expected" in refused({"train": {"recipe": ["fast"]}})
+
+
 def test_the_recipe_sets_what_is_not_given() -> None:
     assert Train(recipe="fast").epochs == 20
     assert Train(recipe="fast", epochs=7).epochs == 7

@@ -87,7 +87,7 @@ def judge(
     return Convergence(change, settled, around_event, settled and confirmed)
 
 
-def is_contradicted(error: float | None, sem: float | None, tolerance: float) -> bool | None:
+def is_contradicted(error: float | None, sem: float | None, tolerance: float) -> bool:
     """Whether the labeller's own runs say that the observable of a model is wrong.
 
     So it is if their difference is larger than the tolerance and than twice its standard error.
@@ -100,13 +100,8 @@ def is_contradicted(error: float | None, sem: float | None, tolerance: float) ->
         Its standard error; None for one seed.
     tolerance : float
         Largest small change, in the same unit.
-
-    Returns
-    -------
-    bool or None
-        None if the error is not known.
     """
-    return None if error is None else abs(error) > max(tolerance, 2.0 * (sem or 0.0))
+    return error is not None and abs(error) > max(tolerance, 2.0 * (sem or 0.0))
 
 
 def changes(history: Sequence[Mapping[int, float]]) -> list[Change | None]:

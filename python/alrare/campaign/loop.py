@@ -104,15 +104,10 @@ def run_campaign(
         return campaign.folder
 
 
-def _tolerance(campaign: Campaign, system: System) -> float:
-    """Return the largest small change of a system's observable, in its unit."""
-    return system.exploration.quantity.tolerance or campaign.config.stop.tolerance
-
-
 def _outcome(converged: bool, campaign: Campaign) -> str:
     config = campaign.config
     if converged:
-        return outcome(read_results(campaign.folder))
+        return outcome(read_results(campaign.folder), config.stop)
     if config.stop.small_changes == 0:
         return f"{config.iterations} iterations done"
     n = config.iterations
@@ -255,7 +250,10 @@ def _iterate(
         ]
         for system in systems
     }
-    tolerances = {system.name: _tolerance(campaign, system) for system in systems}
+    tolerances = {
+        system.name: system.exploration.quantity.tolerance or campaign.config.stop.tolerance
+        for system in systems
+    }
     convergence = {
         name: judge(
             history[name],
@@ -393,8 +391,8 @@ def _report(
             selection=[run.selection.to_json() for run in explored[system.name].runs],
             n_chosen=len(chosen[system.name]),
             convergence=convergence[system.name].to_json(),
-            tolerance=_tolerance(campaign, system),
             uncertainty=campaign.config.select.uncertainty,
+            n_without_step=sum(run.table is None for run in explored[system.name].runs),
             biased=[run.selection.to_json() for run in explored[system.name].biased],
         )
         for system in campaign.systems
@@ -414,7 +412,9 @@ def _report(
         iterations=results["iterations"],
     )
     write_plots(campaign.folder)
-    campaign.progress.message(f"{iteration_table(results)}\n\n{convergence_line(results)}")
+    campaign.progress.message(
+        f"{iteration_table(results)}\n\n{convergence_line(results, campaign.config.stop)}"
+    )
 
 
 @contextmanager

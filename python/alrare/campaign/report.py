@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import Stop
 from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY
 from ..exploration.table import TableCurve, read_table
@@ -13,8 +14,9 @@ from ..files import write_text
 from ..labelling.store import STORE_FILE, LabelStore
 from ..progress import duration
 from ..tables import NO_EVENT, number, table_text, with_sem, with_unit
+from .convergence import is_contradicted
 from .results import of_system, read_results, system_names
-from .run_folder import end_of_log
+from .run_folder import end_of_log, stop_of
 
 
 def iteration_table(results: Mapping[str, Any], *, width: int = 126) -> str:
@@ -56,51 +58,69 @@ def _table(
     return table_text(table, width=width)
 
 
-def convergence_line(results: Mapping[str, Any]) -> str:
-    """Return for each system a sentence that says whether and why it has converged."""
+def convergence_line(results: Mapping[str, Any], stop: Stop) -> str:
+    """Return for each system a sentence that says whether and why it has converged.
+
+    Parameters
+    ----------
+    results : mapping
+        As from `read_results`.
+    stop : Stop
+        The `[stop]` table.
+    """
     names = system_names(results)
     lines = []
     for name in names:
-        rows = of_system(results, name)["iterations"]
-        of_name = f"{name}: " if len(names) > 1 else ""
-        unit = of_system(results, name)["observable"]["unit"]
-        row = rows[-1] if rows else {}
+        found = of_system(results, name)
+        row = found["iterations"][-1] if found["iterations"] else {}
         state = row.get("convergence") or {}
-        lines.append(of_name + _convergence(state, unit))
-        if is_converged_but_wrong(row):
-            lines[-1] += f" BUT {contradiction(row, unit)}."
+        of_name = f"{name}: " if len(names) > 1 else ""
+        lines.append(of_name + _convergence(state, found["observable"]["unit"]))
+        if state.get("converged") and (but := contradiction(row, found["observable"], stop)):
+            lines[-1] += f" BUT {but}."
     return "\n".join(lines)
 
 
-def is_converged_but_wrong(row: Mapping[str, Any]) -> bool:
-    """Whether a system has converged to what the labeller's own runs contradict.
+def outcome(results: Mapping[str, Any], stop: Stop) -> str:
+    """Say in a few words how a campaign has ended that has converged."""
+    wrong = [
+        name
+        for name in system_names(results)
+        if contradiction(
+            (found := of_system(results, name))["iterations"][-1], found["observable"], stop
+        )
+    ]
+    if not wrong:
+        return "converged"
+    of_names = f" of {', '.join(wrong)}" if len(system_names(results)) > 1 else ""
+    return (
+        f"converged, BUT the labeller's own runs{of_names} contradict that (`alrare status` says by"
+        " how much)"
+    )
+
+
+def contradiction(row: Mapping[str, Any], observable: Mapping[str, Any], stop: Stop) -> str:
+    """Say by how much the labeller's own runs contradict a model, and what helps; empty if not.
 
     Parameters
     ----------
     row : mapping
         Entry of an iteration, of `of_system`.
+    observable : mapping
+        `Quantity.to_json()`.
+    stop : Stop
+        The `[stop]` table.
     """
-    state = row.get("convergence") or {}
-    return bool(state.get("converged") and state.get("contradicted"))
-
-
-def outcome(results: Mapping[str, Any]) -> str:
-    """Say in a few words how a campaign has ended that has converged."""
-    names = system_names(results)
-    last = {name: of_system(results, name)["iterations"][-1] for name in names}
-    wrong = [name for name in names if is_converged_but_wrong(last[name])]
-    if not wrong:
-        return "converged"
-    of_names = f" of {', '.join(wrong)}" if len(names) > 1 else ""
-    return f"converged, BUT the labeller's own runs{of_names} contradict that: see above"
-
-
-def contradiction(row: Mapping[str, Any], unit: str) -> str:
-    """Say by how much a model contradicts the labeller's own runs, and what helps."""
-    error = f"{with_sem(row['error'], row.get('error_sem'), '+')} {unit}".rstrip()
+    sem, tolerance = row.get("error_sem"), observable["tolerance"] or stop.tolerance
+    if not is_contradicted(row.get("error"), sem, tolerance):
+        return ""
+    error = f"{with_sem(row['error'], sem, '+')} {observable['unit']}".rstrip()
+    limit = f"{tolerance:.3g} {observable['unit']}".rstrip()
+    chance = "" if sem is None else " and twice its standard error"
     return (
-        f"model minus labeller is {error}, beyond the tolerance and its standard error: train"
-        " longer ([train] epochs), or take more labels around the event ([select] around_event)"
+        f"model minus labeller is {error}, beyond the tolerance of {limit}{chance}: under another"
+        " name, train longer ([train] min_steps = 4000) or take more labels around the event"
+        " ([select] around_event)"
     )
 
 
@@ -149,7 +169,8 @@ def status(run: Path, *, width: int = 126) -> str:
         lines += [line for line in ends if len(line) <= width or not line.startswith(" ", 10)]
     lines = [_wrapped(line, width, indent=10) for line in lines]
     if done:
-        sentences = [_wrapped(line, width) for line in convergence_line(results).splitlines()]
+        said = convergence_line(results, stop_of(run))
+        sentences = [_wrapped(line, width) for line in said.splitlines()]
         lines += ["", iteration_table(results, width=width), "", *sentences]
     return "\n".join(lines)
 
@@ -326,7 +347,7 @@ def _calibrated_std(new: Mapping[str, Any]) -> float | None:
 
 def _observable(row: Mapping[str, Any], key: str) -> str:
     pulls = row.get("runs") or []
-    cut = sum(not pull.get("finished", True) for pull in pulls)
+    cut = row.get("n_without_step", 0) + sum(not pull.get("finished", True) for pull in pulls)
     ended = f"\nended early {cut}" if cut else ""
     runs = [pull["model"] for pull in pulls]
     without = sum(run[key] is None for run in runs)
@@ -393,7 +414,7 @@ def _explanation(results: Mapping[str, Any]) -> str:
     if list(found) == [ACTIVATION_ENERGY.name]:
         return (
             "E_a: maximum of the work of a pull, mean ± standard error over the seeds in whose"
-            " pulls a bond broke or formed, until shortly after that event."
+            " pulls a bond broke or formed, until the spring is slack or as plus_steps says."
         )
     return " ".join(
         f"{name[0].upper()}{name[1:]}: mean ± standard error over the seeds." for name in found

@@ -8,7 +8,6 @@ from ..errors import AlrareError
 from ..exploration.exploration import ACTIVATION_ENERGY, Observed
 from ..exploration.work import mean_of
 from ..files import PathLike, read_json, write_json
-from .convergence import is_contradicted
 from .explored import values_of
 
 RESULTS = "results.json"
@@ -52,8 +51,8 @@ def system_record(
     selection: Sequence[Mapping[str, Any]],
     n_chosen: int,
     convergence: Mapping[str, Any],
-    tolerance: float,
     uncertainty: Literal["energy", "force"] = "energy",
+    n_without_step: int = 0,
     biased: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what an iteration's entry holds of one system.
@@ -69,23 +68,19 @@ def system_record(
         Number of candidates labelled, from all pulls, without noisy copies.
     convergence : mapping
         `Convergence.to_json()`: change, settled, around_event, converged.
-    tolerance : float
-        Largest small change of the observable, in its unit.
     uncertainty : {"energy", "force"}
         `[select] uncertainty`, whose unit the thresholds have.
+    n_without_step : int
+        Runs in which nothing was observed, since they ended before the first watched step.
     biased : sequence of mappings
         As `selection`, of the runs with a bias.
     """
     return {
         **_with_present_names(evaluation),
+        "n_without_step": n_without_step,
         "selection": {**_counts(selection, uncertainty), "chosen": n_chosen},
         **({"biased_selection": _counts(biased, uncertainty)} if biased else {}),
-        "convergence": {
-            **convergence,
-            "contradicted": is_contradicted(
-                evaluation.get("error"), evaluation.get("error_sem"), tolerance
-            ),
-        },
+        "convergence": dict(convergence),
     }
 
 

@@ -2,14 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import FAMILY_RECIPES, Config, tables, title_of
+from pydantic import ValidationError
+
+from ..config import FAMILY_RECIPES, Config, Stop, tables, title_of
 from ..electronic_state import state_of
-from ..errors import ConfigError
+from ..errors import AlrareError, ConfigError
 from ..files import read_json, write_json, write_text
 from ..frames import frame_key, read_frames, write_frames
 from .context import System
@@ -98,10 +100,17 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     defaults = _defaults(after.get("train.recipe"), after.get("model.family", "ani"))
     before = {key: value for key, value in defaults.items() if key in after} | before
     return [
-        key
+        f"{key}{_values(before.get(key), after.get(key))}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and not _may_change(key)
     ]
+
+
+def _values(old: Any, new: Any) -> str:
+    """Name both values, where they are short and no hash of a file: ` (20, now 40)`."""
+    if not all(value is None or isinstance(value, bool | int | float) for value in (old, new)):
+        return ""
+    return f" ({json.dumps(old)}, now {json.dumps(new)})"
 
 
 def _may_change(key: str) -> bool:
@@ -143,6 +152,22 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def stop_of(run: Path) -> Stop:
+    """Return the `[stop]` table of a run folder; its defaults if that cannot be read."""
+    try:
+        return stop_in(read_json(run / RESOLVED_FILE))
+    except (AlrareError, OSError):
+        return Stop()
+
+
+def stop_in(config: Mapping[str, Any]) -> Stop:
+    """Return the `[stop]` table of a resolved configuration; its defaults if it has none."""
+    try:
+        return Stop.model_validate(config.get("stop") or {})
+    except (ConfigError, ValidationError):
+        return Stop()
 
 
 def own_file(run: Path, name: str) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ..config import Config, Run, Train
+from ..config import Config, Observable, Run, Train
 from ..electronic_state import state_of
 from ..errors import ConfigError
 from ..execution.choose import unused_machines
@@ -115,8 +115,20 @@ def _of_input(driven: InputRun) -> str:
     return (
         f"  explore     {driven.main}: {observable.name} = {observable.value}"
         f" ± {observable.tolerance:g} {observable.unit}".rstrip()
-        + f", event {explore.event}, seeds {' '.join(map(str, explore.seeds))}\n"
+        + f"{_until(observable)}, event {explore.event},"
+        f" seeds {' '.join(map(str, explore.seeds))}\n"
     )
+
+
+def _until(observable: Observable) -> str:
+    """Say which steps count, if that matters."""
+    if observable.kind not in ("max", "min", "mean"):
+        return ""
+    if observable.plus_steps == "slack":
+        return " until the spring is slack"
+    if observable.plus_steps == "all":
+        return " of the whole run"
+    return f" until {observable.plus_steps} steps after the event"
 
 
 def _passes(train: Train) -> str:

@@ -73,6 +73,24 @@ def _variable(value: Any) -> Any:
     return value
 
 
+def _observable_of(shipped: dict[str, Any], own: dict[str, Any], variables: Any) -> dict[str, Any]:
+    """Return an observable with what the input gives: its name and unit are those of its value."""
+    of_input = dict(shipped.get("observable", {}))
+    if own.get("value", of_input.get("value")) != of_input.get("value"):
+        of_input = {key: value for key, value in of_input.items() if key == "plus_steps"}
+    if has_constant_force(variables):
+        of_input.pop("plus_steps", None)
+    return {**of_input, **own}
+
+
+def has_constant_force(variables: Any) -> bool:
+    """Whether variables of the input "pull" set a constant force in place of its spring."""
+    try:
+        return float(variables["tension"]) != 0.0
+    except (TypeError, KeyError, ValueError):
+        return False
+
+
 class Observable(Section):
     """The physical quantity of a run that a campaign is about."""
 
@@ -182,10 +200,15 @@ class Explore(Section):
     def _of_shipped(cls, given: Any) -> Any:
         if not isinstance(given, dict) or str(given.get("input")) not in SHIPPED:
             return given
-        merged = {**SHIPPED[str(given["input"])], **given}
-        for key in ("columns", "observable"):
-            if isinstance(given.get(key), dict):
-                merged[key] = {**SHIPPED[str(given["input"])].get(key, {}), **given[key]}
+        shipped = SHIPPED[str(given["input"])]
+        merged = {**shipped, **given}
+        if isinstance(given.get("columns"), dict):
+            merged["columns"] = {**shipped.get("columns", {}), **given["columns"]}
+        own = given.get("observable")
+        if own is None or isinstance(own, dict):
+            merged["observable"] = _observable_of(shipped, own or {}, given.get("variables"))
+        if not merged["observable"]:
+            del merged["observable"]
         return merged
 
     @model_validator(mode="after")
@@ -205,15 +228,29 @@ class Explore(Section):
                 )
         if self.event == "none" and self.observable.kind == "event":
             raise ValueError('observable.value: event(...) needs an event; got event = "none"')
-        if self.observable.plus_steps == "slack" and self.shipped != "pull":
-            raise ValueError(
-                'observable.plus_steps: "slack" is for the input "pull", whose spring it watches;'
-                ' give a number of MD steps after the event, or "all"'
-            )
+        if self.observable.plus_steps == "slack":
+            self._require_spring()
         if len(set(self.seeds)) != len(self.seeds):
             twice = next(seed for seed in self.seeds if self.seeds.count(seed) > 1)
             raise ValueError(f"seeds: every seed must be different, got {twice} twice")
         return self
+
+    def _require_spring(self) -> None:
+        if self.shipped != "pull":
+            raise ValueError(
+                'observable.plus_steps: "slack" is for the input "pull", whose spring it watches;'
+                ' give a number of MD steps after the event, or "all"'
+            )
+        if has_constant_force(self.variables):
+            raise ValueError(
+                'observable.plus_steps: "slack" needs a spring, and tension (variables) is a'
+                ' constant force; give a number of MD steps after the event, or "all"'
+            )
+        if self.columns["force"] != SHIPPED["pull"]["columns"]["force"]:
+            raise ValueError(
+                'columns.force: the spring of the input "pull", by which plus_steps = "slack" is'
+                " told; give your column another name"
+            )
 
     @property
     def shipped(self) -> str | None:

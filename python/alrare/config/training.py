@@ -207,7 +207,7 @@ class Train(Section):
                     " ignore it: remove it"
                 )
         recipe = given.get("recipe", "fast")
-        if recipe not in RECIPES:
+        if not isinstance(recipe, str) or recipe not in RECIPES:
             return given
         exact: dict[str, float] = {"min_steps": 0} if "epochs" in given else {}
         return {**FAMILY_RECIPES[family][recipe], **exact, **given}

@@ -102,7 +102,8 @@ def cut_off_sentence(n: int, of: int, observable: Mapping[str, Any]) -> str:
         ends = "the run or plus_steps"
         cure = (
             'raise plus_steps of the observable or, where it is "slack", the steps of the input'
-            " ([[explore]] variables)"
+            " ([[explore]] variables); or, if thermal noise hides when the spring of a pull is"
+            " slack, lower its temperature or spring"
         )
     return (
         f"in {n} of {of} {observable['runs']}s the {observable['name']} was still growing where"

@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..config import Explore, Select
+from ..config import Explore, Observable, Select
 from ..errors import SimulationError
 from ..selection.settings import fix_columns, fix_command
 from ..tables import with_unit
@@ -31,7 +31,7 @@ from .lammps_input import (
     system_commands,
     thermo_commands,
 )
-from .observables import PlusSteps, slack_step, thermal_noise
+from .observables import AFTERWARDS, slack_step, thermal_noise
 from .table import Table, read_table
 
 STRUCTURE_FILE = "structure.data"
@@ -176,18 +176,35 @@ class InputRun:
         }
 
     def unfinished(self, last: Mapping[str, float] | None) -> str:
-        """See `Exploration`: the input itself decides when a run is whole."""
-        return "" if last else f"without a step after `include {WATCH_FILE}`"
+        """See `Exploration`: but for the shipped pull, only the input knows when a run is whole."""
+        if last is None:
+            return f"without a step after `include {WATCH_FILE}`"
+        done, steps = int(last["step"]), self._steps_of_pull
+        return "" if steps is None or done >= steps else f"after {done} of {steps} steps"
 
     def is_decided(self, table: Path, event_step: int) -> bool:
-        """See `Exploration`: the input itself decides when a run is whole."""
-        return False
+        """See `Exploration`: so it may be for the shipped pull; other inputs go to their end."""
+        observable = self.explore.observable
+        of_pull = self._steps_of_pull is not None and self.explore.event == "bond"
+        if not of_pull or observable.kind not in ("max", "min", "mean"):
+            return False
+        columns = read_table(table)
+        last = _last_step(self.explore, columns, event_step, self.timestep)
+        return bool((columns["step"][-1] - last) * self.timestep >= AFTERWARDS)
 
     def observe(self, table: Path, frames: Sequence[Atoms]) -> Observed:
         """See `Exploration`."""
         return observe_table(
-            self.explore, read_table(table), frames, self.atoms, timestep=self.timestep
-        )
+            self.explore, read_table(table), frames, self.atoms,
+            timestep=self.timestep, steps=self._steps_of_pull,
+        )  # fmt: skip
+
+    @property
+    def _steps_of_pull(self) -> int | None:
+        """MD steps of the shipped pull after its relaxation; None for other inputs."""
+        if self.explore.shipped != "pull":
+            return None
+        return int(float(self.explore.variables.get("steps", 6500)))
 
 
 def _word(value: object) -> str:
@@ -233,6 +250,7 @@ def observe_table(
     driven: Sequence[int] = (),
     *,
     timestep: float = 0.5,
+    steps: int | None = None,
 ) -> TableObserved:
     """Compute the observable of a run.
 
@@ -248,13 +266,15 @@ def observe_table(
         As for `find_event`.
     timestep : float, fs
         Of the MD.
+    steps : int, optional
+        Steps that the run was to have: with `plus_steps = "all"`, a shorter one is cut off.
 
     Raises
     ------
     SimulationError
         If the observable's column holds no finite number.
     """
-    observable, steps = explore.observable, table["step"]
+    observable, step = explore.observable, table["step"]
     event = find_event(frames, driven) if explore.event == "bond" else None
     event_step = (
         _event_step(explore.event, table)
@@ -266,15 +286,15 @@ def observe_table(
     last = np.inf
     if event_step is not None and observable.kind != "last":
         last = _last_step(explore, table, event_step, timestep)
-    counts = steps <= last
+    counts = step <= last
     values = np.where(np.isfinite(table[observable.column]), table[observable.column], np.nan)
     if not np.isfinite(values[counts]).any():
         raise SimulationError(
             f"column {observable.column}: expected finite numbers, got none; the run blew up,"
             " or the labeller gives no stress"
         )
-    number, row = _decided(observable.kind, np.where(counts, values, np.nan), steps, event_step)
-    cv = float(table[explore.cv][row]) if explore.cv else float(steps[row])
+    number, row = _decided(observable.kind, np.where(counts, values, np.nan), step, event_step)
+    cv = float(table[explore.cv][row]) if explore.cv else float(step[row])
     needs_event = explore.event != "none" and observable.kind != "last"
     energies = table["potential_energy"]
     energies = energies[counts & np.isfinite(energies)]
@@ -286,24 +306,28 @@ def observe_table(
         cv=cv if np.isfinite(cv) else None,
         center=event_step
         if event_step is not None and observable.kind != "last"
-        else int(steps[row]),
-        peak_step=int(steps[row]),
+        else int(step[row]),
+        peak_step=int(step[row]),
         event_step=event_step,
         event=event,
         peak_energy=float(energies.max() - energies[0]),
-        cut_off=event_step is not None
-        and observable.kind in ("max", "min")
-        and _ends_too_early(observable.plus_steps, steps, last, row),
+        cut_off=event_step is not None and _ends_too_early(observable, step, last, row, steps),
     )
 
 
 def _ends_too_early(
-    plus_steps: PlusSteps, steps: NDArray[np.float64], last: float, row: int
+    observable: Observable, step: NDArray[np.float64], last: float, row: int, steps: int | None
 ) -> bool:
-    """Whether the largest or smallest value was still growing where the counted steps ended."""
-    if plus_steps == "slack":
-        return bool(last > steps[-1])
-    return plus_steps not in (0, "all") and row == int(np.flatnonzero(steps <= last)[-1])
+    """Whether the value was still growing, or the mean not complete, where the steps ended."""
+    if observable.kind not in ("max", "min", "mean"):
+        return False
+    is_last_row = row == int(np.flatnonzero(step <= last)[-1])
+    if observable.plus_steps == "slack":
+        of_work = observable.kind == "max" and observable.column == "work"  # what a spring does
+        return bool(last > step[-1]) and (of_work or is_last_row)
+    if observable.plus_steps == "all":
+        return steps is not None and bool(step[-1] < steps)
+    return observable.kind != "mean" and observable.plus_steps > 0 and is_last_row
 
 
 def _last_step(explore: Explore, table: Table, event_step: int, timestep: float) -> float:

@@ -1,5 +1,6 @@
 """An input of `[[explore]]`, read and checked as far as that goes without LAMMPS."""
 
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -92,6 +93,7 @@ def load_input(
             )
     if explore.shipped == "pull":
         _check_pulled_groups(explore, groups)
+        _check_pull(explore)
     return InputRun(explore, texts, groups, min_distance, timestep)
 
 
@@ -104,9 +106,34 @@ def _check_pulled_groups(explore: Explore, groups: Mapping[str, tuple[int, ...]]
                 f"groups: the pull needs two groups of atoms, {' and '.join(pulled)}, and {name} is"
                 " not there; name them beside the structure: groups = { head = [1], tail = [6] }"
             )
+    if pulled[0] == pulled[1]:
+        raise ConfigError(
+            f"variables: expected two groups as first and second, got {pulled[0]} twice"
+            " ([[explore]])"
+        )
     both = sorted(set(groups[pulled[0]]) & set(groups[pulled[1]]))
     if both:
         raise ConfigError(f"groups: atom {both[0]} is in {pulled[0]} and in {pulled[1]}")
+
+
+def _check_pull(explore: Explore) -> None:
+    """Refuse variables of the shipped pull that LAMMPS would take for something else."""
+    given = explore.variables
+    along = given.get("along", "line")
+    if along not in ("line", "x", "y", "z"):
+        raise ConfigError(
+            f"variables.along: expected line, x, y or z, got {along} ([[explore]] pull)"
+        )
+    for name, least in (("rate", None), ("tension", None), ("spring", 0.0), ("steps", 1.0)):
+        try:
+            number = float(given.get(name, 1.0))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or (least is not None and number < least):
+            expected = "a number" if least is None else f"a number of at least {least:g}"
+            raise ConfigError(
+                f"variables.{name}: expected {expected}, got {given[name]} ([[explore]] pull)"
+            )
 
 
 def _text(path: Path, key: str) -> str:

@@ -154,7 +154,7 @@ def thermal_noise(spring: float, temperature: float) -> float:
     temperature : float
         K.
     """
-    return float(np.sqrt(spring * kB * temperature))
+    return float(np.sqrt(abs(spring) * kB * temperature))
 
 
 def is_decided(
@@ -204,6 +204,7 @@ def slack_step(
     """
     rows = np.arange(1, len(step) + 1)
     steps = max(1, round(SLACK_TIME / timestep))
+    tension = np.where(np.isfinite(tension), tension, np.nan)
     total = np.convolve(tension, np.ones(steps))[: len(rows)]
     mean = total / np.minimum(rows, steps)
     largest = np.fmax.accumulate(tension)

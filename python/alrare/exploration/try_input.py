@@ -99,7 +99,7 @@ def try_exploration(
         finally:
             for timer in timers:
                 timer.cancel()
-        did = exploration.unfinished(last_row(folder / exploration.quantity.table))
+        row = last_row(folder / exploration.quantity.table)  # of step 0: no run makes a step here
         dump = folder / DUMP_FILE
         frames = read_trajectory(dump) if dump.is_file() else []
         if frames and len(frames[0]) != len(structure):
@@ -107,7 +107,8 @@ def try_exploration(
                 f"{exploration.main}: expected the {len(structure)} atoms of the structure, got"
                 f" {len(frames[0])} after `include watch.lmp`; put all atoms into the structure"
             )
-    if did:
+    if row is None:
+        did = exploration.unfinished(None)
         raise ConfigError(f"{exploration.main}: LAMMPS ends {did}; is the include reached?")
     return ""
 

@@ -56,7 +56,7 @@ def test_the_limit_of_the_energy_error_follows_the_number_of_atoms_unless_it_is_
 @pytest.mark.parametrize(
     ("error", "sem", "expected"),
     [
-        (None, None, None),
+        (None, None, False),
         (0.139, 0.030, True),
         (-0.139, 0.030, True),
         (0.139, None, True),  # one seed
@@ -65,6 +65,6 @@ def test_the_limit_of_the_energy_error_follows_the_number_of_atoms_unless_it_is_
     ],
 )
 def test_the_labeller_contradicts_what_is_beyond_tolerance_and_chance(
-    error: float | None, sem: float | None, expected: bool | None
+    error: float | None, sem: float | None, expected: bool
 ) -> None:
     assert is_contradicted(error, sem, 0.0434) is expected

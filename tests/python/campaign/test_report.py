@@ -21,9 +21,11 @@ from alrare.campaign.results import (
     system_record,
     write_results,
 )
+from alrare.config import Stop
 from alrare.errors import AlrareError
 from alrare.exploration.exploration import ACTIVATION_ENERGY
 
+STOP = Stop()
 HEADER = (
     "# step distance/angstrom target/angstrom force/(eV/angstrom) work/eV potential_energy/eV"
     " temperature/K\n"
@@ -60,7 +62,6 @@ def _record(number: int, error: float) -> dict[str, Any]:
         selection=[pull, pull | {"threshold": None}],
         n_chosen=50,
         convergence={"change": None, "settled": False, "around_event": None, "converged": False},
-        tolerance=0.0434,
     )
     return iteration_record(
         iteration=number,
@@ -163,6 +164,11 @@ def test_runs_whose_value_is_cut_off_are_counted_in_the_table() -> None:
     assert "6.340 ± 0.050" in lines[-2] and lines[-1].strip() == "cut off in 1"
 
 
+def test_runs_that_made_no_step_are_counted_in_the_table() -> None:
+    row = _changed(_record(0, 0.0), n_without_step=1)
+    assert iteration_table(_results({}, row)).splitlines()[-1].strip() == "ended early 1"
+
+
 def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
     convergence = {
         "change": {"mean": -0.01, "sem": 0.004},
@@ -171,24 +177,28 @@ def test_the_last_line_says_whether_and_why_the_campaign_converged() -> None:
         "converged": False,
     }
     row = _changed(_record(3, 0.0), convergence=convergence)
-    text = convergence_line(_results({}, row))
+    text = convergence_line(_results({}, row), STOP)
     assert text == (
         "Not converged; last change -0.010 ± 0.004 eV; on 48 frames around the event:"
         " energy 12 meV, forces 250 meV/Å."
     )
-    assert convergence_line(_results({})) == "Not converged."
+    assert convergence_line(_results({}), STOP) == "Not converged."
 
 
 def test_what_the_labeller_contradicts_is_said_where_the_campaign_converged() -> None:
     row = _record(3, 0.139)  # ± 0.02
-    assert row["systems"]["hexane"]["convergence"]["contradicted"] is True
     converged = row["systems"]["hexane"]["convergence"] | {"converged": True}
-    said = convergence_line(_results({}, _changed(row, convergence=converged)))
-    assert said.startswith("Converged. BUT model minus labeller is +0.139 ± 0.020 eV, beyond")
-    assert "train longer ([train] epochs)" in said
-    assert "BUT" not in convergence_line(_results({}, row))  # the table says enough
-    unknown = converged | {"contradicted": None}
-    assert "BUT" not in convergence_line(_results({}, _changed(row, convergence=unknown)))
+    results = _results({}, _changed(row, convergence=converged))
+    said = convergence_line(results, STOP)
+    assert said.startswith("Converged. BUT model minus labeller is +0.139 ± 0.020 eV, beyond the")
+    assert "tolerance of 0.0434 eV and twice its standard error" in said
+    assert "train longer ([train] min_steps = 4000)" in said
+    assert "BUT" not in convergence_line(results, Stop(tolerance=0.2))  # as al.toml says now
+    assert "BUT" not in convergence_line(_results({}, row), STOP)  # the table says enough
+    one = _results({}, _changed(row, convergence=converged, error_sem=None))
+    assert "beyond the tolerance of 0.0434 eV: under" in convergence_line(one, STOP)
+    unknown = _results({}, _changed(row, convergence=converged, error=None))
+    assert convergence_line(unknown, STOP) == "Converged."
 
 
 def _two_systems() -> dict[str, Any]:
@@ -212,20 +222,16 @@ def test_several_systems_have_a_line_each() -> None:
         ["1", "C6", "450"],
     ]
     assert max(map(len, lines)) <= 126
-    said = convergence_line(_two_systems()).splitlines()
+    said = convergence_line(_two_systems(), STOP).splitlines()
     assert [line[:18] for line in said] == ["C4: Not converged.", "C6: Not converged."]
 
 
 def test_the_outcome_names_the_systems_that_the_labeller_contradicts() -> None:
-    results = _two_systems()
-    assert outcome(results) == "converged"
+    results = _two_systems()  # both +0.1 ± 0.02
+    assert outcome(results, Stop(tolerance=0.2)) == "converged"
     systems = results["iterations"][-1]["systems"]
-    right, wrong = (
-        {"converged": True, "contradicted": contradicted} for contradicted in (False, True)
-    )
-    systems["C4"] = systems["C4"] | {"convergence": right}
-    systems["C6"] = systems["C6"] | {"convergence": wrong}
-    assert "BUT the labeller's own runs of C6 contradict that" in outcome(results)
+    systems["C4"] = systems["C4"] | {"error": 0.03}
+    assert "BUT the labeller's own runs of C6 contradict that" in outcome(results, STOP)
 
 
 def test_a_system_is_asked_for_by_its_name() -> None:

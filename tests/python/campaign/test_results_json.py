@@ -59,7 +59,6 @@ def _run(folder: Path) -> Path:
         selection=[counts],
         n_chosen=2,
         convergence=convergence.to_json(),
-        tolerance=0.0434,
         biased=[counts],
     )
     folder.mkdir()
@@ -131,7 +130,5 @@ def test_results_in_which_runs_were_called_pulls_are_read(tmp_path):
     assert '"pulls": [' in old
     (run / "results.json").write_text(old, encoding="utf-8")
     assert read_results(run) == now
-    record = system_record(
-        evaluation={"n_pulls": 2}, selection=[], n_chosen=0, convergence={}, tolerance=0.0434
-    )
+    record = system_record(evaluation={"n_pulls": 2}, selection=[], n_chosen=0, convergence={})
     assert record["n_runs"] == 2  # of a metrics.json from before

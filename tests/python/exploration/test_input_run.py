@@ -205,6 +205,91 @@ def test_only_the_shipped_pull_has_a_spring_that_goes_slack() -> None:
             Explore(input=name, observable=observable)
 
 
+def test_a_constant_force_has_no_spring_that_goes_slack() -> None:
+    assert Explore(input="pull", variables={"tension": 0}).observable.plus_steps == "slack"
+    forced = Explore(input="pull", variables={"tension": "0.4"}, observable={"tolerance": 0.1})
+    assert forced.observable.plus_steps == 200
+    with pytest.raises(ConfigError, match=r"tension .* is a constant force"):
+        Explore(input="pull", variables={"tension": 0.4}, observable={"plus_steps": "slack"})
+    with pytest.raises(ConfigError, match=r"columns\.force: the spring"):
+        Explore(input="pull", columns={"force": "v_own"})
+
+
+@pytest.mark.parametrize(
+    ("value", "steps", "cut_off"),
+    [
+        ("max(work)", 300, True),  # the spring still pulls where the run ends
+        ("max(force)", 300, False),  # its largest value lies before
+        ("min(work)", 300, False),
+        ("mean(work)", 300, True),
+        ("max(distance)", 300, True),
+        ("max(work)", 900, False),
+        ("mean(work)", 900, False),
+    ],
+)
+def test_what_a_spring_that_still_pulls_may_change_is_cut_off(
+    value: str, steps: int, cut_off: bool
+) -> None:
+    step = np.arange(float(steps))
+    force = np.where(step < 500, 1.0, 0.01) + (step == 120)
+    table = {
+        "step": step, "potential_energy": step, "distance": step, "force": force,
+        "work": np.cumsum(force),
+    }  # fmt: skip
+    given = Explore(
+        input="pull",
+        event="distance > 100",
+        observable={"name": "a", "value": value, "tolerance": 1.0},
+    )
+    assert observe_table(given, table, []).cut_off is cut_off
+
+
+def test_a_pull_by_the_labeller_need_not_go_on_when_it_is_decided(tmp_path: Path) -> None:
+    def table(steps: int) -> Path:
+        path = tmp_path / "table.dat"
+        rows = (f"{k} {k} {1.0 if k < 500 else 0.01} {0.001 * k} 0 10\n" for k in range(steps))
+        path.write_text("# step distance force work potential_energy/eV temperature/K\n")
+        with path.open("a") as stream:
+            stream.writelines(rows)
+        return path
+
+    def pull(value: str = "max(work)", **observable: Any) -> Exploration:
+        own = {"name": "a", "tolerance": 1.0, "value": value, **observable}
+        given = Explore(input="pull", variables={"steps": 2000}, observable=own)
+        return load_input(given, GROUPS, n_atoms=3, min_distance=0.1)
+
+    # slack at 637 (of 150 steps 13 are of 1), and 75 fs more
+    assert not pull().is_decided(table(780), 400) and pull().is_decided(table(800), 400)
+    assert not pull("last(work)").is_decided(table(800), 400)
+    assert not pull(plus_steps="all").is_decided(table(800), 400)
+    assert pull(plus_steps=100).is_decided(table(660), 400)
+    assert pull().unfinished({"step": 799.0}) == "after 799 of 2000 steps"
+    assert pull().unfinished({"step": 2000.0}) == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"along": "w"}, "variables.along: expected line, x, y or z, got w"),
+        ({"first": "head", "second": "head"}, "expected two groups .* got head twice"),
+        ({"tension": "two"}, "variables.tension: expected a number, got two"),
+        ({"spring": -10}, "variables.spring: expected a number of at least 0, got -10"),
+        ({"steps": 0}, "variables.steps: expected a number of at least 1, got 0"),
+    ],
+)
+def test_variables_of_the_shipped_pull_are_checked(variables: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_input(Explore(input="pull", variables=variables), GROUPS, n_atoms=3, min_distance=0.1)
+
+
+def test_a_value_of_ones_own_has_no_name_of_another() -> None:
+    with pytest.raises(ConfigError, match="name"):
+        Explore(input="pull", observable={"value": "last(work)"})
+    given = {"value": "last(work)", "name": "final work", "tolerance": 0.1}
+    assert Explore(input="pull", observable=given).observable.unit == ""
+    assert Explore(input="pull", observable={"tolerance": 0.1}).observable.name == "maximum work"
+
+
 def test_a_run_at_nan_is_refused() -> None:
     given = Explore(
         input="in.own",
@@ -430,6 +515,13 @@ def test_a_constant_tension_does_the_work_force_times_length(
     longer = table["distance"] - table["distance"][0]
     np.testing.assert_allclose(table["work"], tension * longer, atol=1e-6)
     np.testing.assert_allclose(table["work"], brought(table), atol=0.01 * table["work"].max())
+
+
+@pytest.mark.usefixtures("lmp")
+def test_lammps_reads_the_shipped_pull() -> None:
+    run = shipped_pull(GROUPS, 3)
+    assert isinstance(run, InputRun)
+    assert try_exploration(run, TRIMER, ["C"], config(run.explore)) == ""
 
 
 @pytest.mark.parametrize(

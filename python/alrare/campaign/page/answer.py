@@ -7,7 +7,7 @@ from typing import Any
 from ...config import Stop
 from ...exploration.exploration import cut_off_sentence
 from ...tables import NO_EVENT, with_sem
-from ..report import contradiction, is_converged_but_wrong
+from ..report import contradiction
 
 
 def answer(
@@ -36,7 +36,8 @@ def answer(
     observable, rows = results["observable"], results["iterations"]
     row = rows[-1] if rows else {}
     state = row.get("convergence") or {}
-    converged, wrong = bool(state.get("converged")), is_converged_but_wrong(row)
+    converged = bool(state.get("converged"))
+    wrong = converged and bool(contradiction(row, observable, stop))
     return {
         "name": _capital(observable["name"]),
         "unit": observable["unit"],
@@ -113,17 +114,18 @@ def _reasons(
     elif stop.small_changes:
         text = "There are no labels around the event of the model's own runs to confirm it."
         reasons.append({"met": False, "text": text})
-    cut = sum(not pull.get("finished", True) for pull in row.get("runs") or [])
+    lost = row.get("n_without_step", 0)
+    cut = lost + sum(not pull.get("finished", True) for pull in row.get("runs") or [])
     if cut:
-        text = f"{cut} of {row['n_runs']} {observable['runs']}s of the model ended early."
+        text = f"{cut} of {row['n_runs'] + lost} {observable['runs']}s of the model ended early."
         reasons.append({"met": False, "text": text})
     cut_off = sum(pull["model"].get("cut_off", False) for pull in row.get("runs") or [])
     if cut_off:
         text = cut_off_sentence(cut_off, row["n_runs"], observable)
         reasons.append({"met": False, "text": f"{_capital(text)}."})
-    if is_converged_but_wrong(row):
-        text = contradiction(row, observable["unit"])
-        reasons.append({"met": False, "text": f"{_capital(text)}."})
+    but = contradiction(row, observable, stop)
+    if state.get("converged") and but:
+        reasons.append({"met": False, "text": f"{_capital(but)}."})
     return reasons
 
 

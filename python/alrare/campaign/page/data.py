@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from pydantic import ValidationError
 
-from ...config import Stop
 from ...errors import AlrareError
 from ...files import read_json
 from ...frames import read_frames
 from ...labelling.store import STORE_FILE, LabelStore
 from ..results import of_system, system_names
-from ..run_folder import RESOLVED_FILE, STRUCTURE_FILE
+from ..run_folder import RESOLVED_FILE, STRUCTURE_FILE, stop_in
 from .answer import answer, reference_times
 from .curves import POINTS, POINTS_OF_RUN, run_folders, work_curves
 from .film import films
@@ -101,7 +99,7 @@ def _system(
         "observable": observable,
         "answer": answer(
             results,
-            stop=_stop(config),
+            stop=stop_in(config),
             n_atoms=None if structure is None else len(structure),
             iterations=config.get("iterations"),
         ),
@@ -199,13 +197,6 @@ def _config(run: Path) -> dict[str, Any]:
     except AlrareError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _stop(config: Mapping[str, Any]) -> Stop:
-    try:
-        return Stop.model_validate(config.get("stop") or {})
-    except ValidationError:
-        return Stop()
 
 
 def _structures(run: Path, config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Atoms]:
