@@ -59,7 +59,11 @@ class InputRun:
     timestep: float = 0.5
     """MD time step, fs."""
 
-    steps = None
+    @property
+    def steps(self) -> int | None:
+        """See `Exploration`: known of the shipped pull."""
+        pull = self._steps_of_pull
+        return None if pull is None else pull + self._number("relax_steps", 2000)
 
     @property
     def quantity(self) -> Quantity:
@@ -204,7 +208,10 @@ class InputRun:
         """MD steps of the shipped pull after its relaxation; None for other inputs."""
         if self.explore.shipped != "pull":
             return None
-        return int(float(self.explore.variables.get("steps", 6500)))
+        return self._number("steps", 6500)
+
+    def _number(self, variable: str, default: int) -> int:
+        return int(float(self.explore.variables.get(variable, default)))
 
 
 def _word(value: object) -> str:

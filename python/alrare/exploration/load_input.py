@@ -124,7 +124,10 @@ def _check_pull(explore: Explore) -> None:
         raise ConfigError(
             f"variables.along: expected line, x, y or z, got {along} ([[explore]] pull)"
         )
-    for name, least in (("rate", None), ("tension", None), ("spring", 0.0), ("steps", 1.0)):
+    for name, least in (
+        ("rate", None), ("tension", None), ("spring", 0.0), ("temperature", 0.0), ("steps", 1.0),
+        ("relax_steps", 0.0),
+    ):  # fmt: skip
         try:
             number = float(given.get(name, 1.0))
         except ValueError:

@@ -520,7 +520,7 @@ def test_a_constant_tension_does_the_work_force_times_length(
 @pytest.mark.usefixtures("lmp")
 def test_lammps_reads_the_shipped_pull() -> None:
     run = shipped_pull(GROUPS, 3)
-    assert isinstance(run, InputRun)
+    assert isinstance(run, InputRun) and run.steps == 6500
     assert try_exploration(run, TRIMER, ["C"], config(run.explore)) == ""
 
 
