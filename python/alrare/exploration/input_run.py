@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ..config import Explore, Observable, Select
+from ..config import Explore, Observable, Pull, Select
 from ..errors import SimulationError
 from ..selection.settings import fix_columns, fix_command
 from ..tables import with_unit
@@ -63,7 +63,7 @@ class InputRun:
     def steps(self) -> int | None:
         """See `Exploration`: known of the shipped pull."""
         pull = self._steps_of_pull
-        return None if pull is None else pull + self._number("relax_steps", 2000)
+        return None if pull is None else int(_of_pull(self.explore, "relax_steps")) + pull
 
     @property
     def quantity(self) -> Quantity:
@@ -206,12 +206,7 @@ class InputRun:
     @property
     def _steps_of_pull(self) -> int | None:
         """MD steps of the shipped pull after its relaxation; None for other inputs."""
-        if self.explore.shipped != "pull":
-            return None
-        return self._number("steps", 6500)
-
-    def _number(self, variable: str, default: int) -> int:
-        return int(float(self.explore.variables.get(variable, default)))
+        return int(_of_pull(self.explore, "steps")) if self.explore.shipped == "pull" else None
 
 
 def _word(value: object) -> str:
@@ -343,15 +338,15 @@ def _last_step(explore: Explore, table: Table, event_step: int, timestep: float)
     if plus_steps == "all":
         return np.inf
     if plus_steps == "slack":  # of the spring of the input "pull"
-        spring, rate, temperature = (
-            float(explore.variables.get(name, default))
-            for name, default in (("spring", 10.0), ("rate", 1.0), ("temperature", 10.0))
-        )
-        return slack_step(
-            table["step"], np.copysign(1.0, rate) * table["force"], event_step,
-            timestep=timestep, noise=thermal_noise(spring, temperature),
-        )  # fmt: skip
+        noise = thermal_noise(_of_pull(explore, "spring"), _of_pull(explore, "temperature"))
+        tension = np.copysign(1.0, _of_pull(explore, "rate")) * table["force"]
+        return slack_step(table["step"], tension, event_step, timestep=timestep, noise=noise)
     return event_step + plus_steps
+
+
+def _of_pull(explore: Explore, variable: str) -> float:
+    """Return a variable of the shipped pull, whose defaults are those of `[pull]`."""
+    return float(explore.variables.get(variable, Pull.model_fields[variable].default))
 
 
 def _event_step(rule: str, table: Table) -> int | None:

@@ -154,7 +154,7 @@ def thermal_noise(spring: float, temperature: float) -> float:
     temperature : float
         K.
     """
-    return float(np.sqrt(abs(spring) * kB * temperature))
+    return float(np.sqrt(spring * kB * temperature))
 
 
 def is_decided(

@@ -521,6 +521,9 @@ def test_a_constant_tension_does_the_work_force_times_length(
 def test_lammps_reads_the_shipped_pull() -> None:
     run = shipped_pull(GROUPS, 3)
     assert isinstance(run, InputRun) and run.steps == 6500
+    for name in ("spring", "rate", "temperature", "relax_steps", "steps"):
+        default = re.search(rf"^variable\s+{name}\s+index\s+(\S+)", run.texts["in.pull"], re.M)
+        assert default is not None and float(default[1]) == Pull.model_fields[name].default
     assert try_exploration(run, TRIMER, ["C"], config(run.explore)) == ""
 
 

@@ -37,18 +37,18 @@ def answer(
     row = rows[-1] if rows else {}
     state = row.get("convergence") or {}
     converged = bool(state.get("converged"))
-    wrong = converged and bool(contradiction(row, observable, stop))
+    but = contradiction(row, observable, stop) if converged else ""
     return {
         "name": _capital(observable["name"]),
         "unit": observable["unit"],
         "value": _value(row, observable["key"]) if rows else "not known yet",
         "basis": _basis(row, observable) if rows else "No iteration is finished.",
         "against": _against(row, results["reference"], observable),
-        "converged": converged and not wrong,
+        "converged": converged and not but,
         "verdict": "Converged, but the labeller contradicts it"
-        if wrong
+        if but
         else _verdict(len(rows), converged, stop, iterations),
-        "reasons": _reasons(row, state, observable, stop, n_atoms) if rows else [],
+        "reasons": _reasons(row, state, observable, stop, n_atoms, but) if rows else [],
     }
 
 
@@ -104,6 +104,7 @@ def _reasons(
     observable: Mapping[str, Any],
     stop: Stop,
     n_atoms: int | None,
+    but: str,
 ) -> list[dict[str, Any]]:
     reasons = []
     if stop.small_changes:
@@ -123,8 +124,7 @@ def _reasons(
     if cut_off:
         text = cut_off_sentence(cut_off, row["n_runs"], observable)
         reasons.append({"met": False, "text": f"{_capital(text)}."})
-    but = contradiction(row, observable, stop)
-    if state.get("converged") and but:
+    if but:
         reasons.append({"met": False, "text": f"{_capital(but)}."})
     return reasons
 
