@@ -2,7 +2,7 @@
 # was built with CUDA, and this project compiles no CUDA code.
 #
 # alrare_find_torch_version(<root> <variable>)  "2.13.0+cpu" of the torch in this folder
-# alrare_add_torch_engine(<target> <root>)      the TorchScript engine for that torch
+# alrare_add_torch_engine(<target> <root>)      the engines on torch (TorchScript, ANI on CUDA) for it
 #
 # Sets    torch_root            the torch of the build
 #         ALRARE_TORCH_VERSION  its version
@@ -37,11 +37,14 @@ function(alrare_find_torch_version root variable)
 endfunction()
 
 function(alrare_add_torch_engine target root)
-  add_library(${target} SHARED ${PROJECT_SOURCE_DIR}/src/nnp/torchscript_evaluator.cpp)
+  add_library(${target} SHARED
+    ${PROJECT_SOURCE_DIR}/src/nnp/cuda/cuda_evaluator.cpp
+    ${PROJECT_SOURCE_DIR}/src/nnp/torch_device.cpp
+    ${PROJECT_SOURCE_DIR}/src/nnp/torchscript_evaluator.cpp)
   target_include_directories(${target} SYSTEM PRIVATE
     ${root}/include ${root}/include/torch/csrc/api/include)
   # libtorch.so has no symbol we use, but brings libtorch_cuda.so along where there is one
-  target_link_libraries(${target} PRIVATE alrare_model
+  target_link_libraries(${target} PRIVATE alrare_cuda alrare_model
     -Wl,--no-as-needed ${root}/lib/libtorch.so -Wl,--as-needed
     ${root}/lib/libtorch_cpu.so ${root}/lib/libc10.so)
   # installed: site-packages/alrare/lib beside site-packages/torch/lib; else where torch is now

@@ -17,7 +17,7 @@ namespace {
 using alrare::Doubles;
 using alrare::Integers;
 using alrare::Neighborhood;
-using alrare::native::AevConstants;
+using alrare::AevConstants;
 using alrare::native::FrameDescriptor;
 using alrare::native::SparseDescriptors;
 

@@ -86,16 +86,17 @@ struct OpenOptions {
   int threads = 1;             ///< CPU threads of this process
 };
 
-/// Opens an ensemble file with the engine that fits it: `.safetensors` natively on the CPU,
-/// anything else as TorchScript.
+/// Opens an ensemble file with the engine that fits it: `.safetensors` natively, on the CPU unless
+/// a CUDA device is asked for, anything else as TorchScript.
 ///
 /// \throws std::runtime_error with one sentence: file missing, foreign or damaged, engine not
 /// there, device not there, a model whose forces would be wrong (try_model).
 std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOptions &options);
 
-/// The function a backend library exports under the C name in `torch_factory_name`.
+/// What the library of the engines on torch exports under these names.
 using EvaluatorFactory = Evaluator *(const char *path, const OpenOptions *options);
-constexpr const char *torch_factory_name = "alrare_open_torchscript";
+constexpr const char *torchscript_factory_name = "alrare_open_torchscript";
+constexpr const char *cuda_factory_name = "alrare_open_cuda";
 
 } // namespace alrare
 

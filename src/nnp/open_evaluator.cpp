@@ -21,10 +21,12 @@ constexpr const char *torch_of_build = ALRARE_TORCH_VERSION;
 constexpr const char *torch_of_build = "";
 #endif
 
-EvaluatorFactory *torch_factory() {
+EvaluatorFactory *torch_factory(const char *name) {
   if (*torch_of_build == '\0')
-    throw std::runtime_error("this alrare was built without the TorchScript engine: give the "
-                             "ensemble.safetensors, or build with -DALRARE_TORCH=ON");
+    throw std::runtime_error(
+        "this alrare was built without torch, which TorchScript and CUDA need: "
+        "use the ensemble.safetensors on the CPU, or build with "
+        "-DALRARE_TORCH=ON");
   const std::string folder = own_folder();
   // installed: site-packages/alrare/lib beside site-packages/torch
   const std::string torch_here = torch_version_in(folder + "../../torch");
@@ -42,9 +44,9 @@ EvaluatorFactory *torch_factory() {
       told += "; " + torch_advice(torch_of_build, torch_here);
     throw std::runtime_error(told);
   }
-  void *const symbol = dlsym(handle, torch_factory_name);
+  void *const symbol = dlsym(handle, name);
   if (symbol == nullptr)
-    throw std::runtime_error("the TorchScript engine " + library + " lacks " + torch_factory_name +
+    throw std::runtime_error("the TorchScript engine " + library + " lacks " + name +
                              ": it belongs to another alrare");
   return reinterpret_cast<EvaluatorFactory *>(symbol);
 }
@@ -68,9 +70,6 @@ void check_native(const std::string &path, const OpenOptions &options) {
   if (options.engine == "torchscript")
     throw std::runtime_error("model file '" + path +
                              "' is not one that the TorchScript engine reads" + advice);
-  if (options.device != "auto" && options.device != "cpu")
-    throw std::runtime_error("model file '" + path + "' runs on the CPU only, and device is " +
-                             options.device + advice);
 }
 
 } // namespace
@@ -83,6 +82,8 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
     throw std::runtime_error("model file '" + path + "' does not exist or cannot be read");
   if (ends_with(path, ".safetensors")) {
     check_native(path, options);
+    if (options.device.rfind("cuda", 0) == 0)
+      return std::unique_ptr<Evaluator>(torch_factory(cuda_factory_name)(path.c_str(), &options));
     return std::make_unique<native::NativeEvaluator>(
         path, native::NativeOptions{"auto", std::max(1, options.threads)});
   }
@@ -91,7 +92,7 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
         "model file '" + path +
         "' is not one that the native engine reads: it evaluates ANI "
         "networks, from the ensemble.safetensors that they were exported from");
-  std::unique_ptr<Evaluator> out(torch_factory()(path.c_str(), &options));
+  std::unique_ptr<Evaluator> out(torch_factory(torchscript_factory_name)(path.c_str(), &options));
   try {
     try_model(*out);
   } catch (const std::runtime_error &error) {

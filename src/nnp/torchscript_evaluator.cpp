@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The libtorch backend: the only C++ file that includes torch. It becomes libalrare_torch.so.
-#include "nnp/device.h"
+// TorchScript: part of libalrare_torch.so, whose files alone include torch.
 #include "nnp/evaluator.h"
 #include "nnp/file/zip_checksums.h"
-#include "nnp/torch_version.h"
+#include "nnp/torch_device.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>
-#include <torch/cuda.h>
 #include <torch/script.h>
-#include <torch/version.h>
 
 #include <algorithm>
 #include <cmath>
@@ -29,18 +25,6 @@ namespace {
 
 constexpr const char *members_method = "forward_members"; // optional, docs/model_format.md
 constexpr std::size_t n_arguments = 8; // of the contract's forward, self included
-
-/// "cpu" or "cuda:N" for what the user asked; throws when the device is not there.
-torch::Device pick_device(const OpenOptions &options) {
-  if (options.device == "cpu") // do not wake CUDA
-    return torch::Device(torch::kCPU);
-  const int n_devices =
-      torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
-  const int index = choose_device(options.device, options.node_rank, n_devices);
-  if (index < 0)
-    return torch::Device(torch::kCPU);
-  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
-}
 
 /// A view of host memory as a tensor on the device (no copy when that is the CPU).
 template <typename T>
@@ -93,24 +77,10 @@ std::string last_line(std::string text) {
   return text.substr(text.rfind('\n') + 1);
 }
 
-/// Throws when the torch that runs is not the one whose headers were compiled here.
-void check_torch() {
-  const std::string settings = at::show_config();
-  const std::string mark = "TORCH_VERSION=";
-  const auto at = settings.find(mark);
-  if (at == std::string::npos)
-    return;
-  const auto begin = at + mark.size();
-  const std::string runs = settings.substr(begin, settings.find(',', begin) - begin);
-  if (!same_torch(TORCH_VERSION, runs))
-    throw std::runtime_error("the TorchScript engine does not fit: " +
-                             torch_advice(TORCH_VERSION, runs));
-}
-
 class TorchScriptEvaluator final : public Evaluator {
 public:
   TorchScriptEvaluator(const std::string &path, const OpenOptions &options)
-      : device_(pick_device(options)), threads_(std::max(1, options.threads)) {
+      : device_(torch_device(options)), threads_(std::max(1, options.threads)) {
     // the profiling executor costs seconds of warm-up and gains nothing afterwards
     torch::jit::setGraphExecutorOptimize(false);
     at::set_num_threads(threads_);

@@ -12,8 +12,7 @@
 #include <vector>
 
 namespace alrare {
-class Json;
-class SafetensorsFile;
+struct ElementNetworks;
 } // namespace alrare
 
 namespace alrare::native {
@@ -50,8 +49,7 @@ public:
   const LayerSizes &layer_sizes() const { return sizes_; }
 
 private:
-  void read_aev(const Json &json);
-  void read_element(SafetensorsFile &file, const Json &json, int element);
+  void pack(int element, const ElementNetworks &networks, Activation activation, float celu_alpha);
 
   Metadata metadata_;
   DescriptorTables descriptor_;

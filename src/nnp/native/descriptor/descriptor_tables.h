@@ -2,18 +2,13 @@
 #ifndef ALRARE_NNP_NATIVE_DESCRIPTOR_DESCRIPTOR_TABLES_H
 #define ALRARE_NNP_NATIVE_DESCRIPTOR_DESCRIPTOR_TABLES_H
 
+#include "nnp/file/aev_constants.h"
 #include "nnp/native/kernels/kernels.h"
 
 #include <cstddef>
 #include <vector>
 
 namespace alrare::native {
-
-/// Constants of the descriptor (python/alrare/aev.py). Lengths in Å, angles in radians.
-struct AevConstants {
-  double radial_cutoff, angular_cutoff, radial_eta, angular_eta, zeta;
-  std::vector<double> radial_shifts, angular_shifts, angle_sections;
-};
 
 /// The constants as the kernels read them, and where they put each feature.
 class DescriptorTables {

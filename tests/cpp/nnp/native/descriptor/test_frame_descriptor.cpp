@@ -13,7 +13,7 @@ using doctest::Contains;
 namespace {
 
 using alrare::Neighborhood;
-using alrare::native::AevConstants;
+using alrare::AevConstants;
 using alrare::native::Box;
 using alrare::native::FrameDescriptor;
 using alrare::native::SparseDescriptors;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#ifndef ALRARE_NNP_CUDA_ANI_DESCRIPTOR_H
+#define ALRARE_NNP_CUDA_ANI_DESCRIPTOR_H
+
+#include "nnp/cuda/ani_kernels.h"
+#include "nnp/file/aev_constants.h"
+
+#include <cstdint>
+#include <memory>
+
+namespace alrare::cuda {
+
+/// Centers and their edges, where the kernels read them.
+struct AniEdges {
+  const AniEdge *edges = nullptr; ///< (E) by center
+  const int *first = nullptr;     ///< (n + 1) where the edges of each center begin
+  const int *order = nullptr;     ///< (n) the center of each row
+  int n_centers = 0;
+  int capacity = 0; ///< most neighbors of a center within the angular cutoff
+};
+
+/// Runs the kernels: on a CUDA device, or on the CPU, to test them where there is none.
+class AniDescriptor {
+public:
+  virtual ~AniDescriptor() = default;
+
+  /// Descriptors (n, F) of the centers, row by row as `order` says.
+  virtual void forward(const AniEdges &edges, float *rows) = 0;
+
+  /// Gradients (count, E, 3) by the edges from `count` gradients by the descriptors (count, n, F).
+  virtual void backward(const AniEdges &edges, const float *rows, int count, float *gradients) = 0;
+};
+
+/// \throws std::runtime_error when there are more terms than the kernels know.
+AniConstants kernel_constants(const AevConstants &constants, int n_elements);
+
+/// All pointers are of the device that is current.
+///
+/// \throws std::runtime_error when the kernels cannot be compiled or loaded there.
+std::unique_ptr<AniDescriptor> open_cuda_descriptor(const AniConstants &constants, int features);
+
+/// All pointers are of the CPU.
+std::unique_ptr<AniDescriptor> open_emulated_descriptor(const AniConstants &constants,
+                                                        int features);
+
+} // namespace alrare::cuda
+
+#endif
