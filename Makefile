@@ -123,7 +123,8 @@ check-sanitize: install
 	  sh tests/fuzz/run_fuzzers.sh build/fuzz $(FUZZ_RUNS); fi
 
 check-gpu: install $(VENV)/.extra-test $(VENV)/.extra-torchani
-	$(BIN)/python -m pytest tests/lammps/test_pair_nnp_ensemble.py \
+	$(BIN)/python -m pytest tests/lammps/test_native_engine.py tests/lammps/test_given_again.py \
+	  tests/lammps/test_pair_nnp_ensemble.py \
 	  tests/lammps/test_message_passing.py tests/lammps/test_schnet.py \
 	  tests/python/training/test_device.py --device $(DEVICE) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/gpu_step.py --device $(DEVICE) $(GPU_ARGS)

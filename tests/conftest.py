@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device",
         default="auto",
-        help="--device=cuda: evaluate every ensemble.pt in LAMMPS there (make check-gpu)",
+        help="--device=cuda: evaluate every model in LAMMPS there (make check-gpu)",
     )
     parser.addoption(
         "--slater-koster",

@@ -17,6 +17,29 @@ struct Evaluation {
   std::vector<double> gradient;        ///< (E, 3) d(sum_m w_m E_m)/d vec, eV/Å
 };
 
+/// What an evaluation from a neighbor list gives.
+struct ListEvaluation {
+  std::vector<double> member_energies; ///< as in Evaluation
+  /// Of the weighted sum, or of each member: forces (N, 3) on the caller's atoms, eV/Å.
+  std::vector<std::vector<double>> forces;
+  Neighborhood centers; ///< without edges: n_local, atom and species
+};
+
+/// An engine that finds edges and sums forces where it computes them.
+class ListEvaluator {
+public:
+  virtual ~ListEvaluator() = default;
+
+  /// Members `first`, first + 1, ..., one for each weight.
+  ///
+  /// \param new_list  whether the list may be another one than that of the last call
+  /// \param each      forces of each member, not of the weighted sum
+  /// 	hrows std::runtime_error as NeighborhoodBuilder::build and Evaluator::evaluate
+  virtual void evaluate_list(const NeighborList &list, bool new_list, int first,
+                             const std::vector<double> &weights, bool each,
+                             ListEvaluation &out) = 0;
+};
+
 /// An ensemble ready to be evaluated, whatever computes it.
 ///
 /// The seam between the adapters and the engines. Not safe for concurrent use.
@@ -67,6 +90,9 @@ public:
     member_energies = one.member_energies;
   }
 
+  /// The engine's own way from a neighbor list to forces; null where it has none.
+  virtual ListEvaluator *list_evaluator() { return nullptr; }
+
   /// Whether the engine reads `Neighborhood::triples`; one that finds them itself says no.
   virtual bool needs_triples() const { return true; }
 
@@ -81,7 +107,7 @@ public:
 /// How an ensemble file is opened.
 struct OpenOptions {
   std::string engine = "auto"; ///< auto | native | torchscript
-  std::string device = "auto"; ///< auto | cpu | cuda | cuda:N
+  std::string device = "auto"; ///< auto | cpu | cuda | cuda:N | emulated (kernels of CUDA, tests)
   int node_rank = 0;           ///< rank among the processes of this machine: picks the GPU
   int threads = 1;             ///< CPU threads of this process
 };

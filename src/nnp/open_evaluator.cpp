@@ -82,11 +82,14 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
     throw std::runtime_error("model file '" + path + "' does not exist or cannot be read");
   if (ends_with(path, ".safetensors")) {
     check_native(path, options);
-    if (options.device.rfind("cuda", 0) == 0)
+    if (options.device != "auto" && options.device != "cpu")
       return std::unique_ptr<Evaluator>(torch_factory(cuda_factory_name)(path.c_str(), &options));
     return std::make_unique<native::NativeEvaluator>(
         path, native::NativeOptions{"auto", std::max(1, options.threads)});
   }
+  if (options.device == "emulated")
+    throw std::runtime_error("model file '" + path +
+                             "': device emulated is for tests of ensemble.safetensors");
   if (options.engine == "native")
     throw std::runtime_error(
         "model file '" + path +

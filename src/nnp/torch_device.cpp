@@ -14,7 +14,7 @@
 namespace alrare {
 
 c10::Device torch_device(const OpenOptions &options) {
-  if (options.device == "cpu") // do not wake CUDA
+  if (options.device == "cpu" || options.device == "emulated") // do not wake CUDA
     return c10::Device(c10::kCPU);
   const int n_devices =
       torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;

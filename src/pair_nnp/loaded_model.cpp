@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_nnp/loaded_model.h"
 
+#include "pair_nnp/tally.h"
+
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -57,9 +59,7 @@ void LoadedModel::evaluate_members(const Neighborhood &hood, Evaluation &out,
                                    std::vector<std::vector<double>> &gradients) const {
   evaluator->evaluate_members(hood, out.member_energies, gradients);
   out.gradient.assign(hood.vec.size(), 0.0);
-  for (std::size_t m = 0; m < weights.size(); ++m)
-    for (std::size_t k = 0; k < out.gradient.size() && weights[m] != 0.0; ++k)
-      out.gradient[k] += weights[m] * gradients[m][k];
+  add_weighted(weights, gradients, out.gradient);
 }
 
 double LoadedModel::driving_energy(const std::vector<double> &member_energies) const {

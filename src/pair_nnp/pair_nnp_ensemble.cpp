@@ -58,7 +58,11 @@ struct PairNNPEnsemble::Impl {
   bool warned_of_exclusions = false;
   const alrare::Neighborhood *hood = nullptr;
   alrare::Evaluation local;                   // of this rank, eV and Å
+  alrare::ListEvaluation from_list;           // in place of a gradient, where the engine gives it
+  bool has_forces = false;                    // whether from_list is what it gave
+  bigint list_step = -1;                      // when the list that the engine has was built
   double driving_energy = 0.0;                // of this rank, eV
+  std::vector<double> driving_forces;         // (nall, 3) eV/Å, if has_forces
   double bias_energy = 0.0;                   // of the whole system, in the units of the run
   std::vector<std::vector<double>> gradients; // per member, with force_std or a bias only
   std::vector<double> member_forces;          // (nall, 3) of one member at a time
@@ -165,6 +169,7 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
     error->all(FLERR, "{}: {}", command, failure);
 
   impl_->hood = nullptr; // it belongs to the model before
+  impl_->list_step = -1;
   impl_->model = std::move(loaded);
   const int members = impl_->n_members = impl_->model->metadata().members;
   impl_->spread.reset(members);
@@ -251,7 +256,10 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
 void PairNNPEnsemble::tally(bool whole_ensemble) {
   const alrare::Neighborhood &hood = *impl_->hood;
   const std::vector<double> &gradient = impl_->local.gradient;
-  alrare::add_forces(hood, gradient, impl_->to_lammps, atom->f);
+  if (impl_->has_forces)
+    alrare::add_forces(impl_->driving_forces, impl_->to_lammps, atom->f);
+  else
+    alrare::add_forces(hood, gradient, impl_->to_lammps, atom->f);
   if (vflag_global || vflag_atom || cvflag_atom)
     alrare::add_virials(hood, gradient, impl_->to_lammps,
                         {vflag_global ? virial : nullptr, vflag_atom ? vatom : nullptr,
@@ -293,10 +301,10 @@ void PairNNPEnsemble::apply_bias() {
   impl_->bias_energy = impl_->options.bias.energy(spread.energy_std);
   const std::vector<double> weights =
       impl_->options.bias.weights(spread.member_energies, spread.energy_std);
-  std::vector<double> &gradient = impl_->local.gradient;
-  for (std::size_t m = 0; m < weights.size(); ++m)
-    for (std::size_t k = 0; k < gradient.size(); ++k)
-      gradient[k] += weights[m] * impl_->gradients[m][k];
+  if (impl_->has_forces)
+    alrare::add_weighted(weights, impl_->from_list.forces, impl_->driving_forces);
+  else
+    alrare::add_weighted(weights, impl_->gradients, impl_->local.gradient);
   if (comm->me == 0)
     pvector[4 + impl_->n_members] = impl_->bias_energy;
 }
@@ -360,6 +368,13 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
     in.owner = impl_->owner.data();
   else
     in.message_shells = impl_->message_shells();
+  // the engine's own way gives no virials of edges
+  alrare::ListEvaluator *const from_list = model.evaluator->list_evaluator();
+  impl_->has_forces = from_list != nullptr && !vflag_global && !vflag_atom && !cvflag_atom;
+  if (impl_->has_forces) {
+    evaluate_list(*from_list, in, whole_ensemble);
+    return;
+  }
   const alrare::Neighborhood &hood = model.builder.build(in);
   impl_->hood = &hood;
   alrare::Evaluation &local = impl_->local;
@@ -373,6 +388,31 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   else
     model.evaluator->evaluate(hood, model.weights, local);
   impl_->driving_energy = model.driving_energy(local.member_energies);
+}
+
+/// The same by an engine that needs no edges from here.
+void PairNNPEnsemble::evaluate_list(alrare::ListEvaluator &engine, const alrare::NeighborList &in,
+                                    bool whole_ensemble) {
+  const alrare::LoadedModel &model = *impl_->model;
+  const bool new_list = neighbor->ago == 0 || impl_->list_step != neighbor->lastcall;
+  impl_->list_step = -1; // should it throw
+  const bool each = whole_ensemble && (impl_->options.force_std || impl_->options.bias);
+  alrare::ListEvaluation &out = impl_->from_list;
+  if (whole_ensemble)
+    engine.evaluate_list(in, new_list, 0, model.weights, each, out);
+  else
+    engine.evaluate_list(in, new_list, model.driver, {1.0}, false, out);
+  impl_->list_step = neighbor->lastcall;
+  impl_->hood = &out.centers;
+  impl_->local.member_energies = out.member_energies;
+  impl_->driving_energy =
+      whole_ensemble ? model.driving_energy(out.member_energies) : out.member_energies.at(0);
+  if (!each) {
+    std::swap(impl_->driving_forces, out.forces.at(0));
+    return;
+  }
+  impl_->driving_forces.assign(out.forces.at(0).size(), 0.0);
+  alrare::add_weighted(model.weights, out.forces, impl_->driving_forces);
 }
 
 void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
@@ -389,8 +429,11 @@ void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
 void PairNNPEnsemble::judge_forces() {
   std::vector<std::vector<double>> forces(impl_->n_members); // (nlocal, 3) each
   for (int m = 0; m < impl_->n_members; ++m) {
-    alrare::sum_forces(*impl_->hood, impl_->gradients[m], atom->nlocal + atom->nghost,
-                       impl_->member_forces);
+    if (impl_->has_forces)
+      impl_->member_forces = impl_->from_list.forces[m];
+    else
+      alrare::sum_forces(*impl_->hood, impl_->gradients[m], atom->nlocal + atom->nghost,
+                         impl_->member_forces);
     comm->reverse_comm(this);
     forces[m].assign(impl_->member_forces.begin(), impl_->member_forces.begin() + 3 * atom->nlocal);
   }

@@ -16,7 +16,9 @@ PairStyle(nnp_ensemble,PairNNPEnsemble);
 
 namespace alrare {
 class Evaluator;
-}
+class ListEvaluator;
+struct NeighborList;
+} // namespace alrare
 
 namespace LAMMPS_NS {
 
@@ -75,6 +77,8 @@ private:
   void find_owners();
   void apply_bias();
   void evaluate(bool whole_ensemble);
+  void evaluate_list(alrare::ListEvaluator &engine, const alrare::NeighborList &in,
+                     bool whole_ensemble);
   void tally(bool whole_ensemble);
   void tally_atom_energies(bool whole_ensemble);
   void judge_ensemble();

@@ -14,7 +14,7 @@ namespace LAMMPS_NS {
 namespace {
 
 bool is_device(const std::string &text) {
-  if (text == "auto" || text == "cpu" || text == "cuda")
+  if (text == "auto" || text == "cpu" || text == "cuda" || text == "emulated")
     return true;
   return text.size() > 5 && text.size() < 9 && text.rfind("cuda:", 0) == 0 &&
          text.find_first_not_of("0123456789", 5) == std::string::npos;

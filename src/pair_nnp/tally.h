@@ -14,6 +14,13 @@ namespace alrare {
 void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
                 double *const *forces);
 
+/// Forces (N, 3) in eV/Å that are there already.
+void add_forces(const std::vector<double> &from, double unit, double *const *forces);
+
+/// Adds the weighted sum of one list of values for each member.
+void add_weighted(const std::vector<double> &weights,
+                  const std::vector<std::vector<double>> &of_members, std::vector<double> &sum);
+
 /// Where virials are added; null where they are not wanted.
 struct Virials {
   double *total;           ///< (6) xx yy zz xy xz yz

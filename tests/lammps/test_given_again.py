@@ -90,7 +90,10 @@ def test_a_file_changed_since_is_read_by_pair_coeff_alone(simulate, read_thermo)
 @pytest.mark.parametrize(
     ("again", "message"),
     [
-        ("device cuda", "pair_style nnp_ensemble: model file 'three.safetensors' runs on the CPU"),
+        (
+            "device cuda:99",
+            "pair_style nnp_ensemble: model file 'three.safetensors': device cuda:99: this machine",
+        ),
         ("engine torchscript", "is not one that the TorchScript engine reads"),
         ("forces 9", "pair_style nnp_ensemble: forces must be mean, best or a member from 1 to 3"),
         ("every 10", "one member must drive the run"),
@@ -135,7 +138,7 @@ REFUSED = [
     ("engine native", "pair_coeff * * two.pt H C", "not one that the native engine reads"),
     ("", "pair_coeff * * two.safetensors H", "expected 2 elements"),
     ("", "pair_style nnp_ensemble forces 9", "a member from 1 to 3, got 9"),
-    ("", "pair_style nnp_ensemble device cuda", "runs on the CPU only"),
+    ("", "pair_style nnp_ensemble device cuda:99", "device cuda:99: this machine"),
 ]
 
 

@@ -1,5 +1,6 @@
 """The native engine in a real lmp: against torchani in float64, and what only it can do."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,17 @@ def model(ensemble, tmp_path_factory):
     return path
 
 
+@pytest.fixture(params=["cpu", "emulated"])
+def device(request, pytestconfig):
+    """Where the engine runs: on the CPU, and by its kernels for CUDA, without such a device."""
+    given = pytestconfig.getoption("--device")
+    if given != "auto" and request.param == "emulated":
+        pytest.skip(f"the kernels run on {given}")
+    return request.param if given == "auto" else given
+
+
 @pytest.fixture
-def simulate(tmp_path, run_lmp, model):
+def simulate(tmp_path, run_lmp, model, device):
     """Run commands on a system; returns the finished process."""
 
     def run(
@@ -128,9 +138,12 @@ def simulate(tmp_path, run_lmp, model):
     ):  # fmt: skip
         atoms = hexane() if atoms is None else atoms
         write_data_file(tmp_path / "system.data", atoms, list(ELEMENTS))
+        file = file or model
+        if not re.search("device|engine", style) and Path(file).suffix == ".safetensors":
+            style += f" device {device}"
         text = SETUP.format(
             boundary=boundary or ("p p p" if atoms.pbc.all() else "s s s"),
-            style=style, model=file or model, elements=" ".join(ELEMENTS),
+            style=style, model=file, elements=" ".join(ELEMENTS),
             before=before, after=after, columns=columns,
         )  # fmt: skip
         result = run_lmp(text + commands, cwd=tmp_path, ranks=ranks, args=args)
@@ -327,7 +340,7 @@ def test_a_damaged_model_is_refused(what, suffix, simulate, tmp_path, model):
     [
         ({"style": "every 10"}, "one member must drive the run: add forces best, or forces K"),
         ({"style": "forces 1 every 0"}, "every must be a number of steps, at least 1, got '0'"),
-        ({"style": "device cuda"}, "runs on the CPU only, and device is cuda; give its"),
+        ({"style": "device cuda:99"}, "ensemble.safetensors': device cuda:99: this machine"),
         ({"style": "engine torchscript"}, "is not one that the TorchScript engine reads"),
         (
             {"style": "engine native", "pt": True},
@@ -346,8 +359,9 @@ def test_a_damaged_model_is_refused(what, suffix, simulate, tmp_path, model):
 )
 def test_what_cannot_be_is_refused_in_one_sentence(settings, message, simulate, tmp_path, model):
     (tmp_path / "damaged.safetensors").write_bytes(model.read_bytes()[:1000])
+    settings = dict(settings)
     if settings.pop("pt", False):
-        settings = {**settings, "file": model.with_suffix(".pt")}
+        settings["file"] = model.with_suffix(".pt")
     result = simulate(**settings, fails=True)
     errors = [line for line in result.stdout.splitlines() if line.startswith("ERROR")]
     assert errors, result.stdout + result.stderr

@@ -12,11 +12,19 @@ namespace alrare::cuda {
 
 /// Centers and their edges, where the kernels read them.
 struct AniEdges {
-  const AniEdge *edges = nullptr; ///< (E) by center
-  const int *first = nullptr;     ///< (n + 1) where the edges of each center begin
-  const int *order = nullptr;     ///< (n) the center of each row
+  const AniEdge *edges = nullptr;             ///< (n_slots)
+  const int *begin = nullptr, *end = nullptr; ///< (n) the edges of each center
+  const int *order = nullptr;                 ///< (n) the center of each row
   int n_centers = 0;
   int capacity = 0; ///< most neighbors of a center within the angular cutoff
+};
+
+/// Where forces are added.
+struct AniForces {
+  const int *neighbors = nullptr;       ///< (n_slots) the atom that each edge leads to
+  const int *centers = nullptr;         ///< (n) the atom of each center
+  unsigned long long *forces = nullptr; ///< (n_atoms, 3) in force_unit
+  int *status = nullptr;                ///< status[1] is set where a force is no number
 };
 
 /// Runs the kernels: on a CUDA device, or on the CPU, to test them where there is none.
@@ -24,11 +32,17 @@ class AniDescriptor {
 public:
   virtual ~AniDescriptor() = default;
 
+  /// The edges of a neighbor list.
+  virtual void find(const AniList &list, const AniFound &out) = 0;
+
   /// Descriptors (n, F) of the centers, row by row as `order` says.
   virtual void forward(const AniEdges &edges, float *rows) = 0;
 
-  /// Gradients (count, E, 3) by the edges from `count` gradients by the descriptors (count, n, F).
-  virtual void backward(const AniEdges &edges, const float *rows, int count, float *gradients) = 0;
+  /// The gradient (n_slots, 3) by the edges from that by the descriptors (n, F).
+  virtual void backward(const AniEdges &edges, const float *rows, float *gradient) = 0;
+
+  /// Adds the forces of a gradient (n_slots, 3).
+  virtual void add_forces(const AniEdges &edges, const float *gradient, const AniForces &out) = 0;
 };
 
 /// \throws std::runtime_error when there are more terms than the kernels know.

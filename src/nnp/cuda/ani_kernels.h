@@ -19,10 +19,12 @@
 /// Sets `mask` to the lanes for which `condition` holds; every lane comes here.
 #define VOTE(mask, lane, condition)                                                                \
   {                                                                                                \
-    const unsigned votes = __ballot_sync(0xffffffffu, condition);                                  \
+    const unsigned lanes = __ballot_sync(0xffffffffu, condition);                                  \
     if (lane == 0)                                                                                 \
-      mask = votes;                                                                                \
+      mask = lanes;                                                                                \
   }
+#define ATOMIC_ADD(to, value) atomicAdd(to, value)
+#define ATOMIC_MAX(to, value) atomicMax(to, value)
 #else // the numbers of terms are those of `c`
 #include <cmath>
 #define DEVICE_FUNCTION inline
@@ -31,6 +33,8 @@
 #define COUNT_BITS(mask) __builtin_popcount(mask)
 #define VOTE(mask, lane, condition)                                                                \
   mask = (lane == 0 ? 0U : mask) | ((condition) ? 1U << static_cast<unsigned>(lane) : 0U);
+#define ATOMIC_ADD(to, value) *(to) += (value)
+#define ATOMIC_MAX(to, value) *(to) = *(to) < (value) ? (value) : *(to)
 #define N_SPECIES c.n_species
 #define N_RADIAL c.n_radial
 #define N_SHIFTS c.n_shifts
@@ -54,6 +58,34 @@ struct alignas(16) AniEdge {
   float x, y, z;
   int species;
 };
+
+/// An atom as the caller has it; species -1 is not seen.
+struct alignas(16) AniAtom {
+  double x, y, z;
+  int species;
+};
+
+/// A neighbor list, row by row: center k is atom centers[k].
+struct AniList {
+  const AniAtom *atoms;
+  const int *centers, *counts; ///< (n)
+  const int *neighbors;        ///< (n, stride)
+  int stride, n_centers;
+  double cutoff, angular_cutoff;
+};
+
+/// What is to be made of it; edges of center k begin at k * stride.
+struct AniFound {
+  AniEdge *edges; ///< (n, stride)
+  int *neighbors; ///< (n, stride) the atom that each edge leads to
+  int *end;       ///< (n) where the edges of each center end
+  int *status;    ///< most near neighbors of a center; whether something cannot be right
+};
+
+/// Forces are summed as integers, so that their order does not matter: two runs give the same bits,
+/// and the forces on all atoms sum to nothing.
+constexpr double force_unit = 1.0 / 4294967296.0; ///< eV/Angstrom
+constexpr float most_force = 4194304.0f;          ///< eV/Angstrom, of one edge: no sum overflows
 
 /// One of 32 edges that a warp looks at.
 struct AniDistance {
@@ -314,16 +346,110 @@ DEVICE_FUNCTION void ani_backward(const AniConstants &c, const AniEdge *edges, i
   }
 }
 
+/// What ani_find asks the lanes of a warp.
+struct AniVotes {
+  unsigned inside, near, wrong;
+};
+
+/// The edges of center `k`, in the order of its list.
+DEVICE_FUNCTION void ani_find(const AniList &list, int k, const AniFound &out, AniVotes &votes) {
+  const AniAtom center = list.atoms[list.centers[k]];
+  const long first = static_cast<long>(k) * list.stride;
+  const int count = list.counts[k];
+  // with room for what rounds otherwise elsewhere
+  const double near_sq = list.angular_cutoff * list.angular_cutoff * (1.0 + 1e-5);
+  int n = 0, n_near = 0;
+  bool wrong =
+      !(center.x - center.x == 0.0 && center.y - center.y == 0.0 && center.z - center.z == 0.0);
+  for (int at = 0; at < count; at += 32) {
+    SYNC();
+    EACH_LANE(lane) {
+      const int j = at + lane < count ? list.neighbors[first + at + lane] : list.centers[k];
+      const AniAtom other = list.atoms[j];
+      const double x = other.x - center.x, y = other.y - center.y, z = other.z - center.z;
+      const double square = x * x + y * y + z * z;
+      const bool seen = at + lane < count && other.species >= 0;
+      const bool inside = seen && square < list.cutoff * list.cutoff;
+      VOTE(votes.inside, lane, inside)
+      VOTE(votes.near, lane, inside && square < near_sq)
+      VOTE(votes.wrong, lane, seen && !(square > 0.0)) // not a number, or the same place
+    }
+    SYNC();
+    const unsigned inside = votes.inside;
+    EACH_LANE(lane) {
+      if (ani_is_near(inside, lane)) {
+        const int j = list.neighbors[first + at + lane];
+        const AniAtom other = list.atoms[j];
+        const long place = first + ani_place(inside, lane, n);
+        out.edges[place] = {static_cast<float>(other.x - center.x),
+                            static_cast<float>(other.y - center.y),
+                            static_cast<float>(other.z - center.z), other.species};
+        out.neighbors[place] = j;
+      }
+    }
+    n += COUNT_BITS(inside);
+    n_near += COUNT_BITS(votes.near);
+    wrong = wrong || votes.wrong != 0U;
+  }
+  EACH_LANE(lane) {
+    if (lane == 0) {
+      out.end[k] = static_cast<int>(first) + n;
+      ATOMIC_MAX(out.status, n_near);
+      if (wrong)
+        out.status[1] = 1;
+    }
+  }
+}
+
+/// Adds the forces of the edges begin..end-1 of a center to those on the atoms, in force_unit.
+DEVICE_FUNCTION void ani_add_forces(const float *gradient, const int *neighbors, int begin, int end,
+                                    int center, unsigned long long *forces, int *status) {
+  EACH_LANE(lane) {
+    unsigned long long sum[3] = {0, 0, 0};
+    bool wrong = false;
+    for (int e = begin + lane; e < end; e += 32)
+      for (int d = 0; d < 3; ++d) {
+        const float derivative = gradient[3L * e + d];
+        wrong = wrong || !(fabsf(derivative) < most_force);
+        const auto value = static_cast<unsigned long long>(
+            static_cast<long long>(static_cast<double>(derivative) / force_unit));
+        sum[d] += value;
+        ATOMIC_ADD(&forces[3L * neighbors[e] + d], 0ULL - value);
+      }
+    for (int d = 0; d < 3; ++d)
+      ATOMIC_ADD(&forces[3L * center + d], sum[d]);
+    if (wrong)
+      status[1] = 1;
+  }
+}
+
 } // namespace alrare::cuda
 
 #ifdef __CUDACC_RTC__
 
-// Center k is order[k], with the edges first[order[k]]..first[order[k] + 1]-1.
+extern "C" __global__ void ani_find_kernel(const __grid_constant__ alrare::cuda::AniList list,
+                                           const __grid_constant__ alrare::cuda::AniFound out) {
+  __shared__ alrare::cuda::AniVotes votes[32];
+  const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
+  if (k < list.n_centers)
+    alrare::cuda::ani_find(list, k, out, votes[warp]);
+}
+
+extern "C" __global__ void ani_add_forces_kernel(const float *gradient, const int *neighbors,
+                                                 const int *begin, const int *end,
+                                                 const int *centers, int n_centers,
+                                                 unsigned long long *forces, int *status) {
+  const int k = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (k < n_centers)
+    alrare::cuda::ani_add_forces(gradient, neighbors, begin[k], end[k], centers[k], forces, status);
+}
+
+// Row k is of center order[k], with the edges begin[order[k]]..end[order[k]]-1.
 
 extern "C" __global__ void ani_forward_kernel(const __grid_constant__ alrare::cuda::AniConstants c,
-                                              const alrare::cuda::AniEdge *edges, const int *first,
-                                              const int *order, int n_centers, int features,
-                                              int capacity, float *rows) {
+                                              const alrare::cuda::AniEdge *edges, const int *begin,
+                                              const int *end, const int *order, int n_centers,
+                                              int features, int capacity, float *rows) {
   extern __shared__ float words[];
   const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
   if (k >= n_centers)
@@ -331,15 +457,15 @@ extern "C" __global__ void ani_forward_kernel(const __grid_constant__ alrare::cu
   const alrare::cuda::AniShared s = alrare::cuda::ani_share(
       words + warp * alrare::cuda::ani_shared_words(features, capacity), capacity);
   const int i = order[k];
-  alrare::cuda::ani_forward(c, edges, first[i], first[i + 1], features, s,
+  alrare::cuda::ani_forward(c, edges, begin[i], end[i], features, s,
                             rows + static_cast<long long>(k) * features);
 }
 
-/// blockIdx.y: which gradient; rows (gridDim.y, n_centers, F), gradient (gridDim.y, E, 3).
 extern "C" __global__ void ani_backward_kernel(const __grid_constant__ alrare::cuda::AniConstants c,
-                                               const alrare::cuda::AniEdge *edges, const int *first,
-                                               const int *order, int n_centers, int features,
-                                               int capacity, const float *rows, float *gradient) {
+                                               const alrare::cuda::AniEdge *edges, const int *begin,
+                                               const int *end, const int *order, int n_centers,
+                                               int features, int capacity, const float *rows,
+                                               float *gradient) {
   extern __shared__ float words[];
   const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
   if (k >= n_centers)
@@ -347,9 +473,8 @@ extern "C" __global__ void ani_backward_kernel(const __grid_constant__ alrare::c
   const alrare::cuda::AniShared s = alrare::cuda::ani_share(
       words + warp * alrare::cuda::ani_shared_words(features, capacity), capacity);
   const int i = order[k];
-  const long long which = blockIdx.y, row = which * n_centers + k;
-  alrare::cuda::ani_backward(c, edges, first[i], first[i + 1], features, s, rows + row * features,
-                             gradient + which * 3 * first[n_centers]);
+  alrare::cuda::ani_backward(c, edges, begin[i], end[i], features, s,
+                             rows + static_cast<long long>(k) * features, gradient);
 }
 
 #else
@@ -358,6 +483,8 @@ extern "C" __global__ void ani_backward_kernel(const __grid_constant__ alrare::c
 #undef SYNC
 #undef COUNT_BITS
 #undef VOTE
+#undef ATOMIC_ADD
+#undef ATOMIC_MAX
 #undef N_SPECIES
 #undef N_RADIAL
 #undef N_SHIFTS

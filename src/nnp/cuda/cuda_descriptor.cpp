@@ -71,9 +71,13 @@ public:
     const std::vector<char> code = compile(cuda_, source);
     void *module = nullptr; // lives as long as the process
     cuda_.check(cuda_.load_module(&module, code.data()), "loading the kernels");
-    cuda_.check(cuda_.find_function(&forward_, module, "ani_forward_kernel"), "ani_forward_kernel");
-    cuda_.check(cuda_.find_function(&backward_, module, "ani_backward_kernel"),
-                "ani_backward_kernel");
+    const auto find = [&](void *&function, const char *name) {
+      cuda_.check(cuda_.find_function(&function, module, name), name);
+    };
+    find(find_, "ani_find_kernel");
+    find(forward_, "ani_forward_kernel");
+    find(backward_, "ani_backward_kernel");
+    find(add_forces_, "ani_add_forces_kernel");
     int device = 0;
     cuda_.check(cuda_.current_device(&device), "which device");
     cuda_.check(cuda_.device_attribute(&most_shared_, shared_bytes_of_block, device),
@@ -83,35 +87,55 @@ public:
                   "asking for shared memory");
   }
 
-  void forward(const AniEdges &edges, float *rows) override {
-    AniEdges in = edges;
-    std::array<void *, 8> arguments = {&constants_,   &in.edges,  &in.first,    &in.order,
-                                       &in.n_centers, &features_, &in.capacity, &rows};
-    launch(forward_, in, 1, arguments.data(), "the descriptor");
+  void find(const AniList &list, const AniFound &out) override {
+    AniList in = list;
+    AniFound to = out;
+    std::array<void *, 2> arguments = {&in, &to};
+    launch(find_, in.n_centers, most_warps, 0, arguments.data(), "the neighbors");
   }
 
-  void backward(const AniEdges &edges, const float *rows, int count, float *gradients) override {
+  void forward(const AniEdges &edges, float *rows) override {
     AniEdges in = edges;
-    std::array<void *, 9> arguments = {&constants_,  &in.edges,     &in.first,
-                                       &in.order,    &in.n_centers, &features_,
-                                       &in.capacity, &rows,         &gradients};
-    launch(backward_, in, count, arguments.data(), "the derivative of the descriptor");
+    std::array<void *, 9> arguments = {&constants_,   &in.edges,  &in.begin,    &in.end, &in.order,
+                                       &in.n_centers, &features_, &in.capacity, &rows};
+    launch(forward_, in, arguments.data(), "the descriptor");
+  }
+
+  void backward(const AniEdges &edges, const float *rows, float *gradient) override {
+    AniEdges in = edges;
+    std::array<void *, 10> arguments = {&constants_, &in.edges,     &in.begin,  &in.end,
+                                        &in.order,   &in.n_centers, &features_, &in.capacity,
+                                        &rows,       &gradient};
+    launch(backward_, in, arguments.data(), "the derivative of the descriptor");
+  }
+
+  void add_forces(const AniEdges &edges, const float *gradient, const AniForces &out) override {
+    AniEdges in = edges;
+    AniForces to = out;
+    std::array<void *, 8> arguments = {&gradient,   &to.neighbors, &in.begin,  &in.end,
+                                       &to.centers, &in.n_centers, &to.forces, &to.status};
+    launch(add_forces_, in.n_centers, most_warps, 0, arguments.data(), "the forces");
   }
 
 private:
-  void launch(void *function, const AniEdges &edges, int count, void **arguments,
-              const std::string &what) {
-    if (edges.n_centers == 0 || count == 0)
-      return;
+  /// Of the kernels that share what AniShared holds.
+  void launch(void *function, const AniEdges &edges, void **arguments, const char *what) {
     const int bytes = 4 * ani_shared_words(features_, edges.capacity); // of a warp
     if (bytes > most_shared_)
       throw std::runtime_error("an atom has " + std::to_string(edges.capacity) +
                                " neighbors within the angular cutoff, more than this GPU has "
                                "shared memory for: use device cpu");
-    const int warps = std::clamp(usual_shared_bytes / bytes, 1, most_warps);
-    const auto blocks = static_cast<unsigned>((edges.n_centers + warps - 1) / warps);
-    cuda_.check(cuda_.launch(function, blocks, static_cast<unsigned>(count), 1,
-                             static_cast<unsigned>(32 * warps), 1, 1,
+    launch(function, edges.n_centers, std::clamp(usual_shared_bytes / bytes, 1, most_warps), bytes,
+           arguments, what);
+  }
+
+  /// One warp for each center, with so many bytes of its own.
+  void launch(void *function, int n_centers, int warps, int bytes, void **arguments,
+              const char *what) {
+    if (n_centers == 0)
+      return;
+    const auto blocks = static_cast<unsigned>((n_centers + warps - 1) / warps);
+    cuda_.check(cuda_.launch(function, blocks, 1, 1, static_cast<unsigned>(32 * warps), 1, 1,
                              static_cast<unsigned>(bytes * warps), nullptr, arguments, nullptr),
                 what);
   }
@@ -119,7 +143,7 @@ private:
   const CudaLibrary &cuda_;
   AniConstants constants_;
   int features_;
-  void *forward_ = nullptr, *backward_ = nullptr;
+  void *find_ = nullptr, *forward_ = nullptr, *backward_ = nullptr, *add_forces_ = nullptr;
   int most_shared_ = 0; // bytes of a block
 };
 

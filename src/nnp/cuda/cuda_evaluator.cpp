@@ -47,12 +47,13 @@ public:
   }
 
   void fetch(const at::Tensor &tensor) {
-    reserve<float>(tensor.numel());
-    buffer_.narrow(0, 0, used_).view(at::kFloat).copy_(tensor.reshape({-1}));
+    used_ = tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
+    reserve<std::uint8_t>(used_);
+    buffer_.narrow(0, 0, used_).view(tensor.scalar_type()).copy_(tensor.reshape({-1}));
   }
 
-  [[nodiscard]] const float *floats() const {
-    return reinterpret_cast<const float *>(buffer_.data_ptr<std::uint8_t>());
+  template <typename T> [[nodiscard]] const T *data() const {
+    return reinterpret_cast<const T *>(buffer_.const_data_ptr<std::uint8_t>());
   }
 
 private:
@@ -71,11 +72,12 @@ struct Layers {
   std::vector<at::Tensor> biases;  ///< (out)
 };
 
-class CudaEvaluator final : public Evaluator {
+class CudaEvaluator final : public Evaluator, public ListEvaluator {
 public:
   CudaEvaluator(const std::string &path, const OpenOptions &options)
-      : device_(torch_device(options)), threads_(std::max(1, options.threads)), edges_(device_),
-        first_(device_), order_(device_), gradients_(device_) {
+      : device_(torch_device(options)), threads_(std::max(1, options.threads)), atoms_(device_),
+        centers_(device_), counts_(device_), edges_(device_), first_(device_), forces_(device_),
+        gradient_(device_), list_(device_), order_(device_) {
     AniFile file = read_ani_file(path);
     metadata_ = file.metadata;
     self_energies_ = file.self_energies;
@@ -95,7 +97,9 @@ public:
 
   const Metadata &metadata() const override { return metadata_; }
 
-  std::string description() const override { return "native on " + device_.str(); }
+  std::string description() const override {
+    return device_.is_cuda() ? "native on " + device_.str() : "native, CUDA emulated";
+  }
 
   bool needs_triples() const override { return false; }
 
@@ -126,18 +130,33 @@ public:
   void evaluate_members(const Neighborhood &hood, std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override {
     with_clean_errors([&] {
-      const int members = metadata_.members;
-      const at::Tensor rows = begin(hood, members);
-      const at::Tensor by_rows = at::zeros({members, n_, features_}, floats());
-      for (int m = 0; m < members; ++m)
-        run_member(rows, m, m, 1.0F, by_rows[m]);
-      const at::Tensor by_edges = differentiate(by_rows);
+      const auto members = static_cast<std::size_t>(metadata_.members);
+      bring_edges(hood);
+      const at::Tensor rows = describe(members);
+      gradients.resize(members);
+      for (std::size_t m = 0; m < members; ++m)
+        fetch_gradient(differentiate(run_members(rows, static_cast<int>(m), m, {1.0})),
+                       gradients[m]);
       sum_energies(hood, member_energies);
-      gradients_.fetch(by_edges);
-      gradients.resize(static_cast<std::size_t>(members));
-      const std::size_t size = hood.vec.size();
-      for (std::size_t m = 0; m < gradients.size(); ++m)
-        widen(gradients_.floats() + m * size, size, gradients[m]);
+    });
+  }
+
+  ListEvaluator *list_evaluator() override { return this; }
+
+  void evaluate_list(const NeighborList &list, bool new_list, int first,
+                     const std::vector<double> &weights, bool each, ListEvaluation &out) override {
+    with_clean_errors([&] {
+      find_centers(list, out.centers);
+      bring_list(list, new_list, out.centers);
+      const at::Tensor rows = describe(weights.size());
+      out.forces.resize(each ? weights.size() : 1);
+      for (std::size_t f = 0; f < out.forces.size(); ++f) {
+        const at::Tensor by_rows = each ? run_members(rows, first + static_cast<int>(f), f, {1.0})
+                                        : run_members(rows, first, 0, weights);
+        sum_forces(differentiate(by_rows), list.n_all, out.forces[f]);
+      }
+      sum_energies(out.centers, out.member_energies);
+      check_status(list);
     });
   }
 
@@ -149,6 +168,8 @@ private:
   [[nodiscard]] at::TensorOptions floats() const {
     return at::TensorOptions().dtype(at::kFloat).device(device_);
   }
+
+  [[nodiscard]] at::TensorOptions bytes() const { return floats().dtype(at::kByte); }
 
   template <typename Action> void with_clean_errors(const Action &action) {
     const c10::InferenceMode guard;
@@ -185,23 +206,123 @@ private:
     return at::from_blob(const_cast<float *>(data), shape, at::kFloat).clone().to(device_);
   }
 
-  /// Brings the edges to the device, centers sorted by element; returns the descriptors (n, F).
-  at::Tensor begin(const Neighborhood &hood, int members) {
-    n_ = hood.n_local;
-    n_edges_ = static_cast<std::int64_t>(hood.n_edges());
-    if (n_edges_ > std::numeric_limits<int>::max() - 64)
-      throw std::runtime_error("more than 2^31 neighbors for one GPU: use more ranks");
+  /// The descriptors (n, F) of what was brought to the device, for so many members.
+  at::Tensor describe(std::size_t members) {
+    const at::Tensor rows = at::empty({n_, features_}, floats());
+    energies_ = at::empty({static_cast<std::int64_t>(members), n_}, floats());
+    center_energies_known_ = false;
+    descriptor_->forward(there_, rows.data_ptr<float>());
+    return rows;
+  }
+
+  /// Brings the edges of a neighborhood to the device, centers sorted by element.
+  void bring_edges(const Neighborhood &hood) {
+    n_slots_ = static_cast<std::int64_t>(hood.n_edges());
+    check_slots();
     sort_centers(hood);
     stage_edges(hood);
-    const at::Tensor rows = at::empty({n_, features_}, floats());
-    energies_ = at::empty({members, n_}, floats());
-    center_energies_known_ = false;
-    descriptor_->forward(staged(), rows.data_ptr<float>());
-    return rows;
+  }
+
+  /// Edges are counted with 32 bits there.
+  void check_slots() const {
+    if (n_slots_ > std::numeric_limits<int>::max() - 64)
+      throw std::runtime_error("more than 2^31 neighbors for one GPU: use more ranks");
+  }
+
+  static void find_centers(const NeighborList &list, Neighborhood &out) {
+    out.atom.clear();
+    out.species.clear();
+    for (int c = 0; c < list.n_centers; ++c) {
+      const int i = list.centers[c];
+      const int species = list.species_of_type[list.type[i]];
+      if (species < 0)
+        continue;
+      out.atom.push_back(i);
+      out.species.push_back(species);
+    }
+    out.n_local = static_cast<int>(out.atom.size());
+  }
+
+  /// Brings positions to the device, and the list if it is another one; finds the edges there.
+  void bring_list(const NeighborList &list, bool new_list, const Neighborhood &centers) {
+    sort_centers(centers);
+    if (new_list || !list_there_.defined() || centers.atom != listed_)
+      stage_list(list, centers);
+    AniAtom *const atoms = atoms_.reserve<AniAtom>(list.n_all);
+    for (int i = 0; i < list.n_all; ++i) {
+      const double *const x = list.positions[i];
+      atoms[i] = {x[0], x[1], x[2], list.species_of_type[list.type[i]]};
+    }
+    atoms_there_ = atoms_.there();
+    edges_there_ = at::empty({n_slots_ * static_cast<std::int64_t>(sizeof(AniEdge))}, bytes());
+    neighbors_there_ = at::empty({n_slots_}, bytes().dtype(at::kInt));
+    end_there_ = at::empty({n_}, bytes().dtype(at::kInt));
+    status_ = at::zeros({2}, bytes().dtype(at::kInt));
+    descriptor_->find(
+        {pointer<AniAtom>(atoms_there_), pointer<int>(centers_there_), pointer<int>(counts_there_),
+         pointer<int>(list_there_), stride_, n_, metadata_.cutoff, metadata_.angular_cutoff},
+        {reinterpret_cast<AniEdge *>(edges_there_.data_ptr<std::uint8_t>()),
+         neighbors_there_.data_ptr<int>(), end_there_.data_ptr<int>(), status_.data_ptr<int>()});
+    const int most_near = check_status(list);
+    there_ = {pointer<AniEdge>(edges_there_),
+              pointer<int>(begin_there_),
+              end_there_.const_data_ptr<int>(),
+              pointer<int>(order_there_),
+              n_,
+              most_near};
+  }
+
+  /// The list as a table, and where the edges of each center begin.
+  void stage_list(const NeighborList &list, const Neighborhood &centers) {
+    listed_ = centers.atom;
+    stride_ = 1;
+    for (const int i : listed_)
+      stride_ = std::max(stride_, list.n_neighbors[i]);
+    n_slots_ = static_cast<std::int64_t>(n_) * stride_;
+    check_slots();
+    int *const center = centers_.reserve<int>(n_), *const count = counts_.reserve<int>(n_);
+    int *const begin = first_.reserve<int>(n_), *const table = list_.reserve<int>(n_slots_);
+    at::parallel_for(0, n_, grain / 32, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t k = from; k < to; ++k) {
+        const int i = center[k] = listed_[static_cast<std::size_t>(k)];
+        begin[k] = static_cast<int>(k) * stride_;
+        count[k] = list.n_neighbors[i];
+        for (int e = 0; e < count[k]; ++e)
+          table[begin[k] + e] = list.neighbors[i][e] & list.neighbor_mask;
+      }
+    });
+    centers_there_ = centers_.there();
+    counts_there_ = counts_.there();
+    begin_there_ = first_.there();
+    list_there_ = list_.there();
+  }
+
+  /// Throws what the kernels found wrong; returns the most near neighbors of a center.
+  int check_status(const NeighborList &list) const {
+    const at::Tensor found = status_.cpu();
+    const int *const status = found.const_data_ptr<int>();
+    if (status[1] != 0) {
+      NeighborhoodBuilder(metadata_.cutoff, 0.0).build(list); // names the atoms
+      throw std::runtime_error("a force is not a number, or beyond 4e6 eV/Angstrom");
+    }
+    return status[0];
+  }
+
+  /// Forces (n_atoms, 3) on the caller's atoms from the gradient by the edges.
+  void sum_forces(const at::Tensor &by_edges, int n_atoms, std::vector<double> &out) {
+    at::Tensor sums = at::zeros({n_atoms, 3}, bytes().dtype(at::kLong));
+    descriptor_->add_forces(there_, by_edges.const_data_ptr<float>(),
+                            {neighbors_there_.const_data_ptr<int>(), pointer<int>(centers_there_),
+                             reinterpret_cast<unsigned long long *>(sums.data_ptr<std::int64_t>()),
+                             status_.data_ptr<int>()});
+    forces_.fetch(sums.to(at::kDouble).mul_(force_unit));
+    const double *const found = forces_.data<double>();
+    out.assign(found, found + 3 * static_cast<std::ptrdiff_t>(n_atoms));
   }
 
   /// Where each element's rows begin, and the center of each row.
   void sort_centers(const Neighborhood &hood) {
+    n_ = hood.n_local;
     block_.assign(self_energies_.size() + 1, 0);
     for (int i = 0; i < n_; ++i)
       ++block_.at(static_cast<std::size_t>(species_of(hood, i)) + 1);
@@ -229,7 +350,7 @@ private:
       ++first[i + 1];
     for (int i = 0; i < n_; ++i)
       first[i + 1] += first[i];
-    AniEdge *const edges = edges_.reserve<AniEdge>(n_edges_);
+    AniEdge *const edges = edges_.reserve<AniEdge>(n_slots_);
     // with room for what rounds otherwise there
     const auto limit = static_cast<float>(constants_.angular_cutoff) * (1.0F + 1e-6F);
     std::atomic<int> most{0};
@@ -250,36 +371,40 @@ private:
       while (seen < most_here && !most.compare_exchange_weak(seen, most_here)) {
       }
     });
-    capacity_ = most.load();
-    first_there_ = first_.there();
+    begin_there_ = first_.there();
     edges_there_ = edges_.there();
+    const int *const begin = pointer<int>(begin_there_);
+    there_ = {pointer<AniEdge>(edges_there_), begin, begin + 1,
+              pointer<int>(order_there_),     n_,    most.load()};
+    listed_.clear(); // first_ is of other edges now
+    stride_ = 0;
   }
 
-  [[nodiscard]] AniEdges staged() const {
-    return {pointer<AniEdge>(edges_there_), pointer<int>(first_there_), pointer<int>(order_there_),
-            n_, capacity_};
-  }
-
-  void run_weighted(const Neighborhood &hood, int first_member, const std::vector<double> &weights,
+  void run_weighted(const Neighborhood &hood, int first, const std::vector<double> &weights,
                     Evaluation &out) {
     with_clean_errors([&] {
-      const int members = static_cast<int>(weights.size());
-      const at::Tensor rows = begin(hood, members);
-      const at::Tensor by_rows = at::zeros({1, n_, features_}, floats());
-      for (int m = 0; m < members; ++m)
-        run_member(rows, first_member + m, m,
-                   static_cast<float>(weights[static_cast<std::size_t>(m)]), by_rows[0]);
-      const at::Tensor by_edges = differentiate(by_rows);
+      bring_edges(hood);
+      const at::Tensor rows = describe(weights.size());
+      fetch_gradient(differentiate(run_members(rows, first, 0, weights)), out.gradient);
       sum_energies(hood, out.member_energies);
-      gradients_.fetch(by_edges);
-      widen(gradients_.floats(), hood.vec.size(), out.gradient);
     });
+  }
+
+  /// The derivative by the descriptors (n, F) of the weighted sum of the members first, first + 1,
+  /// ...; their energies are rows of energies_ from `row` on.
+  at::Tensor run_members(const at::Tensor &rows, int first, std::size_t row,
+                         const std::vector<double> &weights) {
+    at::Tensor out = at::zeros({n_, features_}, floats());
+    for (std::size_t m = 0; m < weights.size(); ++m)
+      run_member(rows, first + static_cast<int>(m), static_cast<std::int64_t>(row + m),
+                 static_cast<float>(weights[m]), out);
+    return out;
   }
 
   /// Energies of a member into row `row` of energies_; adds its weighted derivative to `gradient`.
   ///
   /// One member after the other: what it gives must not depend on how many there are.
-  void run_member(const at::Tensor &rows, int member, int row, float weight,
+  void run_member(const at::Tensor &rows, int member, std::int64_t row, float weight,
                   const at::Tensor &gradient) {
     const auto bytes_of_row = 8.0 * static_cast<double>(widths_ + features_);
     const auto most =
@@ -319,12 +444,10 @@ private:
       gradient.add_(back);
   }
 
-  /// (count, E, 3) from (count, n, F).
+  /// The derivative (n_slots, 3) by the edges from that by the descriptors (n, F).
   at::Tensor differentiate(const at::Tensor &by_rows) {
-    const std::int64_t count = by_rows.size(0);
-    at::Tensor by_edges = at::empty({count, n_edges_, 3}, floats());
-    descriptor_->backward(staged(), by_rows.const_data_ptr<float>(), static_cast<int>(count),
-                          by_edges.data_ptr<float>());
+    at::Tensor by_edges = at::empty({n_slots_, 3}, floats());
+    descriptor_->backward(there_, by_rows.const_data_ptr<float>(), by_edges.data_ptr<float>());
     return by_edges;
   }
 
@@ -342,19 +465,20 @@ private:
     }
   }
 
-  void widen(const float *from, std::size_t size, std::vector<double> &to) const {
-    to.resize(size);
+  void fetch_gradient(const at::Tensor &by_edges, std::vector<double> &to) {
+    gradient_.fetch(by_edges);
+    const float *const from = gradient_.data<float>();
+    to.resize(static_cast<std::size_t>(by_edges.numel()));
     std::atomic<bool> finite{true};
-    at::parallel_for(0, static_cast<std::int64_t>(size), 8 * grain,
-                     [&](std::int64_t begin, std::int64_t end) {
-                       float sum = 0.0F; // times zero: not a number where one is not finite
-                       for (std::int64_t k = begin; k < end; ++k) {
-                         to[static_cast<std::size_t>(k)] = static_cast<double>(from[k]);
-                         sum += from[k] * 0.0F;
-                       }
-                       if (sum != 0.0F)
-                         finite = false;
-                     });
+    at::parallel_for(0, by_edges.numel(), 8 * grain, [&](std::int64_t begin, std::int64_t end) {
+      float sum = 0.0F; // times zero: not a number where one is not finite
+      for (std::int64_t k = begin; k < end; ++k) {
+        to[static_cast<std::size_t>(k)] = static_cast<double>(from[k]);
+        sum += from[k] * 0.0F;
+      }
+      if (sum != 0.0F)
+        finite = false;
+    });
     if (!finite)
       throw std::runtime_error("the gradient is not finite");
   }
@@ -385,10 +509,14 @@ private:
   std::unique_ptr<AniDescriptor> descriptor_;
 
   // of the last evaluation
-  int n_ = 0, capacity_ = 0;
-  std::int64_t n_edges_ = 0;
-  Staging edges_, first_, order_, gradients_;
-  at::Tensor edges_there_, first_there_, order_there_;
+  int n_ = 0;
+  std::int64_t n_slots_ = 0; // places for edges
+  AniEdges there_;           // on the device
+  Staging atoms_, centers_, counts_, edges_, first_, forces_, gradient_, list_, order_;
+  at::Tensor atoms_there_, centers_there_, counts_there_, edges_there_, begin_there_, end_there_,
+      list_there_, neighbors_there_, order_there_, status_;
+  std::vector<int> listed_; // the atoms whose neighbors are on the device
+  int stride_ = 0;
   int *order_of_rows_ = nullptr;    // (n) the center of each row
   std::vector<std::int64_t> block_; // rows of each element
   at::Tensor energies_;             // (members, n) by row, eV, without self energies
@@ -400,8 +528,8 @@ private:
 
 } // namespace alrare::cuda
 
-/// Opens an `ensemble.safetensors` on a CUDA device; see alrare::EvaluatorFactory. With device cpu
-/// the kernels are emulated, which is for tests.
+/// Opens an `ensemble.safetensors` on a CUDA device; see alrare::EvaluatorFactory. With device
+/// emulated the kernels run on the CPU, which is for tests.
 extern "C" __attribute__((visibility("default"))) alrare::Evaluator *
 alrare_open_cuda(const char *path, const alrare::OpenOptions *options) {
   alrare::check_torch();

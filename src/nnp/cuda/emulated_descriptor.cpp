@@ -14,23 +14,32 @@ public:
   EmulatedDescriptor(const AniConstants &constants, int features)
       : constants_(constants), features_(features) {}
 
+  void find(const AniList &list, const AniFound &out) override {
+    AniVotes votes{};
+    for (int k = 0; k < list.n_centers; ++k)
+      ani_find(list, k, out, votes);
+  }
+
   void forward(const AniEdges &edges, float *rows) override {
     for (int k = 0; k < edges.n_centers; ++k) {
       const int i = edges.order[k];
-      ani_forward(constants_, edges.edges, edges.first[i], edges.first[i + 1], features_,
+      ani_forward(constants_, edges.edges, edges.begin[i], edges.end[i], features_,
                   shared(edges.capacity), rows + row(k));
     }
   }
 
-  void backward(const AniEdges &edges, const float *rows, int count, float *gradients) override {
-    const std::ptrdiff_t n_edges = edges.first[edges.n_centers];
-    for (int g = 0; g < count; ++g)
-      for (int k = 0; k < edges.n_centers; ++k) {
-        const int i = edges.order[k];
-        ani_backward(constants_, edges.edges, edges.first[i], edges.first[i + 1], features_,
-                     shared(edges.capacity), rows + row(g * edges.n_centers + k),
-                     gradients + g * 3 * n_edges);
-      }
+  void backward(const AniEdges &edges, const float *rows, float *gradient) override {
+    for (int k = 0; k < edges.n_centers; ++k) {
+      const int i = edges.order[k];
+      ani_backward(constants_, edges.edges, edges.begin[i], edges.end[i], features_,
+                   shared(edges.capacity), rows + row(k), gradient);
+    }
+  }
+
+  void add_forces(const AniEdges &edges, const float *gradient, const AniForces &out) override {
+    for (int k = 0; k < edges.n_centers; ++k)
+      ani_add_forces(gradient, out.neighbors, edges.begin[k], edges.end[k], out.centers[k],
+                     out.forces, out.status);
   }
 
 private:

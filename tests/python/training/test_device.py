@@ -50,10 +50,20 @@ def test_a_device_trains_as_the_cpu_does(
         pytest.skip("give --device=cuda (make check-gpu)")
     here = fit(tmp_path / "here", family)
     there = fit(tmp_path / "there", family, device)
-    assert there[0] == pytest.approx(here[0], rel=1e-2)  # rounding grows in training
-    assert there == pytest.approx(here, rel=0.2)
+    assert there[0] == pytest.approx(here[0], rel=0.1)  # rounding grows from step to step
+    assert there == pytest.approx(here, rel=0.3)
     weights = load_ensemble(tmp_path / "there" / "ensemble.safetensors").weights
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_ani_begins_on_a_device_as_on_the_cpu(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    device = pytestconfig.getoption("--device")
+    if device == "auto":
+        pytest.skip("give --device=cuda (make check-gpu)")
+    settings = FAST.model_copy(update={"epochs": 1})
+    here = small_training.fit(tmp_path, settings)
+    there = small_training.fit(tmp_path, settings.model_copy(update={"device": device}))
+    assert there.at_start.loss == pytest.approx(here.at_start.loss, rel=1e-4)
 
 
 def test_what_trains_ani_on_a_device_trains_as_the_native_engine_does(
@@ -74,6 +84,7 @@ def test_a_gpu_that_is_not_there_is_named(
     family: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that train
     with pytest.raises(AlrareError, match=r'device = "cuda" .*finds no CUDA device'):
         fit(tmp_path, family, "cuda")
 

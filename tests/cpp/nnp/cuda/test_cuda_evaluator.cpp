@@ -12,6 +12,9 @@
 
 using alrare::Evaluation;
 using alrare::Evaluator;
+using alrare::ListEvaluation;
+using alrare::NeighborhoodBuilder;
+using alrare::NeighborList;
 using alrare::OpenOptions;
 using doctest::Contains;
 
@@ -23,9 +26,56 @@ std::unique_ptr<Evaluator> open(const std::string &name, int threads = 1) {
     throw std::runtime_error(dlerror());
   auto *const factory =
       reinterpret_cast<alrare::EvaluatorFactory *>(dlsym(library, alrare::cuda_factory_name));
-  const OpenOptions options{"auto", "cpu", 0, threads};
+  const OpenOptions options{"auto", "emulated", 0, threads};
   return std::unique_ptr<Evaluator>(factory(model(name).c_str(), &options));
 }
+
+/// Atoms in no box, each the neighbor of all others.
+struct Cluster {
+  std::vector<double> positions = many_atoms().positions;
+  std::vector<double *> rows;
+  std::vector<int> type, species_of_type = {-9, 0, 1, 2, -1}, centers, count;
+  std::vector<std::vector<int>> neighbors;
+  std::vector<int *> firsts;
+  NeighborList list;
+
+  Cluster() {
+    const auto n = static_cast<int>(many_atoms().species.size());
+    for (int i = 0; i < n; ++i) {
+      rows.push_back(&positions[3 * static_cast<std::size_t>(i)]);
+      type.push_back(1 + static_cast<int>(many_atoms().species[static_cast<std::size_t>(i)]));
+      centers.push_back(i);
+      neighbors.emplace_back();
+      for (int j = 0; j < n; ++j)
+        if (j != i)
+          neighbors.back().push_back(j | (1 << 30)); // LAMMPS keeps bits of its own there
+      count.push_back(n - 1);
+    }
+    for (std::vector<int> &of_one : neighbors)
+      firsts.push_back(of_one.data());
+    list.n_all = list.n_centers = n;
+    list.positions = rows.data();
+    list.type = type.data();
+    list.species_of_type = species_of_type.data();
+    list.centers = centers.data();
+    list.n_neighbors = count.data();
+    list.neighbors = firsts.data();
+  }
+  Cluster(const Cluster &) = delete;
+  Cluster &operator=(const Cluster &) = delete;
+
+  [[nodiscard]] std::vector<double> forces(Evaluator &engine, const std::vector<double> &weights,
+                                           std::vector<double> &energies) const {
+    NeighborhoodBuilder builder(5.1, 0.0);
+    const Neighborhood &hood = builder.build(list);
+    Evaluation out;
+    engine.evaluate(hood, weights, out);
+    energies = out.member_energies;
+    std::vector<double> found;
+    alrare::sum_forces(hood, out.gradient, static_cast<std::size_t>(list.n_all), found);
+    return found;
+  }
+};
 
 Neighborhood many_edges() { return alrare::native::find_neighbors(many_atoms().box, 5.1); }
 
@@ -108,4 +158,65 @@ TEST_CASE("what does not fit the model is refused in one sentence on a device, t
   hood.vec = {1.0, 0.0, 0.0};
   CHECK_THROWS_WITH(engine->evaluate(hood, {1.0, 0.0}, out), Contains("species 7 is unknown"));
   CHECK_THROWS_WITH(open("no"), Contains("native_no.safetensors"));
+}
+
+TEST_CASE("from a neighbor list come the forces of its edges") {
+  const auto engine = open("gelu"), other = open("gelu");
+  Cluster cluster;
+  ListEvaluation out;
+  std::vector<double> energies;
+  const auto check = [&](bool new_list) {
+    engine->list_evaluator()->evaluate_list(cluster.list, new_list, 0, {0.3, 0.7}, false, out);
+    const std::vector<double> expected = cluster.forces(*other, {0.3, 0.7}, energies);
+    CHECK(out.member_energies == energies);
+    REQUIRE(out.forces.size() == 1);
+    CHECK(difference(out.forces[0], expected) < 1e-7);
+    for (std::size_t d = 0; d < 3; ++d) { // to the last bit
+      double sum = 0.0;
+      for (std::size_t k = d; k < out.forces[0].size(); k += 3)
+        sum += out.forces[0][k];
+      CHECK(sum == 0.0);
+    }
+  };
+  check(true);
+  for (std::size_t k = 0; k < cluster.positions.size(); ++k)
+    cluster.positions[k] += 0.05 * std::sin(static_cast<double>(k));
+  check(false);
+  cluster.type[3] = cluster.type[70] = 4; // not seen
+  check(false);
+  CHECK(out.centers.n_local == cluster.list.n_all - 2);
+  Evaluation by_edges;
+  engine->evaluate(many_edges(), {0.5, 0.5}, by_edges); // other edges in between
+  check(false);
+  cluster.list.n_centers = 0;
+  check(false);
+}
+
+TEST_CASE("the forces of each member from a neighbor list") {
+  const auto engine = open("gelu"), other = open("gelu");
+  const Cluster cluster;
+  ListEvaluation out, one;
+  std::vector<double> energies;
+  engine->list_evaluator()->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, true, out);
+  REQUIRE(out.forces.size() == 2);
+  CHECK(difference(out.forces[0], cluster.forces(*other, {1.0, 0.0}, energies)) < 1e-7);
+  CHECK(difference(out.forces[1], cluster.forces(*other, {0.0, 1.0}, energies)) < 1e-7);
+  CHECK(out.member_energies == energies);
+  engine->list_evaluator()->evaluate_list(cluster.list, false, 1, {1.0}, false, one);
+  CHECK(one.forces[0] == out.forces[1]);
+  CHECK(one.member_energies == std::vector<double>{energies[1]});
+}
+
+TEST_CASE("atoms at the same place and positions that are no numbers are named on a device") {
+  const auto engine = open("gelu");
+  Cluster cluster;
+  ListEvaluation out;
+  cluster.list.name_of = [](int i) { return "number " + std::to_string(i + 1); };
+  const auto run = [&] {
+    engine->list_evaluator()->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, false, out);
+  };
+  std::copy_n(&cluster.positions[15], 3, &cluster.positions[30]);
+  CHECK_THROWS_WITH(run(), Contains("atoms number 6 and number 11 are at the same place"));
+  cluster.positions[30] = NAN;
+  CHECK_THROWS_WITH(run(), Contains("the position of atom number 11 is not a number"));
 }
