@@ -61,7 +61,7 @@ std::string export_beside(const std::string &path) {
   return path.substr(0, path.rfind('.')) + ".pt";
 }
 
-/// Throws when a `.safetensors` file is asked to run where the native engine does not.
+/// Throws when a `.safetensors` file is asked to run by another engine than the native one.
 void check_native(const std::string &path, const OpenOptions &options) {
   const std::string beside = export_beside(path);
   const std::string advice =
@@ -70,6 +70,15 @@ void check_native(const std::string &path, const OpenOptions &options) {
   if (options.engine == "torchscript")
     throw std::runtime_error("model file '" + path +
                              "' is not one that the TorchScript engine reads" + advice);
+}
+
+/// Errors begin with the file.
+template <typename Action> void with_path(const std::string &path, const Action &action) {
+  try {
+    action();
+  } catch (const std::runtime_error &error) {
+    throw std::runtime_error("model file '" + path + "': " + error.what());
+  }
 }
 
 } // namespace
@@ -82,10 +91,13 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
     throw std::runtime_error("model file '" + path + "' does not exist or cannot be read");
   if (ends_with(path, ".safetensors")) {
     check_native(path, options);
-    if (options.device != "auto" && options.device != "cpu")
-      return std::unique_ptr<Evaluator>(torch_factory(cuda_factory_name)(path.c_str(), &options));
-    return std::make_unique<native::NativeEvaluator>(
+    auto native = std::make_unique<native::NativeEvaluator>(
         path, native::NativeOptions{"auto", std::max(1, options.threads)});
+    if (options.device == "auto" || options.device == "cpu")
+      return native;
+    std::unique_ptr<Evaluator> there(torch_factory(cuda_factory_name)(path.c_str(), &options));
+    with_path(path, [&] { compare_engines(*there, *native); });
+    return there;
   }
   if (options.device == "emulated")
     throw std::runtime_error("model file '" + path +
@@ -96,11 +108,7 @@ std::unique_ptr<Evaluator> open_evaluator(const std::string &path, const OpenOpt
         "' is not one that the native engine reads: it evaluates ANI "
         "networks, from the ensemble.safetensors that they were exported from");
   std::unique_ptr<Evaluator> out(torch_factory(torchscript_factory_name)(path.c_str(), &options));
-  try {
-    try_model(*out);
-  } catch (const std::runtime_error &error) {
-    throw std::runtime_error("model file '" + path + "': " + error.what());
-  }
+  with_path(path, [&] { try_model(*out); });
   return out;
 }
 

@@ -26,14 +26,16 @@ constexpr double tiny_shift = 1e-7;                      // changes an energy by
 constexpr std::size_t fewest_atoms = 8, most_atoms = 64; // of a cluster
 constexpr int n_directions = 2, n_points = 4;
 // All relative. What is wrong with a model is far more, and a right one must never be refused.
-constexpr double smooth_within = 0.05, right_within = 0.2, equal_within = 0.01, zero_within = 1e-6;
+constexpr double smooth_within = 0.05, right_within = 0.2, equal_within = 0.01, zero_within = 1e-6,
+                 same_within = 1e-3;
 
 /// A few atoms in vacuum, each of which is in the list of all others.
 class FewAtoms {
 public:
   FewAtoms(const Metadata &model, std::size_t n)
-      : positions(3 * n), builder_(model.cutoff, model.angular_cutoff),
-        n_elements_(model.elements.size()), neighbors_(n) {
+      : positions(3 * n), builder_(model.cutoff, model.angular_cutoff), neighbors_(n),
+        species_of_type_(model.elements.size()), type_(n) {
+    std::iota(species_of_type_.begin(), species_of_type_.end(), 0);
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < n; ++j)
         if (i != j)
@@ -50,38 +52,45 @@ public:
     return build(center, 1, message_shells);
   }
 
+  /// Of all atoms, of which so many from `first` on are centers; valid until the next call.
+  const NeighborList &list(std::size_t first, std::size_t n_centers) {
+    const std::size_t n = size();
+    rows_.resize(n);
+    lists_.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      rows_[i] = &positions[3 * i];
+      lists_[i] = neighbors_[i].data();
+      type_[i] = static_cast<int>(i % species_of_type_.size());
+    }
+    n_neighbors_.assign(n, static_cast<int>(n) - 1);
+    centers_.resize(n_centers);
+    std::iota(centers_.begin(), centers_.end(), static_cast<int>(first));
+    list_.n_all = static_cast<int>(n);
+    list_.positions = rows_.data();
+    list_.type = type_.data();
+    list_.species_of_type = species_of_type_.data();
+    list_.n_centers = static_cast<int>(n_centers);
+    list_.centers = centers_.data();
+    list_.n_neighbors = n_neighbors_.data();
+    list_.neighbors = lists_.data();
+    return list_;
+  }
+
   Numbers positions; ///< (n, 3), Å
 
 private:
   const Neighborhood &build(std::size_t first, std::size_t n_centers, int message_shells) {
-    const std::size_t n = size();
-    std::vector<const double *> rows(n);
-    std::vector<const int *> lists(n);
-    std::vector<int> type(n), centers(n_centers), n_neighbors(n, static_cast<int>(n) - 1);
-    for (std::size_t i = 0; i < n; ++i) {
-      rows[i] = &positions[3 * i];
-      lists[i] = neighbors_[i].data();
-      type[i] = static_cast<int>(i % n_elements_);
-    }
-    std::iota(centers.begin(), centers.end(), static_cast<int>(first));
-    std::vector<int> species_of_type(n_elements_);
-    std::iota(species_of_type.begin(), species_of_type.end(), 0);
-    NeighborList list{};
-    list.n_all = static_cast<int>(n);
-    list.positions = rows.data();
-    list.type = type.data();
-    list.species_of_type = species_of_type.data();
-    list.n_centers = static_cast<int>(n_centers);
-    list.centers = centers.data();
-    list.n_neighbors = n_neighbors.data();
-    list.neighbors = lists.data();
+    NeighborList list = this->list(first, n_centers);
     list.message_shells = message_shells;
     return builder_.build(list);
   }
 
   NeighborhoodBuilder builder_;
-  std::size_t n_elements_;
   std::vector<std::vector<int>> neighbors_;
+  std::vector<int> species_of_type_, type_, centers_, n_neighbors_;
+  std::vector<const double *> rows_;
+  std::vector<const int *> lists_;
+  NeighborList list_{};
 };
 
 /// Numbers from -1 to 1, the same on every rank and machine: on purpose.
@@ -120,8 +129,9 @@ Evaluation mean_of(Evaluator &model, const Neighborhood &hood) {
 }
 
 /// Atoms of all elements, if they are no more than half of `most_atoms`, on a distorted grid.
-FewAtoms make_cluster(const Metadata &model, SomeNumbers &random) {
-  const std::size_t n = std::clamp(2 * model.elements.size(), fewest_atoms, most_atoms);
+FewAtoms make_cluster(const Metadata &model, SomeNumbers &random,
+                      std::size_t fewest = fewest_atoms) {
+  const std::size_t n = std::clamp(2 * model.elements.size(), fewest, most_atoms);
   std::size_t side = 2;
   while (side * side * side < n)
     ++side;
@@ -343,7 +353,57 @@ void try_receptive_field(Evaluator &model, double link, SomeNumbers &random) {
                            text_of(static_cast<double>(farthest + 1) * metadata.cutoff));
 }
 
+/// Energies of members and forces of each, by edges and, where there is such a way, from a list.
+struct Forces {
+  Numbers energies;
+  std::vector<Numbers> of_members;
+};
+
+Forces by_edges(Evaluator &model, FewAtoms &atoms) {
+  Forces out;
+  std::vector<Numbers> gradients;
+  const Neighborhood &hood = atoms.whole();
+  model.evaluate_members(hood, out.energies, gradients);
+  for (const Numbers &gradient : gradients)
+    sum_forces(hood, gradient, atoms.size(), out.of_members.emplace_back());
+  return out;
+}
+
+void require_equal(const Forces &found, const Forces &expected, const Numbers &noise,
+                   const std::string &what) {
+  require_finite(found.energies, "an energy of " + what);
+  for (std::size_t m = 0; m < expected.energies.size(); ++m) {
+    require_finite(found.of_members.at(m), "a force of " + what);
+    const double size = largest(expected.of_members[m]);
+    const double force = largest_difference(found.of_members.at(m), expected.of_members[m]);
+    const double energy = std::abs(found.energies.at(m) - expected.energies[m]);
+    if (force > same_within * size || energy > same_within * size + 4.0 * noise[m])
+      throw std::runtime_error(
+          what + " gives other numbers than the CPU for a few atoms tried before the run: forces " +
+          text_of(force) + " of " + text_of(size) + " eV/Angstrom, energy " + text_of(energy) +
+          " eV (member " + std::to_string(m + 1) +
+          "); this alrare does not run there: use device cpu, and report it");
+  }
+}
+
 } // namespace
+
+void compare_engines(Evaluator &model, Evaluator &trusted) {
+  SomeNumbers random;
+  FewAtoms atoms = make_cluster(model.metadata(), random, most_atoms);
+  const Forces expected = by_edges(trusted, atoms);
+  const Numbers noise = rounding(trusted, atoms, expected.energies, random);
+  const std::string what = model.description();
+  require_equal(by_edges(model, atoms), expected, noise, what);
+  ListEvaluator *const from_list = model.list_evaluator();
+  if (from_list == nullptr)
+    return;
+  ListEvaluation out;
+  const Numbers weights(expected.energies.size(),
+                        1.0 / static_cast<double>(expected.energies.size()));
+  from_list->evaluate_list(atoms.list(0, atoms.size()), true, 0, weights, true, out);
+  require_equal({out.member_energies, out.forces}, expected, noise, what);
+}
 
 void try_model(Evaluator &model) {
   SomeNumbers random;

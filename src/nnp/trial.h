@@ -17,6 +17,12 @@ namespace alrare {
 /// that own one atom each would give other energies or forces than one rank.
 void try_model(Evaluator &model);
 
+/// Compares an engine with one that is known to be right, on a few atoms and within rounding: a
+/// device, its driver and its compiler come from elsewhere, too.
+///
+/// \throws std::runtime_error with one sentence when energies or forces differ.
+void compare_engines(Evaluator &model, Evaluator &trusted);
+
 } // namespace alrare
 
 #endif

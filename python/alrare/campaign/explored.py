@@ -61,7 +61,7 @@ def explore(campaign: Campaign, system: System, folder: Path, reference: Referen
     config = campaign.config
     run = partial(
         simulate,
-        model=lammps_file(folder, config.run.device),
+        model=lammps_file(folder),
         structure=reference.structure,
         elements=campaign.elements,
         exploration=system.exploration,

@@ -97,7 +97,7 @@ def _by_model(
     metadata = load_ensemble(model).metadata
     check_state(system.structure, metadata.training, system.structure.get_chemical_formula())
     simulate(
-        model=lammps_file(model, config.run.device),
+        model=lammps_file(model),
         structure=system.structure,
         elements=metadata.elements,
         exploration=system.exploration,

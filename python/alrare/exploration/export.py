@@ -101,7 +101,7 @@ def export_lammps(
             f"export_lammps: structure: expected ase's Atoms, got {type(structure).__name__}"
         )
     folder, metadata = Path(folder), load_ensemble(model).metadata
-    source = lammps_file(model, "cpu")
+    source = lammps_file(model)
     copy = folder / f"{MODEL_NAME}{source.suffix}"
     formula = structure.get_chemical_formula()
     finite_positions(structure)

@@ -93,7 +93,7 @@ def pull_with_model(
     check_state(structure, metadata.training, structure.get_chemical_formula())
     with locked(folder):
         results = simulate(
-            model=lammps_file(model, run.device),
+            model=lammps_file(model),
             structure=structure,
             elements=metadata.elements,
             exploration=SpringPull(pull, timestep),

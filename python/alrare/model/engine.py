@@ -82,18 +82,16 @@ def open_engine(path: Path, metadata: Mapping[str, Any], threads: int) -> Engine
         raise ModelError(str(error)) from error
 
 
-def lammps_file(model: PathLike, device: str) -> Path:
-    """Return the one of a model's two files that LAMMPS opens for a device.
+def lammps_file(model: PathLike) -> Path:
+    """Return the one of a model's two files that LAMMPS opens.
 
-    It is `ensemble.pt`, the TorchScript export, for CUDA devices and for families that the native
-    engine does not evaluate, and otherwise `ensemble.safetensors`.
+    It is `ensemble.safetensors` for ANI, and `ensemble.pt`, the TorchScript export, for families
+    that the native engine does not evaluate.
 
     Parameters
     ----------
     model : Path or str
         Either file, or their folder.
-    device : str
-        auto, cpu or cuda, as `[run] device`.
 
     Raises
     ------
@@ -102,7 +100,7 @@ def lammps_file(model: PathLike, device: str) -> Path:
     """
     weights, export = model_path(model, ".safetensors"), model_path(model, ".pt")
     if _is_native(weights):
-        return export if device.startswith("cuda") else weights
+        return weights
     if not export.is_file():
         raise ModelError(
             f"{export}: missing; LAMMPS opens this file of the model {weights}: copy it, too, or"

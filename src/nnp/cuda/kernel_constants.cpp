@@ -14,7 +14,7 @@ int copy_terms(const char *name, const std::vector<double> &from, float *to) {
   if (from.size() > max_terms)
     throw std::runtime_error("on a GPU the descriptor may have up to " + std::to_string(max_terms) +
                              " " + name + ", and this one has " + std::to_string(from.size()) +
-                             ": use device cpu");
+                             ": use device cpu, or the ensemble.pt");
   for (std::size_t k = 0; k < from.size(); ++k)
     to[k] = static_cast<float>(from[k]);
   return static_cast<int>(from.size());

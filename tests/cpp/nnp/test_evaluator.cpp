@@ -123,16 +123,16 @@ TEST_CASE("a missing file, an unknown engine and a foreign format are told apart
   const std::string path = "test_evaluator.safetensors";
   std::fclose(std::fopen(path.c_str(), "w"));
   CHECK_THROWS_WITH(alrare::open_evaluator(path, {}), Contains(path.c_str()));
-  CHECK_THROWS_WITH(
-      alrare::open_evaluator(path, {"auto", "cuda:1", 0, 1}),
-      Contains("runs on the CPU only, and device is cuda:1; give its TorchScript export"));
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"auto", "cuda:1", 0, 1}), Contains(path.c_str()));
   CHECK_THROWS_WITH(alrare::open_evaluator(path, {"torchscript", "auto", 0, 1}),
                     Contains("(ensemble.pt)"));
   CHECK_THROWS_WITH(alrare::open_evaluator(path, {"jax", "auto", 0, 1}),
                     Contains("unknown engine 'jax'"));
   std::fclose(std::fopen("test_evaluator.pt", "w"));
-  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"auto", "cuda", 0, 1}),
+  CHECK_THROWS_WITH(alrare::open_evaluator(path, {"torchscript", "cuda", 0, 1}),
                     Contains("'test_evaluator.pt'"));
+  CHECK_THROWS_WITH(alrare::open_evaluator("test_evaluator.pt", {"auto", "emulated", 0, 1}),
+                    Contains("for tests of ensemble.safetensors"));
   CHECK_THROWS_WITH(alrare::open_evaluator("test_evaluator.pt", {"native", "auto", 0, 1}),
                     Contains("not one that the native engine reads"));
   std::remove(path.c_str());

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The engine for CUDA devices; its kernels are emulated, so that no device is needed.
 #include "../native/frames.h"
+#include "nnp/cuda/ani_descriptor.h"
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
+
+#include "nnp/trial.h"
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
@@ -160,6 +163,14 @@ TEST_CASE("what does not fit the model is refused in one sentence on a device, t
   CHECK_THROWS_WITH(open("no"), Contains("native_no.safetensors"));
 }
 
+TEST_CASE("more terms than the kernels know are refused by name") {
+  alrare::AevConstants constants{5.1, 3.5, 19.7, 12.5, 14.1, {0.8}, {0.8}, {0.4}};
+  CHECK(alrare::cuda::kernel_constants(constants, 3).n_sections == 1);
+  constants.angular_shifts.assign(65, 1.0);
+  CHECK_THROWS_WITH(alrare::cuda::kernel_constants(constants, 3),
+                    Contains("up to 64 angular_shifts, and this one has 65: use device cpu"));
+}
+
 TEST_CASE("from a neighbor list come the forces of its edges") {
   const auto engine = open("gelu"), other = open("gelu");
   Cluster cluster;
@@ -219,4 +230,43 @@ TEST_CASE("atoms at the same place and positions that are no numbers are named o
   CHECK_THROWS_WITH(run(), Contains("atoms number 6 and number 11 are at the same place"));
   cluster.positions[30] = NAN;
   CHECK_THROWS_WITH(run(), Contains("the position of atom number 11 is not a number"));
+}
+
+namespace {
+
+/// The engine for the CPU with a fault.
+class Faulty final : public Evaluator {
+public:
+  explicit Faulty(double energy, double gradient) : energy_(energy), gradient_(gradient) {}
+  [[nodiscard]] const alrare::Metadata &metadata() const override { return right_.metadata(); }
+  [[nodiscard]] std::string description() const override { return "faulty"; }
+  void evaluate(const Neighborhood &hood, const std::vector<double> &weights,
+                Evaluation &out) override {
+    right_.evaluate(hood, weights, out);
+    out.member_energies[1] += energy_;
+    out.gradient[out.gradient.size() / 2] += gradient_;
+  }
+
+private:
+  alrare::native::NativeEvaluator right_{model("gelu")};
+  double energy_, gradient_;
+};
+
+} // namespace
+
+TEST_CASE("an engine is compared with the one for the CPU before it is used") {
+  for (const std::string name : {"gelu", "celu", "odd"}) {
+    alrare::native::NativeEvaluator cpu(model(name));
+    CHECK_NOTHROW(alrare::compare_engines(*open(name), cpu));
+  }
+  alrare::native::NativeEvaluator cpu(model("gelu"));
+  const auto tried = [&](double energy, double gradient) {
+    Faulty faulty(energy, gradient);
+    alrare::compare_engines(faulty, cpu);
+  };
+  CHECK_NOTHROW(tried(0.0, 0.0));
+  CHECK_THROWS_WITH(tried(0.1, 0.0), Contains("faulty gives other numbers than the CPU"));
+  CHECK_THROWS_WITH(tried(0.0, 0.1), Contains("forces 0.1 of"));
+  CHECK_THROWS_WITH(tried(NAN, 0.0), Contains("an energy of faulty is not finite"));
+  CHECK_THROWS_WITH(tried(0.0, NAN), Contains("a force of faulty is not finite"));
 }
