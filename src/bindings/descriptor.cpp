@@ -14,10 +14,10 @@ namespace py = pybind11;
 
 namespace {
 
+using alrare::AevConstants;
 using alrare::Doubles;
 using alrare::Integers;
 using alrare::Neighborhood;
-using alrare::AevConstants;
 using alrare::native::FrameDescriptor;
 using alrare::native::SparseDescriptors;
 

@@ -379,7 +379,10 @@ class Detached(OfEdges):
     """Loses the graph that leads from the energies to vec."""
 
     def energies(self, vec: torch.Tensor, edge_i: torch.Tensor, n_local: int) -> torch.Tensor:
-        return torch.ones(3, n_local, dtype=torch.float64, device=vec.device) * vec.detach().square().sum()
+        return (
+            torch.ones(3, n_local, dtype=torch.float64, device=vec.device)
+            * vec.detach().square().sum()
+        )
 
 
 class OneDetached(OfEdges):

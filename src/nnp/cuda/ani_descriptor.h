@@ -10,23 +10,6 @@
 
 namespace alrare::cuda {
 
-/// Centers and their edges, where the kernels read them.
-struct AniEdges {
-  const AniEdge *edges = nullptr;             ///< (n_slots)
-  const int *begin = nullptr, *end = nullptr; ///< (n) the edges of each center
-  const int *order = nullptr;                 ///< (n) the center of each row
-  int n_centers = 0;
-  int capacity = 0; ///< most neighbors of a center within the angular cutoff
-};
-
-/// Where forces are added.
-struct AniForces {
-  const int *neighbors = nullptr;       ///< (n_slots) the atom that each edge leads to
-  const int *centers = nullptr;         ///< (n) the atom of each center
-  unsigned long long *forces = nullptr; ///< (n_atoms, 3) in force_unit
-  int *status = nullptr;                ///< status[1] is set where a force is no number
-};
-
 /// Runs the kernels: on a CUDA device, or on the CPU, to test them where there is none.
 class AniDescriptor {
 public:

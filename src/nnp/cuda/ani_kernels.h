@@ -20,21 +20,22 @@
 #define VOTE(mask, lane, condition)                                                                \
   {                                                                                                \
     const unsigned lanes = __ballot_sync(0xffffffffu, condition);                                  \
-    if (lane == 0)                                                                                 \
-      mask = lanes;                                                                                \
+    if ((lane) == 0)                                                                               \
+      (mask) = lanes;                                                                              \
   }
 #define ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define ATOMIC_MAX(to, value) atomicMax(to, value)
 #else // the numbers of terms are those of `c`
 #include <cmath>
 #define DEVICE_FUNCTION inline
-#define EACH_LANE(lane) for (int lane = 0; lane < 32; ++lane)
+// NOLINTNEXTLINE(bugprone-macro-parentheses): it declares the lane
+#define EACH_LANE(lane) for (int lane = 0; (lane) < 32; ++(lane))
 #define SYNC()
 #define COUNT_BITS(mask) __builtin_popcount(mask)
 #define VOTE(mask, lane, condition)                                                                \
-  mask = (lane == 0 ? 0U : mask) | ((condition) ? 1U << static_cast<unsigned>(lane) : 0U);
-#define ATOMIC_ADD(to, value) *(to) += (value)
-#define ATOMIC_MAX(to, value) *(to) = *(to) < (value) ? (value) : *(to)
+  (mask) = ((lane) == 0 ? 0U : (mask)) | ((condition) ? 1U << static_cast<unsigned>(lane) : 0U);
+#define ATOMIC_ADD(to, value) (*(to) += (value))
+#define ATOMIC_MAX(to, value) (*(to) = *(to) < (value) ? (value) : *(to))
 #define N_SPECIES c.n_species
 #define N_RADIAL c.n_radial
 #define N_SHIFTS c.n_shifts
@@ -80,6 +81,23 @@ struct AniFound {
   int *neighbors; ///< (n, stride) the atom that each edge leads to
   int *end;       ///< (n) where the edges of each center end
   int *status;    ///< most near neighbors of a center; whether something cannot be right
+};
+
+/// Centers and their edges. Row k of the descriptors is of center order[k].
+struct AniEdges {
+  const AniEdge *edges;   ///< (n_slots), of which some may be empty
+  const int *begin, *end; ///< (n) the edges of each center
+  const int *order;       ///< (n) the center of each row
+  int n_centers;
+  int capacity; ///< most neighbors of a center within the angular cutoff
+};
+
+/// Where forces are added.
+struct AniForces {
+  const int *neighbors;       ///< (n_slots) the atom that each edge leads to
+  const int *centers;         ///< (n) the atom of each center
+  unsigned long long *forces; ///< (n_atoms, 3) in force_unit
+  int *status;                ///< status[1] is set where a force is no number
 };
 
 /// Forces are summed as integers, so that their order does not matter: two runs give the same bits,
@@ -201,9 +219,13 @@ DEVICE_FUNCTION float ani_angle(const AniConstants &c, float base) {
   return 2.0f * exp2f(c.zeta * log2f(base));
 }
 
-/// The descriptor of one center, whose edges are begin..end-1, into `row` (F).
-DEVICE_FUNCTION void ani_forward(const AniConstants &c, const AniEdge *edges, int begin, int end,
-                                 int features, const AniShared &s, float *row) {
+/// Row `k` of the descriptors (n, F); `words` are what the warp shares.
+DEVICE_FUNCTION void ani_forward(const AniConstants &c, const AniEdges &in, int k, int features,
+                                 float *words, float *rows) {
+  const AniShared s = ani_share(words, in.capacity);
+  const AniEdge *const edges = in.edges;
+  const int begin = in.begin[in.order[k]], end = in.end[in.order[k]];
+  float *const row = rows + static_cast<long>(k) * features;
   EACH_LANE(lane) {
     for (int f = lane; f < features; f += 32)
       s.row[f] = 0.0f;
@@ -215,11 +237,11 @@ DEVICE_FUNCTION void ani_forward(const AniConstants &c, const AniEdge *edges, in
     SYNC();
     EACH_LANE(lane) {
       const int n = end - at < 32 ? end - at : 32;
-      for (int k = lane; k < N_RADIAL; k += 32)
+      for (int f = lane; f < N_RADIAL; f += 32)
         for (int j = 0; j < n; ++j) {
           const AniDistance edge = s.chunk[j];
-          const float offset = edge.distance - c.radial_shifts[k];
-          s.row[edge.species * N_RADIAL + k] +=
+          const float offset = edge.distance - c.radial_shifts[f];
+          s.row[edge.species * N_RADIAL + f] +=
               0.25f * expf(offset * offset * -c.radial_eta) * edge.smooth;
         }
     }
@@ -300,10 +322,14 @@ DEVICE_FUNCTION void ani_add_pair(const AniConstants &c, const AniNear &a, const
   gradient[2] += a.z * pull + b.z * turn;
 }
 
-/// The derivative (end - begin, 3) by the edges of one center, from that by its descriptor, `row`.
-DEVICE_FUNCTION void ani_backward(const AniConstants &c, const AniEdge *edges, int begin, int end,
-                                  int features, const AniShared &s, const float *row,
-                                  float *gradient) {
+/// The derivative by the edges of the center of row `k`, into `gradient` (n_slots, 3), from that by
+/// the descriptors (n, F).
+DEVICE_FUNCTION void ani_backward(const AniConstants &c, const AniEdges &in, int k, int features,
+                                  float *words, const float *rows, float *gradient) {
+  const AniShared s = ani_share(words, in.capacity);
+  const AniEdge *const edges = in.edges;
+  const int begin = in.begin[in.order[k]], end = in.end[in.order[k]];
+  const float *const row = rows + static_cast<long>(k) * features;
   EACH_LANE(lane) {
     for (int f = lane; f < features; f += 32)
       s.row[f] = row[f];
@@ -401,25 +427,25 @@ DEVICE_FUNCTION void ani_find(const AniList &list, int k, const AniFound &out, A
   }
 }
 
-/// Adds the forces of the edges begin..end-1 of a center to those on the atoms, in force_unit.
-DEVICE_FUNCTION void ani_add_forces(const float *gradient, const int *neighbors, int begin, int end,
-                                    int center, unsigned long long *forces, int *status) {
+/// Adds the forces of the edges of center `k`, in force_unit.
+DEVICE_FUNCTION void ani_add_forces(const AniEdges &in, int k, const float *gradient,
+                                    const AniForces &out) {
   EACH_LANE(lane) {
     unsigned long long sum[3] = {0, 0, 0};
     bool wrong = false;
-    for (int e = begin + lane; e < end; e += 32)
+    for (int e = in.begin[k] + lane; e < in.end[k]; e += 32)
       for (int d = 0; d < 3; ++d) {
         const float derivative = gradient[3L * e + d];
         wrong = wrong || !(fabsf(derivative) < most_force);
         const auto value = static_cast<unsigned long long>(
             static_cast<long long>(static_cast<double>(derivative) / force_unit));
         sum[d] += value;
-        ATOMIC_ADD(&forces[3L * neighbors[e] + d], 0ULL - value);
+        ATOMIC_ADD(&out.forces[3L * out.neighbors[e] + d], 0ULL - value);
       }
     for (int d = 0; d < 3; ++d)
-      ATOMIC_ADD(&forces[3L * center + d], sum[d]);
+      ATOMIC_ADD(&out.forces[3L * out.centers[k] + d], sum[d]);
     if (wrong)
-      status[1] = 1;
+      out.status[1] = 1;
   }
 }
 
@@ -427,54 +453,46 @@ DEVICE_FUNCTION void ani_add_forces(const float *gradient, const int *neighbors,
 
 #ifdef __CUDACC_RTC__
 
+/// The row, or the center, of this warp.
+#define THIS_WARP (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32)
+
 extern "C" __global__ void ani_find_kernel(const __grid_constant__ alrare::cuda::AniList list,
                                            const __grid_constant__ alrare::cuda::AniFound out) {
   __shared__ alrare::cuda::AniVotes votes[32];
-  const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
+  const int k = THIS_WARP;
   if (k < list.n_centers)
-    alrare::cuda::ani_find(list, k, out, votes[warp]);
+    alrare::cuda::ani_find(list, k, out, votes[threadIdx.x / 32]);
 }
-
-extern "C" __global__ void ani_add_forces_kernel(const float *gradient, const int *neighbors,
-                                                 const int *begin, const int *end,
-                                                 const int *centers, int n_centers,
-                                                 unsigned long long *forces, int *status) {
-  const int k = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  if (k < n_centers)
-    alrare::cuda::ani_add_forces(gradient, neighbors, begin[k], end[k], centers[k], forces, status);
-}
-
-// Row k is of center order[k], with the edges begin[order[k]]..end[order[k]]-1.
 
 extern "C" __global__ void ani_forward_kernel(const __grid_constant__ alrare::cuda::AniConstants c,
-                                              const alrare::cuda::AniEdge *edges, const int *begin,
-                                              const int *end, const int *order, int n_centers,
-                                              int features, int capacity, float *rows) {
+                                              const __grid_constant__ alrare::cuda::AniEdges in,
+                                              int features, float *rows) {
   extern __shared__ float words[];
-  const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
-  if (k >= n_centers)
-    return;
-  const alrare::cuda::AniShared s = alrare::cuda::ani_share(
-      words + warp * alrare::cuda::ani_shared_words(features, capacity), capacity);
-  const int i = order[k];
-  alrare::cuda::ani_forward(c, edges, begin[i], end[i], features, s,
-                            rows + static_cast<long long>(k) * features);
+  const int k = THIS_WARP;
+  if (k < in.n_centers)
+    alrare::cuda::ani_forward(
+        c, in, k, features,
+        words + threadIdx.x / 32 * alrare::cuda::ani_shared_words(features, in.capacity), rows);
 }
 
 extern "C" __global__ void ani_backward_kernel(const __grid_constant__ alrare::cuda::AniConstants c,
-                                               const alrare::cuda::AniEdge *edges, const int *begin,
-                                               const int *end, const int *order, int n_centers,
-                                               int features, int capacity, const float *rows,
-                                               float *gradient) {
+                                               const __grid_constant__ alrare::cuda::AniEdges in,
+                                               int features, const float *rows, float *gradient) {
   extern __shared__ float words[];
-  const int warp = threadIdx.x / 32, k = blockIdx.x * (blockDim.x / 32) + warp;
-  if (k >= n_centers)
-    return;
-  const alrare::cuda::AniShared s = alrare::cuda::ani_share(
-      words + warp * alrare::cuda::ani_shared_words(features, capacity), capacity);
-  const int i = order[k];
-  alrare::cuda::ani_backward(c, edges, begin[i], end[i], features, s,
-                             rows + static_cast<long long>(k) * features, gradient);
+  const int k = THIS_WARP;
+  if (k < in.n_centers)
+    alrare::cuda::ani_backward(c, in, k, features,
+                               words + threadIdx.x / 32 *
+                                           alrare::cuda::ani_shared_words(features, in.capacity),
+                               rows, gradient);
+}
+
+extern "C" __global__ void
+ani_add_forces_kernel(const __grid_constant__ alrare::cuda::AniEdges in, const float *gradient,
+                      const __grid_constant__ alrare::cuda::AniForces out) {
+  const int k = THIS_WARP;
+  if (k < in.n_centers)
+    alrare::cuda::ani_add_forces(in, k, gradient, out);
 }
 
 #else

@@ -88,55 +88,50 @@ public:
   }
 
   void find(const AniList &list, const AniFound &out) override {
-    AniList in = list;
-    AniFound to = out;
-    std::array<void *, 2> arguments = {&in, &to};
-    launch(find_, in.n_centers, most_warps, 0, arguments.data(), "the neighbors");
+    launch("the neighbors", find_, list.n_centers, most_warps, 0, list, out);
   }
 
   void forward(const AniEdges &edges, float *rows) override {
-    AniEdges in = edges;
-    std::array<void *, 9> arguments = {&constants_,   &in.edges,  &in.begin,    &in.end, &in.order,
-                                       &in.n_centers, &features_, &in.capacity, &rows};
-    launch(forward_, in, arguments.data(), "the descriptor");
+    const int bytes = bytes_of_warp(edges);
+    launch("the descriptor", forward_, edges.n_centers, warps(bytes), bytes, constants_, edges,
+           features_, rows);
   }
 
   void backward(const AniEdges &edges, const float *rows, float *gradient) override {
-    AniEdges in = edges;
-    std::array<void *, 10> arguments = {&constants_, &in.edges,     &in.begin,  &in.end,
-                                        &in.order,   &in.n_centers, &features_, &in.capacity,
-                                        &rows,       &gradient};
-    launch(backward_, in, arguments.data(), "the derivative of the descriptor");
+    const int bytes = bytes_of_warp(edges);
+    launch("the derivative of the descriptor", backward_, edges.n_centers, warps(bytes), bytes,
+           constants_, edges, features_, rows, gradient);
   }
 
   void add_forces(const AniEdges &edges, const float *gradient, const AniForces &out) override {
-    AniEdges in = edges;
-    AniForces to = out;
-    std::array<void *, 8> arguments = {&gradient,   &to.neighbors, &in.begin,  &in.end,
-                                       &to.centers, &in.n_centers, &to.forces, &to.status};
-    launch(add_forces_, in.n_centers, most_warps, 0, arguments.data(), "the forces");
+    launch("the forces", add_forces_, edges.n_centers, most_warps, 0, edges, gradient, out);
   }
 
 private:
-  /// Of the kernels that share what AniShared holds.
-  void launch(void *function, const AniEdges &edges, void **arguments, const char *what) {
-    const int bytes = 4 * ani_shared_words(features_, edges.capacity); // of a warp
+  [[nodiscard]] int bytes_of_warp(const AniEdges &edges) const {
+    const int bytes = 4 * ani_shared_words(features_, edges.capacity);
     if (bytes > most_shared_)
       throw std::runtime_error("an atom has " + std::to_string(edges.capacity) +
                                " neighbors within the angular cutoff, more than this GPU has "
                                "shared memory for: use device cpu");
-    launch(function, edges.n_centers, std::clamp(usual_shared_bytes / bytes, 1, most_warps), bytes,
-           arguments, what);
+    return bytes;
   }
 
-  /// One warp for each center, with so many bytes of its own.
-  void launch(void *function, int n_centers, int warps, int bytes, void **arguments,
-              const char *what) {
+  /// Warps of a block.
+  static int warps(int bytes) { return std::clamp(usual_shared_bytes / bytes, 1, most_warps); }
+
+  /// One warp for each center, with so many bytes of its own; the arguments are those of the
+  /// kernel.
+  template <class... Arguments>
+  void launch(const char *what, void *function, int n_centers, int warps, int bytes,
+              Arguments... arguments) {
     if (n_centers == 0)
       return;
+    std::array<void *, sizeof...(arguments)> pointers = {static_cast<void *>(&arguments)...};
     const auto blocks = static_cast<unsigned>((n_centers + warps - 1) / warps);
     cuda_.check(cuda_.launch(function, blocks, 1, 1, static_cast<unsigned>(32 * warps), 1, 1,
-                             static_cast<unsigned>(bytes * warps), nullptr, arguments, nullptr),
+                             static_cast<unsigned>(bytes * warps), nullptr, pointers.data(),
+                             nullptr),
                 what);
   }
 

@@ -419,7 +419,7 @@ private:
   }
 
   void run_network(const Layers &network, const at::Tensor &rows, const at::Tensor &energies,
-                   float weight, at::Tensor gradient) const {
+                   float weight, const at::Tensor &gradient) const {
     const std::size_t last = network.weights.size() - 1;
     std::vector<at::Tensor> inputs; // of the activations
     at::Tensor x = rows;
@@ -511,7 +511,7 @@ private:
   // of the last evaluation
   int n_ = 0;
   std::int64_t n_slots_ = 0; // places for edges
-  AniEdges there_;           // on the device
+  AniEdges there_{};         // on the device
   Staging atoms_, centers_, counts_, edges_, first_, forces_, gradient_, list_, order_;
   at::Tensor atoms_there_, centers_there_, counts_there_, edges_there_, begin_there_, end_there_,
       list_there_, neighbors_there_, order_there_, status_;

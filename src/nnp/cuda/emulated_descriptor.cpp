@@ -21,37 +21,26 @@ public:
   }
 
   void forward(const AniEdges &edges, float *rows) override {
-    for (int k = 0; k < edges.n_centers; ++k) {
-      const int i = edges.order[k];
-      ani_forward(constants_, edges.edges, edges.begin[i], edges.end[i], features_,
-                  shared(edges.capacity), rows + row(k));
-    }
+    for (int k = 0; k < edges.n_centers; ++k)
+      ani_forward(constants_, edges, k, features_, shared(edges.capacity), rows);
   }
 
   void backward(const AniEdges &edges, const float *rows, float *gradient) override {
-    for (int k = 0; k < edges.n_centers; ++k) {
-      const int i = edges.order[k];
-      ani_backward(constants_, edges.edges, edges.begin[i], edges.end[i], features_,
-                   shared(edges.capacity), rows + row(k), gradient);
-    }
+    for (int k = 0; k < edges.n_centers; ++k)
+      ani_backward(constants_, edges, k, features_, shared(edges.capacity), rows, gradient);
   }
 
   void add_forces(const AniEdges &edges, const float *gradient, const AniForces &out) override {
     for (int k = 0; k < edges.n_centers; ++k)
-      ani_add_forces(gradient, out.neighbors, edges.begin[k], edges.end[k], out.centers[k],
-                     out.forces, out.status);
+      ani_add_forces(edges, k, gradient, out);
   }
 
 private:
-  [[nodiscard]] std::ptrdiff_t row(int k) const {
-    return static_cast<std::ptrdiff_t>(k) * features_;
-  }
-
   /// Memory of which nothing is known, as on the device.
-  AniShared shared(int capacity) {
+  float *shared(int capacity) {
     words_.assign(static_cast<std::size_t>(ani_shared_words(features_, capacity)),
                   std::numeric_limits<float>::quiet_NaN());
-    return ani_share(words_.data(), capacity);
+    return words_.data();
   }
 
   AniConstants constants_;

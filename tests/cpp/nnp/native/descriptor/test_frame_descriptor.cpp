@@ -12,8 +12,8 @@ using doctest::Contains;
 
 namespace {
 
-using alrare::Neighborhood;
 using alrare::AevConstants;
+using alrare::Neighborhood;
 using alrare::native::Box;
 using alrare::native::FrameDescriptor;
 using alrare::native::SparseDescriptors;
