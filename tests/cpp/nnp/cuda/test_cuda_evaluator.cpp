@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The engine for CUDA devices; its kernels are emulated, so that no device is needed.
 #include "../native/frames.h"
-#include "nnp/cuda/ani_descriptor.h"
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
 
@@ -161,14 +160,6 @@ TEST_CASE("what does not fit the model is refused in one sentence on a device, t
   hood.vec = {1.0, 0.0, 0.0};
   CHECK_THROWS_WITH(engine->evaluate(hood, {1.0, 0.0}, out), Contains("species 7 is unknown"));
   CHECK_THROWS_WITH(open("no"), Contains("native_no.safetensors"));
-}
-
-TEST_CASE("more terms than the kernels know are refused by name") {
-  alrare::AevConstants constants{5.1, 3.5, 19.7, 12.5, 14.1, {0.8}, {0.8}, {0.4}};
-  CHECK(alrare::cuda::kernel_constants(constants, 3).n_sections == 1);
-  constants.angular_shifts.assign(65, 1.0);
-  CHECK_THROWS_WITH(alrare::cuda::kernel_constants(constants, 3),
-                    Contains("up to 64 angular_shifts, and this one has 65: use device cpu"));
 }
 
 TEST_CASE("from a neighbor list come the forces of its edges") {
