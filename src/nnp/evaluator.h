@@ -100,6 +100,9 @@ public:
   /// [member * n_local + center]. Null when the engine has only sums over centers.
   virtual const std::vector<double> *center_energies() const { return nullptr; }
 
+  /// Whether there are such energies; center_energies() may have to fetch them.
+  virtual bool has_center_energies() const { return center_energies() != nullptr; }
+
   /// What a center of this species has beside center_energies(), eV.
   virtual double self_energy(int /*species*/) const { return 0.0; }
 };

@@ -24,10 +24,11 @@ constexpr std::array<double, 3> links = {0.3, 0.6, 0.9}; // of the atoms of a ch
 constexpr double shift = 0.01;                           // of differences of the energy, Å
 constexpr double tiny_shift = 1e-7;                      // changes an energy by its rounding, Å
 constexpr std::size_t fewest_atoms = 8, most_atoms = 64; // of a cluster
+constexpr std::size_t most_compared = 256;               // by compare_engines: all elements, twice
 constexpr int n_directions = 2, n_points = 4;
 // All relative. What is wrong with a model is far more, and a right one must never be refused.
 constexpr double smooth_within = 0.05, right_within = 0.2, equal_within = 0.01, zero_within = 1e-6,
-                 same_within = 1e-3;
+                 same_within = 1e-4;
 
 /// A few atoms in vacuum, each of which is in the list of all others.
 class FewAtoms {
@@ -50,6 +51,11 @@ public:
   /// As a rank sees it that owns one of them; valid until the next call.
   const Neighborhood &around(std::size_t center, int message_shells) {
     return build(center, 1, message_shells);
+  }
+
+  /// If so many from `first` on own energy; valid until the next call.
+  const Neighborhood &part(std::size_t first, std::size_t n_centers) {
+    return build(first, n_centers, 0);
   }
 
   /// Of all atoms, of which so many from `first` on are centers; valid until the next call.
@@ -129,9 +135,9 @@ Evaluation mean_of(Evaluator &model, const Neighborhood &hood) {
 }
 
 /// Atoms of all elements, if they are no more than half of `most_atoms`, on a distorted grid.
-FewAtoms make_cluster(const Metadata &model, SomeNumbers &random,
-                      std::size_t fewest = fewest_atoms) {
-  const std::size_t n = std::clamp(2 * model.elements.size(), fewest, most_atoms);
+FewAtoms make_cluster(const Metadata &model, SomeNumbers &random, std::size_t fewest = fewest_atoms,
+                      std::size_t most = most_atoms) {
+  const std::size_t n = std::clamp(2 * model.elements.size(), fewest, most);
   std::size_t side = 2;
   while (side * side * side < n)
     ++side;
@@ -359,10 +365,10 @@ struct Forces {
   std::vector<Numbers> of_members;
 };
 
-Forces by_edges(Evaluator &model, FewAtoms &atoms) {
+Forces by_edges(Evaluator &model, FewAtoms &atoms, std::size_t first, std::size_t n_centers) {
   Forces out;
   std::vector<Numbers> gradients;
-  const Neighborhood &hood = atoms.whole();
+  const Neighborhood &hood = atoms.part(first, n_centers);
   model.evaluate_members(hood, out.energies, gradients);
   for (const Numbers &gradient : gradients)
     sum_forces(hood, gradient, atoms.size(), out.of_members.emplace_back());
@@ -390,19 +396,28 @@ void require_equal(const Forces &found, const Forces &expected, const Numbers &n
 
 void compare_engines(Evaluator &model, Evaluator &trusted) {
   SomeNumbers random;
-  FewAtoms atoms = make_cluster(model.metadata(), random, most_atoms);
-  const Forces expected = by_edges(trusted, atoms);
+  FewAtoms atoms = make_cluster(model.metadata(), random, most_atoms, most_compared);
+  const std::size_t n = atoms.size();
+  const Forces expected = by_edges(trusted, atoms, 0, n);
   const Numbers noise = rounding(trusted, atoms, expected.energies, random);
   const std::string what = model.description();
-  require_equal(by_edges(model, atoms), expected, noise, what);
+  require_equal(by_edges(model, atoms, 0, n), expected, noise, what);
   ListEvaluator *const from_list = model.list_evaluator();
   if (from_list == nullptr)
     return;
   ListEvaluation out;
-  const Numbers weights(expected.energies.size(),
-                        1.0 / static_cast<double>(expected.energies.size()));
-  from_list->evaluate_list(atoms.list(0, atoms.size()), true, 0, weights, true, out);
+  const Numbers weights(noise.size(), 1.0 / static_cast<double>(noise.size()));
+  from_list->evaluate_list(atoms.list(0, n), true, 0, weights, true, out);
   require_equal({out.member_energies, out.forces}, expected, noise, what);
+  // a part of the atoms, and again with the same list after they have moved, as the last member
+  const std::size_t first = n / 4, n_centers = n / 2;
+  from_list->evaluate_list(atoms.list(first, n_centers), true, 0, weights, false, out);
+  const Moved moved(atoms, random(3 * n), shift);
+  const Forces part = by_edges(trusted, atoms, first, n_centers);
+  const int last = model.metadata().members - 1;
+  from_list->evaluate_list(atoms.list(first, n_centers), false, last, {1.0}, false, out);
+  require_equal({out.member_energies, out.forces},
+                {{part.energies.back()}, {part.of_members.back()}}, {noise.back()}, what);
 }
 
 void try_model(Evaluator &model) {

@@ -60,7 +60,7 @@ struct PairNNPEnsemble::Impl {
   alrare::Evaluation local;                   // of this rank, eV and Å
   alrare::ListEvaluation from_list;           // in place of a gradient, where the engine gives it
   bool has_forces = false;                    // whether from_list is what it gave
-  bigint list_step = -1;                      // when the list that the engine has was built
+  bigint list_build = -1;                     // the build of the list that the engine has
   double driving_energy = 0.0;                // of this rank, eV
   std::vector<double> driving_forces;         // (nall, 3) eV/Å, if has_forces
   double bias_energy = 0.0;                   // of the whole system, in the units of the run
@@ -169,7 +169,7 @@ void PairNNPEnsemble::load(const char *command, const std::string &path,
     error->all(FLERR, "{}: {}", command, failure);
 
   impl_->hood = nullptr; // it belongs to the model before
-  impl_->list_step = -1;
+  impl_->list_build = -1;
   impl_->model = std::move(loaded);
   const int members = impl_->n_members = impl_->model->metadata().members;
   impl_->spread.reset(members);
@@ -205,6 +205,7 @@ void PairNNPEnsemble::init_style() {
   warn_of_masses(lmp, "pair_style nnp_ensemble", "pair_coeff", impl_->model->metadata().elements,
                  impl_->model->names);
   impl_->warned_of_exclusions = false;
+  impl_->list_build = -1; // builds are counted anew
   make_pvector(static_cast<bool>(impl_->options.bias));
   if (impl_->shown.size() > static_cast<std::size_t>(nextra) && comm->me == 0)
     error->warning(
@@ -278,9 +279,9 @@ void PairNNPEnsemble::judge_ensemble() {
   MPI_Allreduce(impl_->local.member_energies.data(), spread.member_energies.data(),
                 impl_->n_members, MPI_DOUBLE, MPI_SUM, world);
   spread.judge_energies(impl_->to_lammps);
-  const std::vector<double> *const energies = impl_->model->evaluator->center_energies();
-  if (impl_->want_atom_energy_std && energies != nullptr)
-    spread.judge_atom_energies(*impl_->hood, *energies, impl_->to_lammps);
+  if (impl_->want_atom_energy_std && impl_->model->evaluator->has_center_energies())
+    spread.judge_atom_energies(*impl_->hood, *impl_->model->evaluator->center_energies(),
+                               impl_->to_lammps);
   if (impl_->options.force_std)
     judge_forces();
   spread.calibrate(impl_->model->metadata());
@@ -394,15 +395,15 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
 void PairNNPEnsemble::evaluate_list(alrare::ListEvaluator &engine, const alrare::NeighborList &in,
                                     bool whole_ensemble) {
   const alrare::LoadedModel &model = *impl_->model;
-  const bool new_list = neighbor->ago == 0 || impl_->list_step != neighbor->lastcall;
-  impl_->list_step = -1; // should it throw
+  const bool new_list = neighbor->ago == 0 || impl_->list_build != neighbor->ncalls;
+  impl_->list_build = -1; // should it throw
   const bool each = whole_ensemble && (impl_->options.force_std || impl_->options.bias);
   alrare::ListEvaluation &out = impl_->from_list;
   if (whole_ensemble)
     engine.evaluate_list(in, new_list, 0, model.weights, each, out);
   else
     engine.evaluate_list(in, new_list, model.driver, {1.0}, false, out);
-  impl_->list_step = neighbor->lastcall;
+  impl_->list_build = neighbor->ncalls;
   impl_->hood = &out.centers;
   impl_->local.member_energies = out.member_energies;
   impl_->driving_energy =
@@ -416,7 +417,7 @@ void PairNNPEnsemble::evaluate_list(alrare::ListEvaluator &engine, const alrare:
 }
 
 void PairNNPEnsemble::tally_atom_energies(bool whole_ensemble) {
-  if (impl_->model->evaluator->center_energies() == nullptr)
+  if (!impl_->model->evaluator->has_center_energies())
     error->all(FLERR, "pair_style nnp_ensemble: energies of single atoms need the native engine: "
                       "give pair_coeff the ensemble.safetensors, or a TorchScript model of "
                       "format version 2");
@@ -489,7 +490,7 @@ void *PairNNPEnsemble::extract_peratom(const char *name, int &n_columns) {
   if (impl_->spread.atom_energy_std.empty())
     impl_->spread.clear_atoms(0);
   const std::string wanted = name;
-  if (wanted == "energy_std" && impl_->model->evaluator->center_energies() != nullptr) {
+  if (wanted == "energy_std" && impl_->model->evaluator->has_center_energies()) {
     impl_->want_atom_energy_std = true;
     return impl_->spread.atom_energy_std.data();
   }
@@ -507,5 +508,8 @@ double PairNNPEnsemble::memory_usage() {
   }
   for (const std::vector<double> &gradient : impl_->gradients)
     bytes += 8.0 * static_cast<double>(gradient.size());
+  for (const std::vector<double> &forces : impl_->from_list.forces)
+    bytes += 8.0 * static_cast<double>(forces.size());
+  bytes += 8.0 * static_cast<double>(impl_->driving_forces.size());
   return bytes;
 }

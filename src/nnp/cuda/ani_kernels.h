@@ -23,6 +23,7 @@
     if ((lane) == 0)                                                                               \
       (mask) = lanes;                                                                              \
   }
+#define ROUNDED(value) __double2ll_rn(value)
 #define ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define ATOMIC_MAX(to, value) atomicMax(to, value)
 #else // the numbers of terms are those of `c`
@@ -34,6 +35,7 @@
 #define COUNT_BITS(mask) __builtin_popcount(mask)
 #define VOTE(mask, lane, condition)                                                                \
   (mask) = ((lane) == 0 ? 0U : (mask)) | ((condition) ? 1U << static_cast<unsigned>(lane) : 0U);
+#define ROUNDED(value) llrint(value)
 #define ATOMIC_ADD(to, value) (*(to) += (value))
 #define ATOMIC_MAX(to, value) (*(to) = *(to) < (value) ? (value) : *(to))
 #define N_SPECIES c.n_species
@@ -103,7 +105,7 @@ struct AniForces {
 /// Forces are summed as integers, so that their order does not matter: two runs give the same bits,
 /// and the forces on all atoms sum to nothing.
 constexpr double force_unit = 1.0 / 4294967296.0; ///< eV/Angstrom
-constexpr float most_force = 4194304.0f;          ///< eV/Angstrom, of one edge: no sum overflows
+constexpr float most_force = 1048576.0f;          ///< eV/Angstrom, of one edge: a thousand fit
 
 /// One of 32 edges that a warp looks at.
 struct AniDistance {
@@ -398,7 +400,8 @@ DEVICE_FUNCTION void ani_find(const AniList &list, int k, const AniFound &out, A
       const bool inside = seen && square < list.cutoff * list.cutoff;
       VOTE(votes.inside, lane, inside)
       VOTE(votes.near, lane, inside && square < near_sq)
-      VOTE(votes.wrong, lane, seen && !(square > 0.0)) // not a number, or the same place
+      // not a number, or nearly the same place
+      VOTE(votes.wrong, lane, seen && !(static_cast<float>(square) > 0.0f))
     }
     SYNC();
     const unsigned inside = votes.inside;
@@ -438,7 +441,7 @@ DEVICE_FUNCTION void ani_add_forces(const AniEdges &in, int k, const float *grad
         const float derivative = gradient[3L * e + d];
         wrong = wrong || !(fabsf(derivative) < most_force);
         const auto value = static_cast<unsigned long long>(
-            static_cast<long long>(static_cast<double>(derivative) / force_unit));
+            static_cast<long long>(ROUNDED(static_cast<double>(derivative) / force_unit)));
         sum[d] += value;
         ATOMIC_ADD(&out.forces[3L * out.neighbors[e] + d], 0ULL - value);
       }
@@ -501,6 +504,7 @@ ani_add_forces_kernel(const __grid_constant__ alrare::cuda::AniEdges in, const f
 #undef SYNC
 #undef COUNT_BITS
 #undef VOTE
+#undef ROUNDED
 #undef ATOMIC_ADD
 #undef ATOMIC_MAX
 #undef N_SPECIES

@@ -69,10 +69,9 @@ public:
                                define("N_SHIFTS", constants.n_shifts) +
                                define("N_SECTIONS", constants.n_sections) + ani_kernels_text;
     const std::vector<char> code = compile(cuda_, source);
-    void *module = nullptr; // lives as long as the process
-    cuda_.check(cuda_.load_module(&module, code.data()), "loading the kernels");
+    cuda_.check(cuda_.load_module(&module_, code.data()), "loading the kernels");
     const auto find = [&](void *&function, const char *name) {
-      cuda_.check(cuda_.find_function(&function, module, name), name);
+      cuda_.check(cuda_.find_function(&function, module_, name), name);
     };
     find(find_, "ani_find_kernel");
     find(forward_, "ani_forward_kernel");
@@ -82,10 +81,20 @@ public:
     cuda_.check(cuda_.current_device(&device), "which device");
     cuda_.check(cuda_.device_attribute(&most_shared_, shared_bytes_of_block, device),
                 "its shared memory");
+    if (4 * ani_shared_words(features, 0) > most_shared_)
+      throw std::runtime_error("a descriptor of " + std::to_string(features) +
+                               " terms is more than this GPU has shared memory for: use device "
+                               "cpu, or the ensemble.pt");
     for (void *const function : {forward_, backward_})
       cuda_.check(cuda_.set_attribute(function, dynamic_shared_bytes, most_shared_),
                   "asking for shared memory");
   }
+
+  ~CudaDescriptor() override {
+    cuda_.unload_module(module_); // fails where the program ends and the device is closed already
+  }
+  CudaDescriptor(const CudaDescriptor &) = delete;
+  CudaDescriptor &operator=(const CudaDescriptor &) = delete;
 
   void find(const AniList &list, const AniFound &out) override {
     launch("the neighbors", find_, list.n_centers, most_warps, 0, list, out);
@@ -138,6 +147,7 @@ private:
   const CudaLibrary &cuda_;
   AniConstants constants_;
   int features_;
+  void *module_ = nullptr;
   void *find_ = nullptr, *forward_ = nullptr, *backward_ = nullptr, *add_forces_ = nullptr;
   int most_shared_ = 0; // bytes of a block
 };

@@ -7,7 +7,11 @@
 #include "nnp/torch_device.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,6 +19,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,6 +31,33 @@ namespace {
 
 constexpr double most_bytes_of_layers = 1e9; // what networks keep for the way back at one time
 constexpr std::int64_t grain = 4096;         // edges or centers that are worth a thread
+
+/// Sets for this scope what a program around this one may have chosen otherwise: the device, the
+/// default stream, which the kernels are on, and products in whole float32 (no TF32, no autocast).
+class OnDevice {
+public:
+  explicit OnDevice(const at::Device &device)
+      : stream_(device.is_cuda()
+                    ? std::optional<c10::Stream>(c10::Stream(c10::Stream::DEFAULT, device))
+                    : std::nullopt),
+        allowed_tf32_(device.is_cuda() && at::globalContext().allowTF32CuBLAS()) {
+    if (allowed_tf32_)
+      at::globalContext().setAllowTF32CuBLAS(false);
+  }
+  ~OnDevice() {
+    if (allowed_tf32_)
+      at::globalContext().setAllowTF32CuBLAS(true);
+  }
+  OnDevice(const OnDevice &) = delete;
+  OnDevice &operator=(const OnDevice &) = delete;
+
+private:
+  c10::InferenceMode inference_;
+  c10::OptionalStreamGuard stream_;
+  c10::impl::ExcludeDispatchKeyGuard no_autocast_{c10::autocast_dispatch_keyset};
+  at::NoTF32Guard no_tf32_;
+  bool allowed_tf32_;
+};
 
 /// Memory of the CPU that is copied to or from a device, kept from step to step.
 class Staging {
@@ -86,8 +118,7 @@ public:
     const int n_elements = static_cast<int>(metadata_.elements.size());
     features_ = file.constants.features(n_elements);
     constants_ = kernel_constants(file.constants, n_elements);
-    const c10::InferenceMode guard;
-    const c10::OptionalDeviceGuard here(used_device());
+    const OnDevice here(device_);
     at::set_num_threads(threads_);
     for (const ElementNetworks &networks : file.networks)
       load(networks);
@@ -108,9 +139,11 @@ public:
   }
 
   const std::vector<double> *center_energies() const override {
-    fetch_center_energies();
+    with_clean_errors([&] { fetch_center_energies(); });
     return &center_energies_;
   }
+
+  bool has_center_energies() const override { return true; }
 
   void evaluate(const Neighborhood &hood, const std::vector<double> &weights,
                 Evaluation &out) override {
@@ -161,22 +194,17 @@ public:
   }
 
 private:
-  [[nodiscard]] c10::optional<c10::Device> used_device() const {
-    return device_.is_cuda() ? c10::optional<c10::Device>(device_) : c10::nullopt;
-  }
-
   [[nodiscard]] at::TensorOptions floats() const {
     return at::TensorOptions().dtype(at::kFloat).device(device_);
   }
 
   [[nodiscard]] at::TensorOptions bytes() const { return floats().dtype(at::kByte); }
 
-  template <typename Action> void with_clean_errors(const Action &action) {
-    const c10::InferenceMode guard;
-    const c10::OptionalDeviceGuard here(used_device());
+  template <typename Action> void with_clean_errors(const Action &action) const {
     if (at::get_num_threads() != threads_)
       at::set_num_threads(threads_);
     try {
+      const OnDevice here(device_);
       action();
     } catch (const c10::Error &error) {
       const std::string text = error.what_without_backtrace();
@@ -217,6 +245,7 @@ private:
 
   /// Brings the edges of a neighborhood to the device, centers sorted by element.
   void bring_edges(const Neighborhood &hood) {
+    listed_.clear(); // what is on the device is not a list any more
     n_slots_ = static_cast<std::int64_t>(hood.n_edges());
     check_slots();
     sort_centers(hood);
@@ -274,9 +303,9 @@ private:
 
   /// The list as a table, and where the edges of each center begin.
   void stage_list(const NeighborList &list, const Neighborhood &centers) {
-    listed_ = centers.atom;
+    listed_.clear(); // should this throw
     stride_ = 1;
-    for (const int i : listed_)
+    for (const int i : centers.atom)
       stride_ = std::max(stride_, list.n_neighbors[i]);
     n_slots_ = static_cast<std::int64_t>(n_) * stride_;
     check_slots();
@@ -284,7 +313,7 @@ private:
     int *const begin = first_.reserve<int>(n_), *const table = list_.reserve<int>(n_slots_);
     at::parallel_for(0, n_, grain / 32, [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t k = from; k < to; ++k) {
-        const int i = center[k] = listed_[static_cast<std::size_t>(k)];
+        const int i = center[k] = centers.atom[static_cast<std::size_t>(k)];
         begin[k] = static_cast<int>(k) * stride_;
         count[k] = list.n_neighbors[i];
         for (int e = 0; e < count[k]; ++e)
@@ -295,6 +324,7 @@ private:
     counts_there_ = counts_.there();
     begin_there_ = first_.there();
     list_there_ = list_.there();
+    listed_ = centers.atom;
   }
 
   /// Throws what the kernels found wrong; returns the most near neighbors of a center.
@@ -303,7 +333,9 @@ private:
     const int *const status = found.const_data_ptr<int>();
     if (status[1] != 0) {
       NeighborhoodBuilder(metadata_.cutoff, 0.0).build(list); // names the atoms
-      throw std::runtime_error("a force is not a number, or beyond 4e6 eV/Angstrom");
+      throw std::runtime_error(
+          "two atoms are nearly at the same place, or a force is not a number, "
+          "or beyond 1e6 eV/Angstrom");
     }
     return status[0];
   }
@@ -323,6 +355,8 @@ private:
   /// Where each element's rows begin, and the center of each row.
   void sort_centers(const Neighborhood &hood) {
     n_ = hood.n_local;
+    energies_ = at::Tensor(); // those of before have other rows
+    center_energies_.clear();
     block_.assign(self_energies_.size() + 1, 0);
     for (int i = 0; i < n_; ++i)
       ++block_.at(static_cast<std::size_t>(species_of(hood, i)) + 1);
@@ -376,8 +410,6 @@ private:
     const int *const begin = pointer<int>(begin_there_);
     there_ = {pointer<AniEdge>(edges_there_), begin, begin + 1,
               pointer<int>(order_there_),     n_,    most.load()};
-    listed_.clear(); // first_ is of other edges now
-    stride_ = 0;
   }
 
   void run_weighted(const Neighborhood &hood, int first, const std::vector<double> &weights,

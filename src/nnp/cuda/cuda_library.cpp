@@ -48,6 +48,7 @@ CudaLibrary open_library() {
   find(driver, "cuCtxGetDevice", out.current_device);
   find(driver, "cuDeviceGetAttribute", out.device_attribute);
   find(driver, "cuModuleLoadData", out.load_module);
+  find(driver, "cuModuleUnload", out.unload_module);
   find(driver, "cuModuleGetFunction", out.find_function);
   find(driver, "cuFuncSetAttribute", out.set_attribute);
   find(driver, "cuLaunchKernel", out.launch);

@@ -25,6 +25,7 @@ struct CudaLibrary {
   int (*current_device)(int *device);
   int (*device_attribute)(int *value, int attribute, int device);
   int (*load_module)(void **module, const void *image);
+  int (*unload_module)(void *module);
   int (*find_function)(void **function, void *module, const char *name);
   int (*set_attribute)(void *function, int attribute, int value);
   int (*launch)(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
