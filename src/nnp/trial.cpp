@@ -28,7 +28,7 @@ constexpr std::size_t most_compared = 256;               // by compare_engines: 
 constexpr int n_directions = 2, n_points = 4;
 // All relative. What is wrong with a model is far more, and a right one must never be refused.
 constexpr double smooth_within = 0.05, right_within = 0.2, equal_within = 0.01, zero_within = 1e-6,
-                 same_within = 1e-4;
+                 same_within = 3e-4;
 
 /// A few atoms in vacuum, each of which is in the list of all others.
 class FewAtoms {
