@@ -22,10 +22,11 @@ struct ListEvaluation {
   std::vector<double> member_energies; ///< as in Evaluation
   /// Of the weighted sum, or of each member: forces (N, 3) on the caller's atoms, eV/Å.
   std::vector<std::vector<double>> forces;
-  Neighborhood centers; ///< without edges: n_local, atom and species
+  /// Valid until the next call; it may have no edges, but n_local, atom and species.
+  const Neighborhood *centers = nullptr;
 };
 
-/// An engine that finds edges and sums forces where it computes them.
+/// An engine that sums forces where it computes them, in place of a gradient by the edges.
 class ListEvaluator {
 public:
   virtual ~ListEvaluator() = default;
@@ -91,7 +92,9 @@ public:
   }
 
   /// The engine's own way from a neighbor list to forces; null where it has none.
-  virtual ListEvaluator *list_evaluator() { return nullptr; }
+  ///
+  /// \param each  forces of each member are wanted, not of the weighted sum alone
+  virtual ListEvaluator *list_evaluator(bool /*each*/) { return nullptr; }
 
   /// Whether the engine reads `Neighborhood::triples`; one that finds them itself says no.
   virtual bool needs_triples() const { return true; }

@@ -402,7 +402,7 @@ void compare_engines(Evaluator &model, Evaluator &trusted) {
   const Numbers noise = rounding(trusted, atoms, expected.energies, random);
   const std::string what = model.description();
   require_equal(by_edges(model, atoms, 0, n), expected, noise, what);
-  ListEvaluator *const from_list = model.list_evaluator();
+  ListEvaluator *const from_list = model.list_evaluator(true);
   if (from_list == nullptr)
     return;
   ListEvaluation out;

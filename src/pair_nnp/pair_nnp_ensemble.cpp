@@ -370,7 +370,8 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   else
     in.message_shells = impl_->message_shells();
   // the engine's own way gives no virials of edges
-  alrare::ListEvaluator *const from_list = model.evaluator->list_evaluator();
+  const bool each = whole_ensemble && (impl_->options.force_std || impl_->options.bias);
+  alrare::ListEvaluator *const from_list = model.evaluator->list_evaluator(each);
   impl_->has_forces = from_list != nullptr && !vflag_global && !vflag_atom && !cvflag_atom;
   if (impl_->has_forces) {
     evaluate_list(*from_list, in, whole_ensemble);
@@ -404,7 +405,7 @@ void PairNNPEnsemble::evaluate_list(alrare::ListEvaluator &engine, const alrare:
   else
     engine.evaluate_list(in, new_list, model.driver, {1.0}, false, out);
   impl_->list_build = neighbor->ncalls;
-  impl_->hood = &out.centers;
+  impl_->hood = out.centers;
   impl_->local.member_energies = out.member_energies;
   impl_->driving_energy =
       whole_ensemble ? model.driving_energy(out.member_energies) : out.member_energies.at(0);

@@ -174,13 +174,14 @@ public:
     });
   }
 
-  ListEvaluator *list_evaluator() override { return this; }
+  ListEvaluator *list_evaluator(bool /*each*/) override { return this; }
 
   void evaluate_list(const NeighborList &list, bool new_list, int first,
                      const std::vector<double> &weights, bool each, ListEvaluation &out) override {
     with_clean_errors([&] {
-      find_centers(list, out.centers);
-      bring_list(list, new_list, out.centers);
+      find_centers(list, centers_of_list_);
+      out.centers = &centers_of_list_;
+      bring_list(list, new_list, centers_of_list_);
       const at::Tensor rows = describe(weights.size());
       out.forces.resize(each ? weights.size() : 1);
       for (std::size_t f = 0; f < out.forces.size(); ++f) {
@@ -188,7 +189,7 @@ public:
                                         : run_members(rows, first, 0, weights);
         sum_forces(differentiate(by_rows), list.n_all, out.forces[f]);
       }
-      sum_energies(out.centers, out.member_energies);
+      sum_energies(centers_of_list_, out.member_energies);
       check_status(list);
     });
   }
@@ -547,6 +548,7 @@ private:
   Staging atoms_, centers_, counts_, edges_, first_, forces_, gradient_, list_, order_;
   at::Tensor atoms_there_, centers_there_, counts_there_, edges_there_, begin_there_, end_there_,
       list_there_, neighbors_there_, order_there_, status_;
+  Neighborhood centers_of_list_;
   std::vector<int> listed_; // the atoms whose neighbors are on the device
   int stride_ = 0;
   int *order_of_rows_ = nullptr;    // (n) the center of each row

@@ -29,10 +29,47 @@ void write_gradient(const TileBuilder &builder, const Tile &tile, double *gradie
   }
 }
 
+/// Where in the forces (N, 3) those of each slot of the tile go, slots of one center together.
+void find_targets(const Neighborhood &neighborhood, const TileBuilder &builder, const Tile &tile,
+                  std::vector<ForceTarget> &out) {
+  out.clear();
+  for (int slot = 0; slot < tile.n_slots; ++slot) {
+    const std::int64_t edge = builder.edges()[size(slot)];
+    if (edge < 0)
+      continue;
+    const auto place_of = [&](const std::vector<std::int64_t> &rows) {
+      return 3 * neighborhood.atom[static_cast<std::size_t>(rows[static_cast<std::size_t>(edge)])];
+    };
+    out.push_back({slot, place_of(neighborhood.edge_i), place_of(neighborhood.edge_j)});
+  }
+}
+
+/// Adds the weighted forces of the tile's slots.
+void add_forces(const std::vector<ForceTarget> &targets, const Tile &tile, double weight,
+                double *forces) {
+  double sum[3] = {0.0, 0.0, 0.0};
+  for (std::size_t k = 0; k < targets.size(); ++k) {
+    const ForceTarget &to = targets[k];
+    const double force[3] = {weight * static_cast<double>(tile.bend_x[to.slot]),
+                             weight * static_cast<double>(tile.bend_y[to.slot]),
+                             weight * static_cast<double>(tile.bend_z[to.slot])};
+    const bool last = k + 1 == targets.size() || targets[k + 1].center != to.center;
+    for (int d = 0; d < 3; ++d) {
+      sum[d] += force[d];
+      forces[to.neighbor + d] -= force[d];
+    }
+    for (int d = 0; d < 3 && last; ++d) {
+      forces[to.center + d] += sum[d];
+      sum[d] = 0.0;
+    }
+  }
+}
+
 } // namespace
 
 NativeEvaluator::NativeEvaluator(const std::string &path, const NativeOptions &options)
-    : model_(path), kernels_(find_kernels(options.instruction_set)), threads_(options.threads) {
+    : model_(path), kernels_(find_kernels(options.instruction_set)), threads_(options.threads),
+      list_builder_(model_.metadata().cutoff, 0.0) {
   if (threads_ < 1)
     throw std::runtime_error("threads must be >= 1, got " + std::to_string(threads_));
   for (int t = 0; t < threads_; ++t)
@@ -177,28 +214,54 @@ void NativeEvaluator::evaluate_one(const Neighborhood &neighborhood, int member,
   run(neighborhood, member, member + 1, &one, out);
 }
 
-void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
-                                       std::vector<double> &member_energies,
-                                       std::vector<std::vector<double>> &gradients) {
-  const int members = model_.n_members();
+template <class Take>
+void NativeEvaluator::run_each(const Neighborhood &neighborhood, int first, int count,
+                               const Take &take) {
   plan(neighborhood);
-  atomic_energies_.resize(size(members) * size(n_local_));
-  gradients.resize(size(members));
-  for (std::vector<double> &gradient : gradients)
-    gradient.resize(3 * neighborhood.n_edges());
+  atomic_energies_.resize(size(count) * size(n_local_));
   const AevTables &tables = model_.tables();
   for_tiles([&](TileBuilder &builder, int k) {
     const Batch &batch = batches_[size(k)];
     const Tile &tile = build(builder, neighborhood, batch);
     kernels_.aev_forward(tables, tile);
-    for (int m = 0; m < members; ++m) {
+    for (int m = 0; m < count; ++m) {
       std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
-      run_member(builder, tile, batch, m, m, 1.0);
+      run_member(builder, tile, batch, first + m, m, 1.0);
       kernels_.aev_backward(tables, tile, builder.gradient());
-      write_gradient(builder, tile, gradients[size(m)].data());
+      take(m, builder, tile);
     }
   });
+}
+
+void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
+                                       std::vector<double> &member_energies,
+                                       std::vector<std::vector<double>> &gradients) {
+  const int members = model_.n_members();
+  gradients.resize(size(members));
+  for (std::vector<double> &gradient : gradients)
+    gradient.resize(3 * neighborhood.n_edges());
+  run_each(neighborhood, 0, members, [&](int m, const TileBuilder &builder, const Tile &tile) {
+    write_gradient(builder, tile, gradients[size(m)].data());
+  });
   sum_energies(neighborhood, members, member_energies);
+}
+
+void NativeEvaluator::evaluate_list(const NeighborList &list, bool /*new_list*/, int first,
+                                    const std::vector<double> &weights, bool each,
+                                    ListEvaluation &out) {
+  const Neighborhood &neighborhood = list_builder_.build(list);
+  const int count = static_cast<int>(weights.size());
+  out.centers = &neighborhood;
+  out.forces.resize(each ? weights.size() : 1);
+  for (std::vector<double> &forces : out.forces)
+    forces.assign(3 * size(list.n_all), 0.0);
+  run_each(neighborhood, first, count, [&](int m, const TileBuilder &builder, const Tile &tile) {
+    if (m == 0)
+      find_targets(neighborhood, builder, tile, targets_);
+    add_forces(targets_, tile, each ? 1.0 : weights[size(m)],
+               out.forces[each ? size(m) : 0].data());
+  });
+  sum_energies(neighborhood, count, out.member_energies);
 }
 
 void NativeEvaluator::descriptors(const Neighborhood &neighborhood, std::vector<float> &out) {

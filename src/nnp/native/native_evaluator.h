@@ -20,6 +20,12 @@ struct NativeOptions {
   int threads = 1;                      ///< OpenMP threads of this process
 };
 
+/// The forces that a slot of a tile adds to: its slot, and where its center's and its neighbor's
+/// begin.
+struct ForceTarget {
+  int slot, center, neighbor;
+};
+
 /// Evaluates `ensemble.safetensors` on a CPU without torch.
 ///
 /// Centers of one element go through descriptor, networks and both backward passes in tiles of up
@@ -27,7 +33,7 @@ struct NativeOptions {
 /// elements, and what grows is the caller's neighborhood and gradient. Triples are found here; the
 /// neighborhood's own list is not read and may be empty. The sums over atoms are float64 and
 /// in the same order for any number of threads.
-class NativeEvaluator final : public Evaluator {
+class NativeEvaluator final : public Evaluator, public ListEvaluator {
 public:
   explicit NativeEvaluator(const std::string &path, const NativeOptions &options = {});
 
@@ -42,6 +48,14 @@ public:
   /// entry.
   void evaluate_one(const Neighborhood &neighborhood, int member, Evaluation &out) override;
   bool needs_triples() const override { return false; }
+
+  /// Where forces of each member are wanted, on one thread: a gradient of each by the edges would
+  /// be written to memory and read again.
+  ListEvaluator *list_evaluator(bool each) override {
+    return each && threads_ == 1 ? this : nullptr;
+  }
+  void evaluate_list(const NeighborList &list, bool new_list, int first,
+                     const std::vector<double> &weights, bool each, ListEvaluation &out) override;
   const std::vector<double> *center_energies() const override { return &atomic_energies_; }
   double self_energy(int species) const override { return model_.self_energy(species); }
 
@@ -62,6 +76,10 @@ private:
   /// Calls work(builder, tile number) for every tile, on all threads; throws what a thread threw.
   template <class Work> void for_tiles(const Work &work);
   const Tile &build(TileBuilder &builder, const Neighborhood &neighborhood, const Batch &batch);
+  /// Energies of members first, first + 1, ..., and the gradient of each: after its way back,
+  /// take(m, builder, tile) has it in the tile.
+  template <class Take>
+  void run_each(const Neighborhood &neighborhood, int first, int count, const Take &take);
   /// Members first..last-1; gradient of their weighted sum unless every weight is zero.
   void run(const Neighborhood &neighborhood, int first, int last, const double *weights,
            Evaluation &out);
@@ -74,6 +92,8 @@ private:
   const Kernels &kernels_;
   int threads_;
   std::vector<std::unique_ptr<TileBuilder>> builders_; // one per thread
+  NeighborhoodBuilder list_builder_;
+  std::vector<ForceTarget> targets_; // of one tile
   std::vector<std::int64_t> first_edge_;
   std::vector<int> centers_;
   std::vector<Batch> batches_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The engine for CUDA devices; its kernels are emulated, so that no device is needed.
+#include "../native/cluster.h"
 #include "../native/frames.h"
 #include "nnp/evaluator.h"
 #include "nnp/native/native_evaluator.h"
@@ -15,8 +16,6 @@
 using alrare::Evaluation;
 using alrare::Evaluator;
 using alrare::ListEvaluation;
-using alrare::NeighborhoodBuilder;
-using alrare::NeighborList;
 using alrare::OpenOptions;
 using doctest::Contains;
 
@@ -31,53 +30,6 @@ std::unique_ptr<Evaluator> open(const std::string &name, int threads = 1) {
   const OpenOptions options{"auto", "emulated", 0, threads};
   return std::unique_ptr<Evaluator>(factory(model(name).c_str(), &options));
 }
-
-/// Atoms in no box, each the neighbor of all others.
-struct Cluster {
-  std::vector<double> positions = many_atoms().positions;
-  std::vector<double *> rows;
-  std::vector<int> type, species_of_type = {-9, 0, 1, 2, -1}, centers, count;
-  std::vector<std::vector<int>> neighbors;
-  std::vector<int *> firsts;
-  NeighborList list;
-
-  Cluster() {
-    const auto n = static_cast<int>(many_atoms().species.size());
-    for (int i = 0; i < n; ++i) {
-      rows.push_back(&positions[3 * static_cast<std::size_t>(i)]);
-      type.push_back(1 + static_cast<int>(many_atoms().species[static_cast<std::size_t>(i)]));
-      centers.push_back(i);
-      neighbors.emplace_back();
-      for (int j = 0; j < n; ++j)
-        if (j != i)
-          neighbors.back().push_back(j | (1 << 30)); // LAMMPS keeps bits of its own there
-      count.push_back(n - 1);
-    }
-    for (std::vector<int> &of_one : neighbors)
-      firsts.push_back(of_one.data());
-    list.n_all = list.n_centers = n;
-    list.positions = rows.data();
-    list.type = type.data();
-    list.species_of_type = species_of_type.data();
-    list.centers = centers.data();
-    list.n_neighbors = count.data();
-    list.neighbors = firsts.data();
-  }
-  Cluster(const Cluster &) = delete;
-  Cluster &operator=(const Cluster &) = delete;
-
-  [[nodiscard]] std::vector<double> forces(Evaluator &engine, const std::vector<double> &weights,
-                                           std::vector<double> &energies) const {
-    NeighborhoodBuilder builder(5.1, 0.0);
-    const Neighborhood &hood = builder.build(list);
-    Evaluation out;
-    engine.evaluate(hood, weights, out);
-    energies = out.member_energies;
-    std::vector<double> found;
-    alrare::sum_forces(hood, out.gradient, static_cast<std::size_t>(list.n_all), found);
-    return found;
-  }
-};
 
 Neighborhood many_edges() { return alrare::native::find_neighbors(many_atoms().box, 5.1); }
 
@@ -168,7 +120,7 @@ TEST_CASE("from a neighbor list come the forces of its edges") {
   ListEvaluation out;
   std::vector<double> energies;
   const auto check = [&](bool new_list) {
-    engine->list_evaluator()->evaluate_list(cluster.list, new_list, 0, {0.3, 0.7}, false, out);
+    engine->list_evaluator(true)->evaluate_list(cluster.list, new_list, 0, {0.3, 0.7}, false, out);
     const std::vector<double> expected = cluster.forces(*other, {0.3, 0.7}, energies);
     CHECK(out.member_energies == energies);
     REQUIRE(out.forces.size() == 1);
@@ -186,7 +138,7 @@ TEST_CASE("from a neighbor list come the forces of its edges") {
   check(false);
   cluster.type[3] = cluster.type[70] = 4; // not seen
   check(false);
-  CHECK(out.centers.n_local == cluster.list.n_all - 2);
+  CHECK(out.centers->n_local == cluster.list.n_all - 2);
   Evaluation by_edges;
   engine->evaluate(many_edges(), {0.5, 0.5}, by_edges); // other edges in between
   check(false);
@@ -199,12 +151,12 @@ TEST_CASE("the forces of each member from a neighbor list") {
   const Cluster cluster;
   ListEvaluation out, one;
   std::vector<double> energies;
-  engine->list_evaluator()->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, true, out);
+  engine->list_evaluator(true)->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, true, out);
   REQUIRE(out.forces.size() == 2);
   CHECK(difference(out.forces[0], cluster.forces(*other, {1.0, 0.0}, energies)) < 1e-7);
   CHECK(difference(out.forces[1], cluster.forces(*other, {0.0, 1.0}, energies)) < 1e-7);
   CHECK(out.member_energies == energies);
-  engine->list_evaluator()->evaluate_list(cluster.list, false, 1, {1.0}, false, one);
+  engine->list_evaluator(true)->evaluate_list(cluster.list, false, 1, {1.0}, false, one);
   CHECK(one.forces[0] == out.forces[1]);
   CHECK(one.member_energies == std::vector<double>{energies[1]});
 }
@@ -215,7 +167,7 @@ TEST_CASE("atoms at the same place and positions that are no numbers are named o
   ListEvaluation out;
   cluster.list.name_of = [](int i) { return "number " + std::to_string(i + 1); };
   const auto run = [&] {
-    engine->list_evaluator()->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, false, out);
+    engine->list_evaluator(true)->evaluate_list(cluster.list, true, 0, {0.5, 0.5}, false, out);
   };
   std::copy_n(&cluster.positions[15], 3, &cluster.positions[30]);
   CHECK_THROWS_WITH(run(), Contains("atoms number 6 and number 11 are at the same place"));

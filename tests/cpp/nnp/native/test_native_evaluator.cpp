@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "cluster.h"
 #include "frames.h"
 #include "instruction_sets.h"
 #include "nnp/native/native_evaluator.h"
@@ -13,7 +14,6 @@ using doctest::Contains;
 
 namespace {
 
-using alrare::Evaluation;
 using alrare::native::NativeEvaluator;
 
 } // namespace
@@ -89,6 +89,26 @@ TEST_CASE("atomic energies sum to the members' energies") {
       sum += atomic[m * 400 + i];
     CHECK(std::fabs(sum - out.member_energies[m]) < 1e-9);
   }
+}
+
+TEST_CASE("forces of each member from a list are those of its gradient") {
+  NativeEvaluator engine(model("gelu"), {"auto", 1}), other(model("gelu"), {"auto", 1});
+  Cluster cluster;
+  cluster.type[3] = cluster.type[70] = 4; // not seen
+  alrare::ListEvaluation out;
+  REQUIRE(engine.list_evaluator(true) != nullptr);
+  engine.list_evaluator(true)->evaluate_list(cluster.list, true, 0, {0.3, 0.7}, true, out);
+  std::vector<double> energies;
+  CHECK(difference(out.forces.at(0), cluster.forces(other, {1.0, 0.0}, energies)) < 1e-12);
+  CHECK(difference(out.forces.at(1), cluster.forces(other, {0.0, 1.0}, energies)) < 1e-12);
+  CHECK(out.member_energies == energies);
+  CHECK(out.centers->n_local == cluster.list.n_all - 2);
+  engine.list_evaluator(true)->evaluate_list(cluster.list, true, 1, {1.0}, false, out);
+  CHECK(difference(out.forces.at(0), cluster.forces(other, {0.0, 1.0}, energies)) < 1e-12);
+  CHECK(out.member_energies == std::vector<double>{energies[1]});
+
+  CHECK(engine.list_evaluator(false) == nullptr); // a gradient by the edges costs no more
+  CHECK(NativeEvaluator(model("gelu"), {"auto", 2}).list_evaluator(true) == nullptr);
 }
 
 TEST_CASE("any number of threads gives the same bits") {
