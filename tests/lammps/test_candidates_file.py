@@ -45,7 +45,7 @@ def test_two_fixes_with_one_file_are_refused(simulate, tmp_path):
 
 
 def test_two_partitions_with_one_file_are_refused(simulate):
-    commands = PICK.format("p", "c.extxyz") + "run 100\n"
+    commands = PICK.format("p", "c.extxyz") + "run 1000000\n"  # until the other one ends both
     printed = simulate(commands, ranks=2, args=("-partition", "2x1"), fails=True)
     assert "another fix al_select or run writes this file" in printed
 
