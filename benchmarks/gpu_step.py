@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ def say(measure: str, value: float, target: float | None = None) -> None:
     print(json.dumps(row), flush=True)
 
 
+def say_rate(
+    folder: Path, label: str, common: dict[str, Any],
+    what: str, ranks: int, model: str, style: str, wanted: float | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Measure a model with a style's keywords; print its rate, and return what was measured."""
+    found = measure(folder, ranks, model=model, style=style, **common)
+    say(f"{label}: steps/s {what}", found["steps_per_s"], wanted)
+    return found
+
+
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(
@@ -133,15 +144,7 @@ def main() -> None:
                 label = f"{atoms:,} atoms, M = {members}"
                 there = f"device {given.device}"
                 master, export = f"M{members}.safetensors", f"M{members}.pt"
-
-                def rate(
-                    what: str, ranks: int, model: str, style: str, wanted: float | None = None,
-                    *, label: str = label, common: dict[str, Any] = common,
-                ) -> dict[str, float]:  # fmt: skip
-                    found = measure(folder, ranks, model=model, style=style, **common)
-                    say(f"{label}: steps/s {what}", found["steps_per_s"], wanted)
-                    return found
-
+                rate = partial(say_rate, folder, label, common)
                 wanted = TARGET if (atoms, members) == (102400, 4) else None
                 alone = rate("on the device", 1, master, there, wanted)
                 best = alone["steps_per_s"]

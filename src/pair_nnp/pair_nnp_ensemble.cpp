@@ -374,7 +374,7 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
   alrare::ListEvaluator *const from_list = model.evaluator->list_evaluator(each);
   impl_->has_forces = from_list != nullptr && !vflag_global && !vflag_atom && !cvflag_atom;
   if (impl_->has_forces) {
-    evaluate_list(*from_list, in, whole_ensemble);
+    evaluate_list(*from_list, in, whole_ensemble, each);
     return;
   }
   const alrare::Neighborhood &hood = model.builder.build(in);
@@ -385,7 +385,7 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
     impl_->driving_energy = local.member_energies.at(0);
     return;
   }
-  if (impl_->options.force_std || impl_->options.bias)
+  if (each)
     model.evaluate_members(hood, local, impl_->gradients);
   else
     model.evaluator->evaluate(hood, model.weights, local);
@@ -394,11 +394,10 @@ void PairNNPEnsemble::evaluate(bool whole_ensemble) {
 
 /// The same by an engine that needs no edges from here.
 void PairNNPEnsemble::evaluate_list(alrare::ListEvaluator &engine, const alrare::NeighborList &in,
-                                    bool whole_ensemble) {
+                                    bool whole_ensemble, bool each) {
   const alrare::LoadedModel &model = *impl_->model;
   const bool new_list = neighbor->ago == 0 || impl_->list_build != neighbor->ncalls;
   impl_->list_build = -1; // should it throw
-  const bool each = whole_ensemble && (impl_->options.force_std || impl_->options.bias);
   alrare::ListEvaluation &out = impl_->from_list;
   if (whole_ensemble)
     engine.evaluate_list(in, new_list, 0, model.weights, each, out);

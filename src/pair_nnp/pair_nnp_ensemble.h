@@ -78,7 +78,7 @@ private:
   void apply_bias();
   void evaluate(bool whole_ensemble);
   void evaluate_list(alrare::ListEvaluator &engine, const alrare::NeighborList &in,
-                     bool whole_ensemble);
+                     bool whole_ensemble, bool each);
   void tally(bool whole_ensemble);
   void tally_atom_energies(bool whole_ensemble);
   void judge_ensemble();

@@ -9,8 +9,6 @@ namespace alrare {
 
 namespace {
 
-constexpr std::int64_t max_features = 1 << 20;
-
 [[noreturn]] void refuse(const std::string &what, const std::string &rule) {
   throw std::runtime_error("descriptor: " + what + " must be " + rule);
 }

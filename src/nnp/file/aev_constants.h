@@ -2,9 +2,12 @@
 #ifndef ALRARE_NNP_FILE_AEV_CONSTANTS_H
 #define ALRARE_NNP_FILE_AEV_CONSTANTS_H
 
+#include <cstdint>
 #include <vector>
 
 namespace alrare {
+
+constexpr std::int64_t max_features = 1 << 20; ///< of a descriptor
 
 /// Constants of the descriptor (python/alrare/model/aev.py). Lengths in Å, angles in radians.
 struct AevConstants {

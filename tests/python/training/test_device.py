@@ -50,8 +50,8 @@ def test_a_device_trains_as_the_cpu_does(
         pytest.skip("give --device=cuda (make check-gpu)")
     here = fit(tmp_path / "here", family)
     there = fit(tmp_path / "there", family, device)
-    assert there[0] == pytest.approx(here[0], rel=0.1)  # rounding grows from step to step
-    assert there == pytest.approx(here, rel=0.3)
+    assert there[0] == pytest.approx(here[0], rel=1e-2)  # rounding grows in training
+    assert there == pytest.approx(here, rel=0.2)
     weights = load_ensemble(tmp_path / "there" / "ensemble.safetensors").weights
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 

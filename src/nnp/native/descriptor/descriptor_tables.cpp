@@ -12,8 +12,6 @@ namespace alrare::native {
 
 namespace {
 
-constexpr std::int64_t max_features = 1 << 20;
-
 /// Padded to a multiple of `to`.
 std::vector<float> padded(const std::vector<double> &values, int to, float padding) {
   std::vector<float> out(values.begin(), values.end());
