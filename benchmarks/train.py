@@ -45,6 +45,7 @@ from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train_ensemble
 from alrare.training.gradients import Labels, open_gradient_engine
 from alrare.training.trainer import make_optimizer
+from alrare.training.whitening import identity
 from ase import Atoms
 from ase.io.extxyz import read_extxyz
 
@@ -135,7 +136,7 @@ class Ours:
             [(drawn[f"{e}.{k}.weight"], drawn[f"{e}.{k}.bias"]) for k in range(4)]
             for e in dataset.elements
         ]
-        self.centers = [torch.zeros(128) for _ in dataset.elements]
+        self.whitening = [identity(128) for _ in dataset.elements]
         flat = [tensor for layers in self.networks for layer in layers for tensor in layer]
         self.engine = open_gradient_engine()
         self.optimizer = make_optimizer(self.settings, flat)
@@ -144,7 +145,7 @@ class Ours:
         """Take one step."""
         batch, labels = self.joined[rows[0] // BATCH]
         _, gradients = self.engine.loss_gradient(
-            batch, self.networks, self.centers, labels, self.settings.force_weight
+            batch, self.networks, self.whitening, labels, self.settings.force_weight
         )
         flat = [tensor for layers in gradients for layer in layers for tensor in layer]
         self.optimizer.step(flat, 1e-4)

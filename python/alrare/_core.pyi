@@ -117,10 +117,6 @@ class Descriptor:
         pbc: Sequence[bool] = (False, False, False),
     ) -> dict[str, NDArray[Any]]: ...
 
-class MatrixProduct:
-    def __init__(self, *, instruction_set: str = "auto") -> None: ...
-    def multiply(self, left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]: ...
-
 def adam_step(
     parameter: NDArray[np.float32],
     *,
@@ -133,26 +129,21 @@ def adam_step(
     step: int,
 ) -> None: ...
 
-class SoapStep:
-    def __init__(self, *, instruction_set: str = "auto") -> None: ...
-    def take(
+class Soap:
+    def __init__(
         self,
-        weight: NDArray[np.float32],
+        parameters: Sequence[NDArray[np.float32]],
         *,
-        gradient: ArrayLike,
-        first: NDArray[np.float32],
-        second: NDArray[np.float32],
-        left: NDArray[np.float32],
-        right: NDArray[np.float32],
-        base_left: ArrayLike,
-        base_right: ArrayLike,
-        goal: ArrayLike | None,
-        rate: float,
-        weight_decay: float,
-        share: float,
+        goals: Sequence[ArrayLike],
         betas: tuple[float, float],
-        step: int,
+        weight_decay: float,
+        refresh: int,
+        statistics: int,
+        clip: float,
+        instruction_set: str = "auto",
     ) -> None: ...
+    def begin(self, matrix: int, left: ArrayLike, right: ArrayLike) -> None: ...
+    def step(self, gradients: Sequence[ArrayLike], rate: float) -> None: ...
 
 class TrainingBatch:
     def __init__(
@@ -174,23 +165,32 @@ class TrainingBatch:
 
 class MemberGradient:
     def __init__(self, *, instruction_set: str = "auto") -> None: ...
+    def energies(
+        self,
+        species: ArrayLike,
+        configuration: ArrayLike,
+        aev: ArrayLike,
+        n_configurations: int,
+        networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
+        whitening: Sequence[tuple[ArrayLike, ArrayLike]],
+    ) -> Floats: ...
     def predict(
         self,
         batch: TrainingBatch,
         networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
-        centers: Sequence[ArrayLike],
+        whitening: Sequence[tuple[ArrayLike, ArrayLike]],
     ) -> tuple[Floats, NDArray[np.float32]]: ...
     def strain_derivatives(
         self,
         batch: TrainingBatch,
         networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
-        centers: Sequence[ArrayLike],
+        whitening: Sequence[tuple[ArrayLike, ArrayLike]],
     ) -> Floats: ...
     def loss_gradient(
         self,
         batch: TrainingBatch,
         networks: Sequence[Sequence[tuple[ArrayLike, ArrayLike]]],
-        centers: Sequence[ArrayLike],
+        whitening: Sequence[tuple[ArrayLike, ArrayLike]],
         energies: ArrayLike,
         forces: ArrayLike,
         force_weight: float,

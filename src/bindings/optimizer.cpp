@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// alrare._core, the part that changes weights: matrix products and steps of SOAP on numpy arrays.
+// alrare._core, the part that changes weights: Adam and SOAP on numpy arrays.
 #include "bindings/bindings.h"
 #include "nnp/native/kernels/instruction_set.h"
-#include "nnp/native/training/matrix_product.h"
-#include "nnp/native/training/soap_step.h"
+#include "nnp/native/training/soap.h"
 
 #include <pybind11/stl.h>
 
@@ -20,82 +19,79 @@ namespace py = pybind11;
 
 namespace {
 
-using alrare::native::AdamFactors;
-using alrare::native::MatrixProduct;
-using alrare::native::MatrixView;
-using alrare::native::SoapMatrix;
-using alrare::native::SoapRates;
-using alrare::native::SoapStep;
+using alrare::native::Soap;
+using alrare::native::SoapParameter;
+using alrare::native::SoapSettings;
 
 /// An array that is changed in place: neither converted nor copied.
 using Changed = py::array_t<float>;
 using alrare::Floats;
 
-constexpr float adam_epsilon = 1e-8f; // as EPSILON in python/alrare/training/optimizer.py
-
 using Betas = std::array<double, 2>;
 
-float single(double value) { return static_cast<float>(value); }
+bool is_plain(const py::array &array) { return (array.flags() & py::array::c_style) != 0; }
 
-AdamFactors adam_factors(const Betas &betas, int step) {
-  return {single(1.0 - betas[0]), single(1.0 - betas[1]),
-          single(1.0 / (1.0 - std::pow(betas[0], step))),
-          single(1.0 / std::sqrt(1.0 - std::pow(betas[1], step))), adam_epsilon};
+void require_size(const py::array &array, const char *name, py::ssize_t count) {
+  if (array.size() != count || !is_plain(array))
+    throw std::invalid_argument(std::string(name) + " must be contiguous and have " +
+                                std::to_string(count) + " values, got " +
+                                std::to_string(array.size()));
 }
 
-MatrixView view(const py::array_t<float> &matrix) {
-  if (matrix.ndim() != 2)
-    throw std::invalid_argument("a factor must have shape (rows, columns)");
-  constexpr auto bytes = static_cast<py::ssize_t>(sizeof(float));
-  return {matrix.data(), static_cast<int>(matrix.shape(0)), static_cast<int>(matrix.shape(1)),
-          matrix.strides(0) / bytes, matrix.strides(1) / bytes};
-}
+/// The optimizer, and the arrays that it changes.
+class HeldSoap {
+public:
+  HeldSoap(std::vector<Changed> weights, std::vector<Floats> goals, const SoapSettings &settings,
+           const std::string &instruction_set)
+      : weights_(std::move(weights)), goals_(std::move(goals)),
+        soap_(parameters(), settings, instruction_set) {}
 
-py::array_t<float> multiply(MatrixProduct &product, const py::array_t<float> &left,
-                            const py::array_t<float> &right) {
-  const MatrixView a = view(left), b = view(right);
-  py::array_t<float> out({left.shape(0), right.shape(1)});
-  float *const to = out.mutable_data();
-  const py::gil_scoped_release release;
-  product.multiply(a, b, to);
-  return out;
-}
+  void begin(int matrix, const Floats &left, const Floats &right) {
+    const std::vector<SoapParameter> &all = soap_.parameters();
+    int number = -1;
+    for (const SoapParameter &parameter : all) {
+      if (!parameter.is_matrix() || ++number != matrix)
+        continue;
+      require_size(left, "left", static_cast<py::ssize_t>(parameter.rows) * parameter.rows);
+      require_size(right, "right", static_cast<py::ssize_t>(parameter.columns) * parameter.columns);
+      soap_.begin(matrix, left.data(), right.data());
+      return;
+    }
+    throw std::invalid_argument("there is no matrix " + std::to_string(matrix));
+  }
 
-void require(const py::array &array, const char *name, py::ssize_t rows, py::ssize_t columns) {
-  const bool plain = (array.flags() & py::array::c_style) != 0;
-  if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != columns || !plain)
-    throw std::invalid_argument(std::string(name) + " must be a contiguous array of shape (" +
-                                std::to_string(rows) + ", " + std::to_string(columns) + ")");
-}
+  void step(const std::vector<Floats> &gradients, double rate) {
+    std::vector<const float *> from;
+    for (std::size_t k = 0; k < gradients.size() && k < weights_.size(); ++k)
+      require_size(gradients[k], "a gradient", weights_[k].size());
+    for (const Floats &gradient : gradients)
+      from.push_back(gradient.data());
+    const py::gil_scoped_release release;
+    soap_.step(from, rate);
+  }
 
-void take(SoapStep &soap, Changed weight, const Floats &gradient, Changed first, Changed second,
-          Changed left, Changed right, const Floats &base_left, const Floats &base_right,
-          const std::optional<Floats> &goal, double rate, double weight_decay, double share,
-          const Betas &betas, int step) {
-  if (weight.ndim() != 2)
-    throw std::invalid_argument("weight must have shape (rows, columns)");
-  const py::ssize_t rows = weight.shape(0), columns = weight.shape(1);
-  require(weight, "weight", rows, columns);
-  require(gradient, "gradient", rows, columns);
-  require(first, "first", rows, columns);
-  require(second, "second", rows, columns);
-  require(left, "left", rows, rows);
-  require(right, "right", columns, columns);
-  require(base_left, "base_left", rows, rows);
-  require(base_right, "base_right", columns, columns);
-  if (goal)
-    require(*goal, "goal", rows, columns);
-  const SoapMatrix matrix{static_cast<int>(rows), static_cast<int>(columns),
-                          weight.mutable_data(),  first.mutable_data(),
-                          second.mutable_data(),  left.mutable_data(),
-                          right.mutable_data(),   base_left.data(),
-                          base_right.data(),      goal ? goal->data() : nullptr};
-  const SoapRates rates{single(rate), single(rate * weight_decay), single(share),
-                        adam_factors(betas, step)};
-  const float *const from = gradient.data();
-  const py::gil_scoped_release release;
-  soap.take(matrix, from, rates);
-}
+private:
+  std::vector<SoapParameter> parameters() {
+    if (!goals_.empty() && goals_.size() != weights_.size())
+      throw std::invalid_argument("expected one goal per parameter");
+    std::vector<SoapParameter> out;
+    for (std::size_t k = 0; k < weights_.size(); ++k) {
+      Changed &weight = weights_[k];
+      if (weight.ndim() < 1 || weight.ndim() > 2 || !is_plain(weight))
+        throw std::invalid_argument("a parameter must be contiguous and of one or two dimensions");
+      if (!goals_.empty())
+        require_size(goals_[k], "a goal", weight.size());
+      const auto columns = static_cast<int>(weight.shape(weight.ndim() - 1));
+      out.push_back({weight.ndim() == 2 ? static_cast<int>(weight.shape(0)) : 1, columns,
+                     weight.mutable_data(), goals_.empty() ? nullptr : goals_[k].data()});
+    }
+    return out;
+  }
+
+  std::vector<Changed> weights_;
+  std::vector<Floats> goals_;
+  Soap soap_;
+};
 
 void adam_step(Changed parameter, const Floats &gradient, Changed first, Changed second,
                double rate, double weight_decay, const Betas &betas, int step) {
@@ -107,9 +103,9 @@ void adam_step(Changed parameter, const Floats &gradient, Changed first, Changed
                                   "of one size");
   static thread_local std::vector<float> direction;
   direction.resize(static_cast<std::size_t>(count));
-  alrare::native::find_kernels("auto").training.adam(adam_factors(betas, step), gradient.data(),
-                                                     first.mutable_data(), second.mutable_data(),
-                                                     direction.data(), count);
+  alrare::native::find_kernels("auto").training.adam(
+      alrare::native::adam_factors(betas, step), gradient.data(), first.mutable_data(),
+      second.mutable_data(), direction.data(), count);
   const auto kept = static_cast<float>(1.0 - rate * weight_decay);
   const auto by = static_cast<float>(rate);
   float *const out = parameter.mutable_data();
@@ -120,30 +116,29 @@ void adam_step(Changed parameter, const Floats &gradient, Changed first, Changed
 } // namespace
 
 void alrare::bind_optimizer(py::module_ &module) {
-  py::class_<MatrixProduct>(
-      module, "MatrixProduct",
-      "Products of matrices on one thread; keeps its memory between calls; not for two threads\n"
-      "at a time.")
-      .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
-      .def("multiply", &multiply, py::arg("left"), py::arg("right"),
-           "The product (M, N) of two float32 matrices (M, K) and (K, N), which may be transposed\n"
-           "views.");
   module.def("adam_step", &adam_step, py::arg("parameter").noconvert(), py::kw_only(),
              py::arg("gradient"), py::arg("first").noconvert(), py::arg("second").noconvert(),
              py::arg("rate"), py::arg("weight_decay"), py::arg("betas"), py::arg("step"),
              "Change a parameter and its two moments by a gradient of float32, all of one size;\n"
              "step counts from 1.");
-  py::class_<SoapStep>(
-      module, "SoapStep",
-      "Steps of SOAP for weight matrices, on one thread; keeps its memory between calls; not for\n"
-      "two threads at a time.")
-      .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
-      .def("take", &take, py::arg("weight").noconvert(), py::kw_only(), py::arg("gradient"),
-           py::arg("first").noconvert(), py::arg("second").noconvert(), py::arg("left").noconvert(),
-           py::arg("right").noconvert(), py::arg("base_left"), py::arg("base_right"),
-           py::arg("goal"), py::arg("rate"), py::arg("weight_decay"), py::arg("share"),
-           py::arg("betas"), py::arg("step"),
-           "Change the weight (R, C) and its moments (R, C) by a gradient (R, C) of float32; left\n"
-           "(R, R) and right (C, C) are the running means, which take it with the given share;\n"
-           "step counts from 1.");
+  py::class_<HeldSoap>(
+      module, "Soap",
+      "SOAP for the matrices of `parameters`, Adam for the vectors; keeps the arrays, which it\n"
+      "changes in place. One thread; see alrare.training.optimizer. An empty list of goals means\n"
+      "zero.")
+      .def(py::init([](std::vector<Changed> parameters, std::vector<Floats> goals,
+                       const Betas &betas, double weight_decay, int refresh, int statistics,
+                       double clip, const std::string &instruction_set) {
+             return HeldSoap(std::move(parameters), std::move(goals),
+                             {betas, weight_decay, refresh, statistics, clip}, instruction_set);
+           }),
+           py::arg("parameters").noconvert(), py::kw_only(), py::arg("goals"), py::arg("betas"),
+           py::arg("weight_decay"), py::arg("refresh"), py::arg("statistics"), py::arg("clip"),
+           py::arg("instruction_set") = "auto")
+      .def("begin", &HeldSoap::begin, py::arg("matrix"), py::arg("left"), py::arg("right"),
+           "Set the first bases of matrix number `matrix`, counting matrices only: the rows of\n"
+           "left (R, R) and right (C, C).")
+      .def("step", &HeldSoap::step, py::arg("gradients"), py::arg("rate"),
+           "Take one step by gradients in the order and of the shapes of the parameters. The\n"
+           "first leaves the matrices, whose bases come from it.");
 }

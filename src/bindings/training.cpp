@@ -21,6 +21,7 @@ using alrare::native::DenseNetwork;
 using alrare::native::LayerGradient;
 using alrare::native::MemberGradient;
 using alrare::native::Prediction;
+using alrare::native::TrainingAtoms;
 using alrare::native::TrainingBatch;
 using alrare::native::TrainingLabels;
 
@@ -63,6 +64,8 @@ struct HeldBatch {
     batch.n_elements = n_elements;
     batch.radial_length = static_cast<int>(slope.shape(1));
     batch.angular_length = static_cast<int>(jacobian.shape(2)) / n_elements;
+    batch.n_features =
+        n_elements * batch.radial_length + n_elements * (n_elements + 1) / 2 * batch.angular_length;
     batch.n_configurations = n_configurations;
     batch.n_atoms = species.size();
     batch.n_edges = edge_i.size();
@@ -84,7 +87,7 @@ struct HeldBatch {
   void check_shapes() const {
     require(species, "species", {batch.n_atoms});
     require(configuration, "configuration", {batch.n_atoms});
-    require(aev, "aev", {batch.n_atoms, batch.n_features()});
+    require(aev, "aev", {batch.n_atoms, batch.n_features});
     require(edge_i, "edge_i", {batch.n_edges});
     require(edge_j, "edge_j", {batch.n_edges});
     require(length, "length", {batch.n_edges});
@@ -96,14 +99,19 @@ struct HeldBatch {
   }
 };
 
-std::vector<DenseNetwork> dense(const std::vector<Layers> &networks,
-                                const std::vector<Floats> &centers, int n_features) {
-  if (centers.size() != networks.size())
-    throw std::invalid_argument("expected one center per network");
+/// Center (F) and transform (F, F) of each element's AEV.
+using Whitening = std::vector<std::pair<Floats, Floats>>;
+
+std::vector<DenseNetwork> dense(const std::vector<Layers> &networks, const Whitening &whitening,
+                                int n_features) {
+  if (whitening.size() != networks.size())
+    throw std::invalid_argument("expected one center and transform per network");
   std::vector<DenseNetwork> out;
   for (std::size_t k = 0; k < networks.size(); ++k) {
-    require(centers[k], "center", {n_features});
-    DenseNetwork network{{}, centers[k].data()};
+    const auto &[center, transform] = whitening[k];
+    require(center, "center", {n_features});
+    require(transform, "transform", {n_features, n_features});
+    DenseNetwork network{{}, center.data(), transform.data()};
     for (const auto &[weight, bias] : networks[k]) {
       if (weight.ndim() != 2)
         throw std::invalid_argument("a weight must have shape (out, in)");
@@ -116,10 +124,34 @@ std::vector<DenseNetwork> dense(const std::vector<Layers> &networks,
   return out;
 }
 
+py::array_t<double> energies(MemberGradient &member, const Integers &species,
+                             const Integers &configuration, const Floats &aev, int n_configurations,
+                             const std::vector<Layers> &networks, const Whitening &whitening) {
+  if (aev.ndim() != 2)
+    throw std::invalid_argument("aev must have shape (N, F)");
+  require(species, "species", {aev.shape(0)});
+  require(configuration, "configuration", {aev.shape(0)});
+  const TrainingAtoms atoms{static_cast<int>(networks.size()),
+                            static_cast<int>(aev.shape(1)),
+                            n_configurations,
+                            aev.shape(0),
+                            species.data(),
+                            configuration.data(),
+                            aev.data()};
+  atoms.check();
+  const std::vector<DenseNetwork> layers = dense(networks, whitening, atoms.n_features);
+  std::vector<double> out;
+  {
+    const py::gil_scoped_release release;
+    member.energies(atoms, layers, out);
+  }
+  return py::array_t<double>(static_cast<py::ssize_t>(out.size()), out.data());
+}
+
 py::tuple predict(MemberGradient &member, const HeldBatch &held,
-                  const std::vector<Layers> &networks, const std::vector<Floats> &centers) {
+                  const std::vector<Layers> &networks, const Whitening &whitening) {
   const TrainingBatch &batch = held.batch;
-  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  const std::vector<DenseNetwork> layers = dense(networks, whitening, batch.n_features);
   Prediction out;
   {
     const py::gil_scoped_release release;
@@ -132,9 +164,9 @@ py::tuple predict(MemberGradient &member, const HeldBatch &held,
 
 py::array_t<double> strain_derivatives(MemberGradient &member, const HeldBatch &held,
                                        const std::vector<Layers> &networks,
-                                       const std::vector<Floats> &centers) {
+                                       const Whitening &whitening) {
   const TrainingBatch &batch = held.batch;
-  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  const std::vector<DenseNetwork> layers = dense(networks, whitening, batch.n_features);
   std::vector<double> out;
   {
     const py::gil_scoped_release release;
@@ -144,7 +176,7 @@ py::array_t<double> strain_derivatives(MemberGradient &member, const HeldBatch &
 }
 
 py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
-                        const std::vector<Layers> &networks, const std::vector<Floats> &centers,
+                        const std::vector<Layers> &networks, const Whitening &whitening,
                         const Floats &energies, const Floats &forces, double force_weight,
                         const Integers &strained, const Floats &strain, double stress_weight) {
   const TrainingBatch &batch = held.batch;
@@ -154,7 +186,7 @@ py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
   require(strain, "strain", {strained.size(), 3, 3});
   const TrainingLabels labels{energies.data(), forces.data(), strained.size(), strained.data(),
                               strain.data()};
-  const std::vector<DenseNetwork> layers = dense(networks, centers, batch.n_features());
+  const std::vector<DenseNetwork> layers = dense(networks, whitening, batch.n_features);
   std::vector<std::vector<LayerGradient>> gradients;
   double loss = 0.0;
   {
@@ -181,7 +213,7 @@ py::tuple loss_gradient(MemberGradient &member, const HeldBatch &held,
 void alrare::bind_training(py::module_ &module) {
   py::class_<HeldBatch>(module, "TrainingBatch",
                         "C configurations with their descriptors, joined; keeps the arrays.\n\n"
-                        "The arrays are those of `alrare.descriptors.Batch`.")
+                        "The arrays are those of `Batch` in alrare.training.descriptor_cache.")
       .def(py::init<int, int, Integers, Integers, Floats, Integers, Integers, Floats, Floats,
                     Floats, Integers, Floats>(),
            py::kw_only(), py::arg("n_elements"), py::arg("n_configurations"), py::arg("species"),
@@ -192,15 +224,19 @@ void alrare::bind_training(py::module_ &module) {
       module, "MemberGradient",
       "Energies, forces and the gradient of the loss (eq. 3) of one member on a batch.\n\n"
       "networks: by element and layer (weight (out, in), bias (out,)), GELU between the layers;\n"
-      "centers: by element (F,), taken off the AEV. instruction_set: auto, avx512, avx2 or\n"
-      "portable. Keeps its memory between calls; not for two threads at a time.")
+      "whitening: by element center (F,) and transform (F, F); the networks take (AEV - center)\n"
+      "times the transform. instruction_set: auto, avx512, avx2 or portable. Keeps its memory "
+      "between calls; not for two threads at a time.")
       .def(py::init<const std::string &>(), py::kw_only(), py::arg("instruction_set") = "auto")
-      .def("predict", &predict, py::arg("batch"), py::arg("networks"), py::arg("centers"),
+      .def("energies", &energies, py::arg("species"), py::arg("configuration"), py::arg("aev"),
+           py::arg("n_configurations"), py::arg("networks"), py::arg("whitening"),
+           "Energies (C,) in eV, without self energies.")
+      .def("predict", &predict, py::arg("batch"), py::arg("networks"), py::arg("whitening"),
            "Energies (C,) in eV without self energies, and forces (N, 3) in eV/Å.")
       .def("strain_derivatives", &strain_derivatives, py::arg("batch"), py::arg("networks"),
-           py::arg("centers"), "Derivatives of the energies by the strain (C, 3, 3), eV.")
+           py::arg("whitening"), "Derivatives of the energies by the strain (C, 3, 3), eV.")
       .def("loss_gradient", &loss_gradient, py::arg("batch"), py::arg("networks"),
-           py::arg("centers"), py::arg("energies"), py::arg("forces"), py::arg("force_weight"),
+           py::arg("whitening"), py::arg("energies"), py::arg("forces"), py::arg("force_weight"),
            py::arg("strained"), py::arg("strain"), py::arg("stress_weight"),
            "The loss, and by element and layer its (weight gradient, bias gradient). strained "
            "(K,):\n"

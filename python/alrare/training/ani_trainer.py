@@ -18,7 +18,7 @@ from ..progress import Progress
 from .dataset import Dataset, Split
 from .descriptor_cache import AtomBatch, Batch, DescriptorCache
 from .device import moved, open_device
-from .gradients import Labels, Layers, energies, open_gradient_engine
+from .gradients import Labels, open_gradient_engine
 from .optimizer import one_cycle
 from .trainer import Compared, Integers, Prediction, Trainer, Validation
 from .whitening import Whitening, identity, whiten_elements
@@ -160,24 +160,14 @@ class AniTrainer(Trainer):
             parameters.append([(w.to(self._device), b.to(self._device)) for w, b in layers])
         return parameters
 
-    def _networks(self) -> list[Layers]:
-        """Return networks for the centered AEV: the whitening folded into the first layer."""
-        return [
-            [(white.fold(layers[0][0]), layers[0][1]), *layers[1:]]
-            for layers, white in zip(self._parameters, self._whitening, strict=True)
-        ]
-
-    @property
-    def _centers(self) -> list[Tensor]:
-        return [white.center for white in self._whitening]
-
     def _atoms(self, rows: Sequence[int]) -> AtomBatch:
         if rows is self._split.validation:
             return self._validation
         return self._atoms_of(rows)
 
     def _energies_of(self, rows: Sequence[int]) -> Tensor:
-        return energies(self._atoms(rows), self._networks(), self._centers).cpu()
+        atoms = self._atoms(rows)
+        return self._engine.energies(atoms, self._parameters, self._whitening).cpu()
 
     def _composition(self, rows: Sequence[int]) -> Integers:
         atoms = self._atoms(rows)
@@ -192,28 +182,24 @@ class AniTrainer(Trainer):
         batch = self._compared_batch
         if rows is not self._compared:
             batch = self._batch_of(rows)
-        networks = self._networks()
-        predicted, forces = self._engine.predict(batch, networks, self._centers)
+        member = self._parameters, self._whitening
+        predicted, forces = self._engine.predict(batch, *member)
         strain = None
         if self._has_stress(rows):
-            strain = self._engine.strain_derivatives(batch, networks, self._centers).cpu()
+            strain = self._engine.strain_derivatives(batch, *member).cpu()
         return Prediction(predicted.cpu(), forces.cpu(), strain)
 
     def _loss_gradient(self, number: int) -> tuple[float, list[Tensor]]:
         batch, labels = self._joined(number)
         loss, gradients = self._engine.loss_gradient(
             batch,
-            self._networks(),
-            self._centers,
+            self._parameters,
+            self._whitening,
             labels,
             self._settings.force_weight,
             self._settings.stress_weight,
         )
-        flat = []
-        for white, layers in zip(self._whitening, gradients, strict=True):
-            for k, (weight, bias) in enumerate(layers):
-                flat += [weight @ white.transform if k == 0 else weight, bias]
-        return loss, flat
+        return loss, [tensor for layers in gradients for layer in layers for tensor in layer]
 
     def _joined(self, number: int) -> tuple[Batch, Labels]:
         """Join a training batch, or return it as joined in an earlier epoch."""
@@ -248,12 +234,13 @@ class AniTrainer(Trainer):
     def exported(self) -> dict[str, Tensor]:
         """Return weights for the raw AEV: the first layer includes whitening and center."""
         weights = {}
-        folded = zip(self._metadata.elements, self._networks(), self._centers, strict=True)
-        for element, layers, center in folded:
-            for k, (weight, bias) in enumerate((w.cpu(), b.cpu()) for w, b in layers):
-                shift = (weight.double() @ center.double().cpu()).float() if k == 0 else 0.0
-                weights[f"{element}.{k}.weight"] = weight.clone()
-                weights[f"{element}.{k}.bias"] = bias - shift
+        for element, layers, white in zip(
+            self._metadata.elements, self._parameters, self._whitening, strict=True
+        ):
+            raw = [white.fold(*layers[0]), *layers[1:]]
+            for k, (weight, bias) in enumerate(raw):
+                weights[f"{element}.{k}.weight"] = weight.cpu().clone()
+                weights[f"{element}.{k}.bias"] = bias.cpu().clone()
         return weights
 
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,27 @@ class Batch:
         """Bytes of the large tensors: the Jacobian, and the terms of atoms and edges."""
         tensors = (self.atoms.aev, self.unit, self.slope, self.jacobian, self.angular_row)
         return sum(tensor.nbytes for tensor in tensors)
+
+    @cached_property
+    def native(self) -> _core.TrainingBatch:
+        """The batch as the native engine takes it: not copied, its indices checked once."""
+        tensors = {
+            "species": self.atoms.species,
+            "configuration": self.atoms.configuration,
+            "aev": self.atoms.aev,
+            "edge_i": self.edge_i,
+            "edge_j": self.edge_j,
+            "length": self.length,
+            "unit": self.unit,
+            "slope": self.slope,
+            "short": self.short,
+            "jacobian": self.jacobian,
+        }
+        return _core.TrainingBatch(
+            n_elements=self.n_elements,
+            n_configurations=self.atoms.count,
+            **{name: tensor.numpy() for name, tensor in tensors.items()},
+        )
 
     def forces(self, grad_aev: Tensor) -> Tensor:
         """Return the forces (N, 3) in eV/Å for dE/dAEV (N, F) in eV."""

@@ -37,7 +37,7 @@ from .members import train_members, worth_of_start
 from .plausibility import check_plausible, magnitudes
 from .stress import check_stress, on_stress, stress_result
 
-TRAINING_VERSION = 7
+TRAINING_VERSION = 8
 """Bump this when a change of the code alters the weights that equal settings give."""
 _MODEL_FILES = ("ensemble.safetensors", "ensemble.pt")
 _WITHOUT_EFFECT = {"split", "train_fraction", "tensorboard", "start", "device"}

@@ -47,6 +47,7 @@ from torch import Tensor
 from .. import _core
 from .descriptor_cache import AtomBatch, Batch
 from .device import CPU
+from .whitening import Whitening
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """(out, in) weight and (out,) bias of each layer of one network."""
@@ -93,17 +94,22 @@ class _Pass:
 class GradientEngine(Protocol):
     """Predictions of one member on a batch, and the gradient of its loss.
 
-    In all methods `networks` are Layers by element, and `centers` are (F,) tensors, subtracted
-    from the AEV of each element before its network.
+    In all methods `networks` are Layers by element, and `whitening` is the map of each element's
+    AEV before its network.
     """
 
+    def energies(
+        self, atoms: AtomBatch, networks: Sequence[Layers], whitening: Sequence[Whitening]
+    ) -> Tensor:
+        """Return the energies (C,) in eV, without self energies."""
+
     def predict(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> tuple[Tensor, Tensor]:
         """Return the energies (C,) in eV, without self energies, and the forces (N, 3) in eV/Å."""
 
     def strain_derivatives(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> Tensor:
         """Return the derivatives of the energies by the strain, (C, 3, 3) in eV."""
 
@@ -111,7 +117,7 @@ class GradientEngine(Protocol):
         self,
         batch: Batch,
         networks: Sequence[Layers],
-        centers: Sequence[Tensor],
+        whitening: Sequence[Whitening],
         labels: Labels,
         force_weight: float,
         stress_weight: float = 0.0,
@@ -140,26 +146,40 @@ class NativeGradient:
     def __init__(self, instruction_set: str = "auto") -> None:
         self._engine = _core.MemberGradient(instruction_set=instruction_set)
 
+    def energies(
+        self, atoms: AtomBatch, networks: Sequence[Layers], whitening: Sequence[Whitening]
+    ) -> Tensor:
+        """Energies; see `GradientEngine`."""
+        return torch.from_numpy(
+            self._engine.energies(
+                atoms.species.numpy(),
+                atoms.configuration.numpy(),
+                atoms.aev.numpy(),
+                atoms.count,
+                *_arrays(networks, whitening),
+            )
+        )
+
     def predict(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> tuple[Tensor, Tensor]:
         """Energies and forces; see `GradientEngine`."""
-        energies, forces = self._engine.predict(_native(batch), *_arrays(networks, centers))
+        energies, forces = self._engine.predict(batch.native, *_arrays(networks, whitening))
         return torch.from_numpy(energies), torch.from_numpy(forces)
 
     def strain_derivatives(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> Tensor:
         """Strain derivatives; see `GradientEngine`."""
         return torch.from_numpy(
-            self._engine.strain_derivatives(_native(batch), *_arrays(networks, centers))
+            self._engine.strain_derivatives(batch.native, *_arrays(networks, whitening))
         )
 
     def loss_gradient(
         self,
         batch: Batch,
         networks: Sequence[Layers],
-        centers: Sequence[Tensor],
+        whitening: Sequence[Whitening],
         labels: Labels,
         force_weight: float,
         stress_weight: float = 0.0,
@@ -167,8 +187,8 @@ class NativeGradient:
         """Loss and gradient; see `GradientEngine`."""
         strain = labels.strain
         loss, gradients = self._engine.loss_gradient(
-            _native(batch),
-            *_arrays(networks, centers),
+            batch.native,
+            *_arrays(networks, whitening),
             labels.energies.numpy(),
             labels.forces.numpy(),
             force_weight,
@@ -180,62 +200,46 @@ class NativeGradient:
         return loss, [[(from_numpy(w), from_numpy(b)) for w, b in layers] for layers in gradients]
 
 
-def _native(batch: Batch) -> _core.TrainingBatch:
-    """Hand the tensors over; they are not copied."""
-    atoms = batch.atoms
-    tensors = {
-        "species": atoms.species,
-        "configuration": atoms.configuration,
-        "aev": atoms.aev,
-        "edge_i": batch.edge_i,
-        "edge_j": batch.edge_j,
-        "length": batch.length,
-        "unit": batch.unit,
-        "slope": batch.slope,
-        "short": batch.short,
-        "jacobian": batch.jacobian,
-    }
-    return _core.TrainingBatch(
-        n_elements=batch.n_elements,
-        n_configurations=atoms.count,
-        **{name: tensor.numpy() for name, tensor in tensors.items()},
-    )
-
-
-def _arrays(networks: Sequence[Layers], centers: Sequence[Tensor]) -> tuple[Any, Any]:
+def _arrays(networks: Sequence[Layers], whitening: Sequence[Whitening]) -> tuple[Any, Any]:
     layers = [[(weight.numpy(), bias.numpy()) for weight, bias in network] for network in networks]
-    return layers, [center.numpy() for center in centers]
+    return layers, [(white.center.numpy(), white.transform.numpy()) for white in whitening]
 
 
 class TorchGradient:
     """The same in plain torch, in the batch's dtype, on its device: for GPUs, and as reference."""
 
+    def energies(
+        self, atoms: AtomBatch, networks: Sequence[Layers], whitening: Sequence[Whitening]
+    ) -> Tensor:
+        """Energies; see `GradientEngine`."""
+        return _energies(atoms, networks, whitening)[0]
+
     def predict(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> tuple[Tensor, Tensor]:
         """Energies and forces; see `GradientEngine`."""
-        energies, passes = _energies(batch.atoms, networks, centers)
-        return energies, batch.forces(_grad_aev(batch, networks, passes))
+        energies, passes = _energies(batch.atoms, networks, whitening)
+        return energies, batch.forces(_grad_aev(batch, networks, whitening, passes))
 
     def strain_derivatives(
-        self, batch: Batch, networks: Sequence[Layers], centers: Sequence[Tensor]
+        self, batch: Batch, networks: Sequence[Layers], whitening: Sequence[Whitening]
     ) -> Tensor:
         """Strain derivatives; see `GradientEngine`."""
-        _, passes = _energies(batch.atoms, networks, centers)
-        return batch.strain_derivatives(_grad_aev(batch, networks, passes))
+        _, passes = _energies(batch.atoms, networks, whitening)
+        return batch.strain_derivatives(_grad_aev(batch, networks, whitening, passes))
 
     def loss_gradient(
         self,
         batch: Batch,
         networks: Sequence[Layers],
-        centers: Sequence[Tensor],
+        whitening: Sequence[Whitening],
         labels: Labels,
         force_weight: float,
         stress_weight: float = 0.0,
     ) -> tuple[float, Gradients]:
         """Loss and gradient; see `GradientEngine`."""
-        energies, passes = _energies(batch.atoms, networks, centers)
-        grad_aev = _grad_aev(batch, networks, passes)
+        energies, passes = _energies(batch.atoms, networks, whitening)
+        grad_aev = _grad_aev(batch, networks, whitening, passes)
         forces = batch.forces(grad_aev)
         count, owner, atoms = len(labels.energies), batch.atoms.configuration, labels.n_atoms
         energy_error = energies - labels.energies
@@ -255,33 +259,37 @@ class TorchGradient:
         bar_grad = batch.forces_backward(2.0 * per_atom * force_error, bar_strain)
         gradients = [
             _weight_gradient(
-                passed, layers, bar_energy[passed.rows], bar_grad.index_select(0, passed.rows)
+                passed,
+                layers,
+                bar_energy[passed.rows],
+                bar_grad.index_select(0, passed.rows) @ white.transform,
             )
-            for layers, passed in zip(networks, passes, strict=True)
+            for layers, white, passed in zip(networks, whitening, passes, strict=True)
         ]
         return float(loss), gradients
 
 
-def _grad_aev(batch: Batch, networks: Sequence[Layers], passes: Sequence[_Pass]) -> Tensor:
+def _grad_aev(
+    batch: Batch,
+    networks: Sequence[Layers],
+    whitening: Sequence[Whitening],
+    passes: Sequence[_Pass],
+) -> Tensor:
     grad_aev = torch.empty_like(batch.atoms.aev)
-    for layers, passed in zip(networks, passes, strict=True):
-        grad_aev[passed.rows] = _backward(passed, layers)
+    for layers, white, passed in zip(networks, whitening, passes, strict=True):
+        grad_aev[passed.rows] = _backward(passed, layers) @ white.transform.t()
     return grad_aev
 
 
-def energies(atoms: AtomBatch, networks: Sequence[Layers], centers: Sequence[Tensor]) -> Tensor:
-    """Energies (C,) in eV of one member, without self energies."""
-    return _energies(atoms, networks, centers)[0]
-
-
 def _energies(
-    atoms: AtomBatch, networks: Sequence[Layers], centers: Sequence[Tensor]
+    atoms: AtomBatch, networks: Sequence[Layers], whitening: Sequence[Whitening]
 ) -> tuple[Tensor, list[_Pass]]:
     passes = []
     total = atoms.aev.new_zeros(atoms.count)
-    for k, (layers, center) in enumerate(zip(networks, centers, strict=True)):
+    for k, (layers, white) in enumerate(zip(networks, whitening, strict=True)):
         rows = torch.nonzero(atoms.species == k).squeeze(1)
-        passed, energy = _forward(atoms.aev.index_select(0, rows) - center, layers, rows)
+        inputs = (atoms.aev.index_select(0, rows) - white.center) @ white.transform
+        passed, energy = _forward(inputs, layers, rows)
         passes.append(passed)
         total.index_add_(0, atoms.configuration[rows], energy)
     return total, passes

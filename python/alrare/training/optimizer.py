@@ -7,7 +7,7 @@ refreshed every few steps by one step of orthogonal iteration.
 
 alrare has its own version to save time (docs/decisions/0006-own-optimizers.md): the moments are
 kept in the eigenbasis, so that a step needs two projections instead of three; the running means
-take every second gradient; a step is made by the native engine (src/nnp/native/training/soap_step),
+take every second gradient; steps are made by the native engine (src/nnp/native/training/soap.h),
 for which the version in plain torch is the reference; and unlike `torch.optim` it does not import
 torch's compiler.
 """
@@ -65,7 +65,7 @@ class Adam:
         self._decay = weight_decay
         self._moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t in self._parameters]
         self._steps = 0
-        self._step_of = _open_engine(self._parameters).adam_step
+        self._step_of = _native_adam_step if _is_native(self._parameters) else _adam_step
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
@@ -110,133 +110,142 @@ def adam_update(
 def eigenvectors(matrix: Tensor) -> Tensor:
     """Return the eigenvectors of a symmetric matrix as columns, that of the largest value first.
 
-    Few data leave the statistics of a layer with many equal eigenvalues, on which LAPACK's solver
-    sometimes gives up in float32.
+    Few data leave the statistics of a layer with many equal eigenvalues. Their vectors are not
+    unique, so all devices take those of the CPU; and LAPACK's solver sometimes gives up in float32.
     """
+    here = matrix.cpu()
     try:
-        columns: Tensor = torch.linalg.eigh(matrix)[1]
+        columns: Tensor = torch.linalg.eigh(here)[1]
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        columns = torch.linalg.eigh(matrix.double())[1].to(matrix.dtype)
-    return columns.flip(1).contiguous()
+        columns = torch.linalg.eigh(here.double())[1].to(matrix.dtype)
+    return columns.flip(1).contiguous().to(matrix.device)
 
 
-class _Native:
-    """Steps of one parameter and matrix products, by the native engine."""
-
-    def __init__(self) -> None:
-        self._product, self._soap = _core.MatrixProduct(), _core.SoapStep()
-
-    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
-        return torch.from_numpy(self._product.multiply(left.numpy(), right.numpy()))
-
-    def adam_step(
-        self, parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
-    ) -> None:
-        _core.adam_step(
-            parameter.numpy(),
-            gradient=gradient.numpy(),
-            first=moments[0].numpy(),
-            second=moments[1].numpy(),
-            rate=at.rate,
-            weight_decay=at.weight_decay,
-            betas=at.betas,
-            step=at.number,
-        )
-
-    def soap_step(self, matrix: "_SoapMatrix", gradient: Tensor, rate: float, share: float) -> None:
-        goal = None if matrix.goal is None else matrix.goal.numpy()
-        self._soap.take(
-            matrix.weight.numpy(),
-            gradient=gradient.numpy(),
-            first=matrix.first.numpy(),
-            second=matrix.second.numpy(),
-            left=matrix.left.numpy(),
-            right=matrix.right.numpy(),
-            base_left=matrix.base_left.numpy(),
-            base_right=matrix.base_right.numpy(),
-            goal=goal,
-            rate=rate,
-            weight_decay=matrix.decay,
-            share=share,
-            betas=matrix.betas,
-            step=matrix.steps,
-        )
+def _is_native(parameters: Sequence[Tensor]) -> bool:
+    """Whether the native engine takes the steps: of float32, on a CPU with its vector kernels."""
+    fit = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in parameters)
+    return fit and _core.instruction_set() != "portable"
 
 
-class _Torch:
-    """The same in plain torch, for machines without vector kernels: reference of the native one."""
-
-    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
-        return left @ right
-
-    def adam_step(
-        self, parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
-    ) -> None:
-        update = adam_update(gradient, *moments, at.betas, at.number)
-        parameter.mul_(1.0 - at.rate * at.weight_decay).add_(update, alpha=-at.rate)
-
-    def soap_step(self, matrix: "_SoapMatrix", gradient: Tensor, rate: float, share: float) -> None:
-        rotated = matrix.base_left.t() @ gradient @ matrix.base_right
-        update = adam_update(rotated, matrix.first, matrix.second, matrix.betas, matrix.steps)
-        back = matrix.base_left @ update @ matrix.base_right.t()
-        matrix.weight.mul_(1.0 - rate * matrix.decay).add_(back, alpha=-rate)
-        if matrix.goal is not None:
-            matrix.weight.add_(matrix.goal, alpha=rate * matrix.decay)
-        if share > 0.0:
-            matrix.left.lerp_(gradient @ gradient.t(), share)
-            matrix.right.lerp_(gradient.t() @ gradient, share)
+def _native_adam_step(
+    parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
+) -> None:
+    _core.adam_step(
+        parameter.numpy(),
+        gradient=gradient.numpy(),
+        first=moments[0].numpy(),
+        second=moments[1].numpy(),
+        rate=at.rate,
+        weight_decay=at.weight_decay,
+        betas=at.betas,
+        step=at.number,
+    )
 
 
-def _open_engine(parameters: Sequence[Tensor]) -> _Native | _Torch:
-    on_cpu = all(tensor.device.type == "cpu" for tensor in parameters)
-    return _Native() if on_cpu and _core.instruction_set() != "portable" else _Torch()
+def _adam_step(
+    parameter: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, at: AdamStep
+) -> None:
+    update = adam_update(gradient, *moments, at.betas, at.number)
+    parameter.mul_(1.0 - at.rate * at.weight_decay).add_(update, alpha=-at.rate)
 
 
-class Soap:
-    """SOAP for the matrices, Adam for the vectors; see the module.
+@dataclass(frozen=True)
+class SoapSettings:
+    """Settings of SOAP."""
+
+    betas: tuple[float, float] = (0.95, 0.95)
+    """Decay of the two moments; the running means decay with the second."""
+    weight_decay: float = 1e-3
+    """Of the matrices; the vectors do not decay."""
+    refresh: int = 10
+    """Steps between two refreshes of the bases."""
+    statistics: int = 2
+    """The running means take every `statistics`-th gradient."""
+    clip: float = 2.0
+    """A gradient longer than this many times the usual length is shortened to that; see `Clip`."""
+
+
+def open_soap(
+    parameters: Sequence[Tensor],
+    settings: SoapSettings,
+    toward: Sequence[Tensor] | None = None,
+) -> Optimizer:
+    """Return SOAP by the native engine; in plain torch on a GPU, or where that has no kernels.
 
     Parameters
     ----------
     parameters : sequence of tensors
-        Of one or two dimensions; changed in place. The first step only sets up the bases.
-    betas : (float, float)
-        Decay of the two moments; the preconditioner decays with the second.
-    weight_decay : float
-        Of the matrices; the vectors do not decay.
+        Of one or two dimensions; changed in place. Matrices of more than one row and column are
+        changed by SOAP, the others by Adam. The first step only sets up the bases of the matrices.
+    settings : SoapSettings
     toward : sequence of tensors, optional
         What the matrices decay toward, in the order and of the shapes of the parameters (L2-SP, Li
         et al. 2018, arXiv:1802.01483); zero unless given.
-    refresh : int
-        Steps between two refreshes of the bases.
-    statistics : int
-        The preconditioner takes every `statistics`-th gradient.
-    clip : float
-        A gradient longer than `clip` times the usual length is shortened to that; see `Clip`.
     """
+    if _is_native(parameters):
+        return NativeSoap(parameters, settings, toward)
+    return Soap(parameters, settings, toward)
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    return tensor.ndim == 2 and min(tensor.shape) > 1
+
+
+class NativeSoap:
+    """SOAP by the native engine; see `open_soap`."""
 
     def __init__(
         self,
         parameters: Sequence[Tensor],
-        *,
-        betas: tuple[float, float] = (0.95, 0.95),
-        weight_decay: float = 1e-3,
+        settings: SoapSettings,
         toward: Sequence[Tensor] | None = None,
-        refresh: int = 10,
-        statistics: int = 2,
-        clip: float = 2.0,
     ) -> None:
-        self._is_matrix = [tensor.ndim == 2 and min(tensor.shape) > 1 for tensor in parameters]
+        self._is_matrix = [_is_matrix(tensor) for tensor in parameters]
+        self._engine = _core.Soap(
+            [tensor.numpy() for tensor in parameters],
+            goals=[tensor.numpy() for tensor in toward or ()],
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            refresh=settings.refresh,
+            statistics=settings.statistics,
+            clip=settings.clip,
+        )
+        self._has_bases = False
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Take one step; see `Optimizer`."""
+        if not self._has_bases:
+            matrices = [g for g, is_m in zip(gradients, self._is_matrix, strict=True) if is_m]
+            for number, gradient in enumerate(matrices):
+                left, right = (eigenvectors(m) for m in _products(gradient))
+                self._engine.begin(number, left.t().numpy(), right.t().numpy())
+            self._has_bases = True
+        self._engine.step([gradient.numpy() for gradient in gradients], rate)
+
+
+def _products(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return G G^T and G^T G."""
+    return gradient @ gradient.t(), gradient.t() @ gradient
+
+
+class Soap:
+    """SOAP in plain torch, in any dtype and on any device: the reference; see `open_soap`."""
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        settings: SoapSettings,
+        toward: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._is_matrix = [_is_matrix(tensor) for tensor in parameters]
         goals = [None] * len(self._is_matrix) if toward is None else toward
         triples = list(zip(parameters, goals, self._is_matrix, strict=True))
-        engine = _open_engine(parameters)
         self._matrices = [
-            _SoapMatrix(tensor, goal, betas, weight_decay, refresh, statistics, engine)
-            for tensor, goal, is_matrix in triples
-            if is_matrix
+            _SoapMatrix(tensor, goal, settings) for tensor, goal, is_matrix in triples if is_matrix
         ]
         vectors = [tensor for tensor, _, is_matrix in triples if not is_matrix]
-        self._adam = Adam(vectors, betas=betas)  # biases may be of any size
-        self._clip = Clip(clip)
+        self._adam = Adam(vectors, betas=settings.betas)  # biases may be of any size
+        self._clip = Clip(settings.clip)
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
@@ -282,52 +291,46 @@ class Clip:
 class _SoapMatrix:
     """A weight matrix, its moments in the eigenbases, the running means and the bases."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        goal: Tensor | None,
-        betas: tuple[float, float],
-        weight_decay: float,
-        refresh: int,
-        statistics: int,
-        engine: _Native | _Torch,
-    ) -> None:
-        self.weight, self.goal = weight, goal
-        self.betas, self.decay = betas, weight_decay
-        self._refresh, self._every, self._engine = refresh, statistics, engine
-        self.first, self.second = torch.zeros_like(weight), torch.zeros_like(weight)
-        self.steps = -1
-        self.left = self.right = self.base_left = self.base_right = weight.new_zeros(0, 0)
+    def __init__(self, weight: Tensor, goal: Tensor | None, settings: SoapSettings) -> None:
+        self._weight, self._goal, self._settings = weight, goal, settings
+        self._first, self._second = torch.zeros_like(weight), torch.zeros_like(weight)
+        self._steps = -1
+        self._left = self._right = self._base_left = self._base_right = weight.new_zeros(0, 0)
 
     def step(self, gradient: Tensor, rate: float) -> None:
-        self.steps += 1
-        if self.steps == 0:
-            self.left = self._engine.multiply(gradient, gradient.t())
-            self.right = self._engine.multiply(gradient.t(), gradient)
-            self.base_left, self.base_right = eigenvectors(self.left), eigenvectors(self.right)
+        settings = self._settings
+        self._steps += 1
+        if self._steps == 0:
+            self._left, self._right = _products(gradient)
+            self._base_left, self._base_right = eigenvectors(self._left), eigenvectors(self._right)
             return
-        taken = self.steps % self._every == 0
-        share = 1.0 - self.betas[1] ** self._every if taken else 0.0
-        self._engine.soap_step(self, gradient, rate, share)
-        if self.steps % self._refresh == 0:
-            self._turn()
+        rotated = self._base_left.t() @ gradient @ self._base_right
+        update = adam_update(rotated, self._first, self._second, settings.betas, self._steps)
+        back = self._base_left @ update @ self._base_right.t()
+        self._weight.mul_(1.0 - rate * settings.weight_decay).add_(back, alpha=-rate)
+        if self._goal is not None:
+            self._weight.add_(self._goal, alpha=rate * settings.weight_decay)
+        if self._steps % settings.statistics == 0:
+            share = 1.0 - settings.betas[1] ** settings.statistics
+            for mean, product in zip((self._left, self._right), _products(gradient), strict=True):
+                mean.lerp_(product, share)
+        if self._steps % settings.refresh == 0:
+            self._refresh()
 
-    def _turn(self) -> None:
+    def _refresh(self) -> None:
         """Refresh the bases and transform the moments to the new ones."""
-        multiply = self._engine.multiply
-        left, order_left = self._orthogonal_step(self.left, self.base_left)
-        right, order_right = self._orthogonal_step(self.right, self.base_right)
-        self.second = self.second[order_left][:, order_right]
-        turn_left = multiply(left.t(), self.base_left)
-        turn_right = multiply(self.base_right.t(), right)
-        self.first = multiply(multiply(turn_left, self.first), turn_right)
-        self.base_left, self.base_right = left, right
+        left, order_left = _orthogonal_step(self._left, self._base_left)
+        right, order_right = _orthogonal_step(self._right, self._base_right)
+        self._second = self._second[order_left][:, order_right]
+        self._first = left.t() @ self._base_left @ self._first @ self._base_right.t() @ right
+        self._base_left, self._base_right = left, right
 
-    def _orthogonal_step(self, matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the basis after an orthogonal iteration, and the order of the old vectors."""
-        product = self._engine.multiply(matrix, basis)
-        order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
-        return torch.linalg.qr(product[:, order])[0].contiguous(), order
+
+def _orthogonal_step(matrix: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the basis after an orthogonal iteration, and the order of the old vectors."""
+    product = matrix @ basis
+    order = torch.argsort((basis * product).sum(0), descending=True, stable=True)
+    return torch.linalg.qr(product[:, order])[0].contiguous(), order
 
 
 def one_cycle(step: int, steps: int, peak: float, rise: float = 0.2) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config import Train
 from .dataset import Dataset, Split, fit_shifts
 from .gradients import Labels, Strain
-from .optimizer import Adam, Optimizer, Soap
+from .optimizer import Adam, Optimizer, SoapSettings, open_soap
 
 Integers = npt.NDArray[np.int64]
 FORCE_ROWS = 64
@@ -347,6 +347,5 @@ def make_optimizer(
     """
     if settings.recipe == "paper":
         return Adam(parameters, weight_decay=settings.weight_decay)
-    if start is None:
-        return Soap(parameters, weight_decay=settings.weight_decay)
-    return Soap(parameters, weight_decay=START_DECAY * settings.weight_decay, toward=start)
+    decay = settings.weight_decay if start is None else START_DECAY * settings.weight_decay
+    return open_soap(parameters, SoapSettings(weight_decay=decay), start)

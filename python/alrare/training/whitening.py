@@ -33,9 +33,11 @@ class Whitening:
     inverse: Tensor
     """(F, F): the inverse of T."""
 
-    def fold(self, weight: Tensor) -> Tensor:
-        """Return the weight (out, F) for the centered AEV, given the weight for x'."""
-        return weight @ self.transform.t()
+    def fold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the first layer for the raw AEV, given those for x'."""
+        folded = weight @ self.transform.t()
+        shift = (folded.double() @ self.center.double()).float()
+        return folded, bias - shift
 
     def unfold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the first layer for x', given those for the raw AEV."""

@@ -18,6 +18,7 @@ from alrare.training.descriptor_cache import DescriptorCache
 from alrare.training.ensemble import train
 from alrare.training.gradients import Labels, Strain, open_gradient_engine
 from alrare.training.stress import check_stress, stress_work
+from alrare.training.whitening import identity
 from alrare.units import GPA
 from ase import Atoms
 from ase.build import bulk
@@ -153,8 +154,8 @@ def test_the_validation_loss_is_the_loss_with_the_stress(
         torch.full((3,), 4.0),
         Strain(torch.tensor([0, 1]), torch.from_numpy(strain).float()),
     )
-    centers = [torch.zeros(layers[0][0].shape[1])]
-    loss, _ = open_gradient_engine().loss_gradient(batch, [layers], centers, labels, 1.0, 2.0)
+    raw = [identity(layers[0][0].shape[1])]
+    loss, _ = open_gradient_engine().loss_gradient(batch, [layers], raw, labels, 1.0, 2.0)
     assert trainer.validate().loss == pytest.approx(loss, rel=1e-4)
 
 

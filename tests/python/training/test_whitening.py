@@ -27,7 +27,9 @@ def test_a_layer_taken_out_of_a_model_computes_the_same() -> None:
     inner, inner_bias = white.unfold(weight, bias)
     x = (aev - white.center) @ white.transform
     assert torch.allclose(x @ inner.T + inner_bias, aev @ weight.T + bias, atol=1e-4)
-    assert torch.allclose(white.fold(inner), weight, atol=1e-5)
+    folded, raw_bias = white.fold(inner, inner_bias)
+    assert torch.allclose(folded, weight, atol=1e-5)
+    assert torch.allclose(raw_bias, bias, atol=1e-4)
 
 
 def test_an_element_of_one_atom_is_not_blown_up() -> None:

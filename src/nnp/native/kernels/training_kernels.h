@@ -361,7 +361,9 @@ constexpr alrare::native::TrainingKernels training_kernels = {energy_pass<V, Sha
                                                               forces_and_strain<V>,
                                                               forces_and_strain_backward<V>,
                                                               multiply_matrices<Shapes...>,
-                                                              adam};
+                                                              adam,
+                                                              sum_of_squares<V>,
+                                                              reflect<V>};
 
 } // namespace
 

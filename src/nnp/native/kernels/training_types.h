@@ -117,6 +117,13 @@ struct TrainingKernels {
   /// that do not overlap.
   void (*adam)(const AdamFactors &factors, const float *gradient, float *first, float *second,
                float *direction, long count);
+
+  float (*sum_of_squares)(const float *values, long count);
+
+  /// Takes off each row `factor` times its product with the vector, times the vector. Rows are
+  /// `stride` apart and `width`, a multiple of 16, long.
+  void (*reflect)(const float *vector, float factor, float *rows, int n_rows, long stride,
+                  int width);
 };
 
 } // namespace alrare::native

@@ -3,7 +3,6 @@
 
 #include "nnp/native/kernels/instruction_set.h"
 #include "nnp/native/size.h"
-#include "nnp/native/training/matrix_product.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +14,8 @@ namespace alrare::native {
 
 namespace {
 
-constexpr int tile_rows = 64; // atoms that go through all layers together
+constexpr int tile_rows = 64;     // atoms that go through all layers together
+constexpr long part_atoms = 4096; // of which energies alone are computed at a time: bounds memory
 
 int padded(int width) { return round_up(width, width_block); }
 
@@ -36,12 +36,12 @@ void lay_out_layer(Arena &arena, int n_rows, TrainingLayer &layer) {
                            "] = " + std::to_string(got) + ", expected " + expected);
 }
 
-void check_networks(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks) {
-  if (networks.size() != size(batch.n_elements))
-    throw std::runtime_error("expected " + std::to_string(batch.n_elements) +
+void check_networks(const TrainingAtoms &atoms, const std::vector<DenseNetwork> &networks) {
+  if (networks.size() != size(atoms.n_elements))
+    throw std::runtime_error("expected " + std::to_string(atoms.n_elements) +
                              " networks, one per element, got " + std::to_string(networks.size()));
   for (const DenseNetwork &network : networks) {
-    int width = batch.n_features();
+    int width = atoms.n_features;
     for (const DenseLayer &layer : network.layers) {
       if (layer.in != width)
         throw std::runtime_error("a layer takes " + std::to_string(layer.in) +
@@ -72,13 +72,22 @@ double strain_loss(const double *strain, const float *label, double weight, floa
 
 } // namespace
 
-void TrainingBatch::check() const {
+void TrainingAtoms::check() const {
   for (long a = 0; a < n_atoms; ++a) {
     within("species", a, species[a], n_elements);
     within("configuration", a, configuration[a], n_configurations);
     if (a > 0 && configuration[a] < configuration[a - 1])
       refuse("configuration", a, configuration[a], "ascending numbers");
   }
+}
+
+void TrainingBatch::check() const {
+  TrainingAtoms::check();
+  const int expected =
+      n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
+  if (n_features != expected)
+    throw std::runtime_error("training batch: " + std::to_string(n_features) +
+                             " features, expected " + std::to_string(expected));
   for (long e = 0; e < n_edges; ++e) {
     within("edge_i", e, edge_i[e], n_atoms);
     within("edge_j", e, edge_j[e], n_atoms);
@@ -104,22 +113,16 @@ void TrainingLabels::check(const TrainingBatch &batch) const {
 }
 
 MemberGradient::MemberGradient(const std::string &instruction_set)
-    : kernels_(find_kernels(instruction_set)) {}
+    : kernels_(find_kernels(instruction_set)), product_(instruction_set) {}
 
-void MemberGradient::place_atoms(const TrainingBatch &batch) {
+void MemberGradient::place_atoms(const TrainingAtoms &atoms) {
   for (Element &element : elements_)
     element.n_atoms = 0;
-  place_.resize(size(batch.n_atoms));
+  place_.resize(size(atoms.n_atoms));
   for (std::size_t a = 0; a < place_.size(); ++a)
-    place_[a] = elements_[size(batch.species[a])].n_atoms++;
+    place_[a] = elements_[size(atoms.species[a])].n_atoms++;
   for (Element &element : elements_)
     element.n_rows = round_up(element.n_atoms, row_block);
-  const int n = batch.n_elements;
-  pair_feature_.resize(size(n) * size(n));
-  int feature = n * batch.radial_length;
-  for (int s = 0; s < n; ++s)
-    for (int t = s; t < n; ++t, feature += batch.angular_length)
-      pair_feature_[size(s * n + t)] = pair_feature_[size(t * n + s)] = feature;
 }
 
 void MemberGradient::lay_out(Arena &arena, const std::vector<DenseNetwork> &networks) {
@@ -155,9 +158,15 @@ void MemberGradient::lay_out(Arena &arena, const std::vector<DenseNetwork> &netw
   }
 }
 
-void MemberGradient::pack(const DenseNetwork &from, Element &to) const {
+void MemberGradient::pack(const DenseNetwork &from, Element &to) {
+  std::vector<DenseLayer> layers = from.layers;
+  DenseLayer &first = layers.front();
+  first_weight_.resize(size(first.out) * size(first.in));
+  product_.multiply({first.weight, first.out, first.in, first.in, 1},
+                    {from.transform, first.in, first.in, 1, first.in}, first_weight_.data());
+  first.weight = first_weight_.data();
   for (std::size_t l = 0; l < to.hidden.size(); ++l) {
-    const DenseLayer &layer = from.layers[l];
+    const DenseLayer &layer = layers[l];
     const TrainingLayer &out = to.hidden[l];
     const MatrixView weight{layer.weight, layer.out, layer.in, layer.in, 1};
     const MatrixView transposed{layer.weight, layer.in, layer.out, 1, layer.in};
@@ -166,35 +175,35 @@ void MemberGradient::pack(const DenseNetwork &from, Element &to) const {
     std::fill_n(out.bias, out.out, 0.0f);
     std::copy_n(layer.bias, layer.out, out.bias);
   }
-  const DenseLayer &last = from.layers.back();
+  const DenseLayer &last = layers.back();
   std::fill_n(to.network.last_weight, to.network.last_in, 0.0f);
   std::copy_n(last.weight, last.in, to.network.last_weight);
   to.network.last_bias = last.bias[0];
 }
 
-void MemberGradient::load_inputs(const TrainingBatch &batch,
+void MemberGradient::load_inputs(const TrainingAtoms &atoms,
                                  const std::vector<DenseNetwork> &networks) {
-  const int features = batch.n_features();
+  const int features = atoms.n_features;
   const long stride = row_stride(features);
   for (Element &element : elements_)
     std::fill_n(element.network.input, element.n_rows * stride, 0.0f);
   row_.resize(place_.size());
   for (std::size_t a = 0; a < place_.size(); ++a) {
-    const std::size_t k = size(batch.species[a]);
+    const std::size_t k = size(atoms.species[a]);
     const TrainingNetwork &network = elements_[k].network;
     row_[a] = network.gradient - gradient_ + place_[a] * stride;
     float *const out = network.input + place_[a] * stride;
-    const float *const aev = batch.aev + static_cast<long>(a) * features;
+    const float *const aev = atoms.aev + static_cast<long>(a) * features;
     for (int f = 0; f < features; ++f)
       out[f] = aev[f] - networks[k].center[f];
   }
 }
 
-void MemberGradient::prepare(const TrainingBatch &batch,
+void MemberGradient::prepare(const TrainingAtoms &atoms,
                              const std::vector<DenseNetwork> &networks) {
-  check_networks(batch, networks);
+  check_networks(atoms, networks);
   elements_.resize(networks.size());
-  place_atoms(batch);
+  place_atoms(atoms);
   Arena measure;
   lay_out(measure, networks);
   memory_.reserve(measure.used());
@@ -202,22 +211,27 @@ void MemberGradient::prepare(const TrainingBatch &batch,
   lay_out(arena, networks);
   for (std::size_t k = 0; k < elements_.size(); ++k)
     pack(networks[k], elements_[k]);
-  load_inputs(batch, networks);
+  load_inputs(atoms, networks);
   for (const Element &element : elements_)
     for (int row = 0; row < element.n_rows; row += tile_rows)
       kernels_.training.energy_pass(element.network, row,
                                     std::min(tile_rows, element.n_rows - row));
 }
 
-void MemberGradient::sum_energies(const TrainingBatch &batch, Prediction &out) const {
-  out.energies.assign(size(batch.n_configurations), 0.0);
+void MemberGradient::add_energies(const TrainingAtoms &atoms, std::vector<double> &out) const {
   for (std::size_t a = 0; a < place_.size(); ++a)
-    out.energies[size(batch.configuration[a])] +=
-        static_cast<double>(elements_[size(batch.species[a])].network.energies[place_[a]]);
+    out[size(atoms.configuration[a])] +=
+        static_cast<double>(elements_[size(atoms.species[a])].network.energies[place_[a]]);
 }
 
 template <class Work>
-void MemberGradient::for_configurations(const TrainingBatch &batch, const Work &work) const {
+void MemberGradient::for_configurations(const TrainingBatch &batch, const Work &work) {
+  const int n = batch.n_elements;
+  pair_feature_.resize(size(n) * size(n));
+  int feature = n * batch.radial_length;
+  for (int s = 0; s < n; ++s)
+    for (int t = s; t < n; ++t, feature += batch.angular_length)
+      pair_feature_[size(s * n + t)] = pair_feature_[size(t * n + s)] = feature;
   ForceTerms terms{batch.n_elements,
                    batch.radial_length,
                    batch.angular_length,
@@ -250,10 +264,25 @@ void MemberGradient::for_configurations(const TrainingBatch &batch, const Work &
   }
 }
 
+void MemberGradient::energies(const TrainingAtoms &atoms, const std::vector<DenseNetwork> &networks,
+                              std::vector<double> &out) {
+  out.assign(size(atoms.n_configurations), 0.0);
+  for (long first = 0; first < atoms.n_atoms; first += part_atoms) {
+    TrainingAtoms part = atoms;
+    part.n_atoms = std::min(part_atoms, atoms.n_atoms - first);
+    part.species += first;
+    part.configuration += first;
+    part.aev += first * atoms.n_features;
+    prepare(part, networks);
+    add_energies(part, out);
+  }
+}
+
 void MemberGradient::predict(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
                              Prediction &out) {
   prepare(batch, networks);
-  sum_energies(batch, out);
+  out.energies.assign(size(batch.n_configurations), 0.0);
+  add_energies(batch, out.energies);
   out.forces.assign(3 * size(batch.n_atoms), 0.0f);
   for_configurations(batch, [&](const ForceTerms &terms, long, long) {
     kernels_.training.forces(terms, gradient_, out.forces.data());
@@ -293,7 +322,8 @@ double MemberGradient::loss_gradient(const TrainingBatch &batch,
   labels.check(batch);
   Prediction prediction;
   prepare(batch, networks);
-  sum_energies(batch, prediction);
+  prediction.energies.assign(size(batch.n_configurations), 0.0);
+  add_energies(batch, prediction.energies);
   clear_gradients();
   prediction.forces.assign(3 * size(batch.n_atoms), 0.0f);
   float *const forces = prediction.forces.data();
@@ -341,7 +371,7 @@ double MemberGradient::loss_gradient(const TrainingBatch &batch,
 }
 
 void MemberGradient::unpack(const std::vector<DenseNetwork> &networks,
-                            std::vector<std::vector<LayerGradient>> &out) const {
+                            std::vector<std::vector<LayerGradient>> &out) {
   out.assign(networks.size(), {});
   for (std::size_t k = 0; k < networks.size(); ++k) {
     const Element &element = elements_[k];
@@ -362,6 +392,12 @@ void MemberGradient::unpack(const std::vector<DenseNetwork> &networks,
         std::accumulate(network.bar_energies, network.bar_energies + element.n_rows, 0.0);
     out[k].push_back({{network.last_gradient, network.last_gradient + networks[k].layers.back().in},
                       {static_cast<float>(bias)}});
+    const DenseLayer &first = networks[k].layers.front();
+    std::vector<float> &weight = out[k].front().weight;
+    first_weight_.swap(weight);
+    weight.resize(first_weight_.size());
+    product_.multiply({first_weight_.data(), first.out, first.in, first.in, 1},
+                      {networks[k].transform, first.in, first.in, first.in, 1}, weight.data());
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/kernels/kernels.h"
+#include "nnp/native/training/matrix_product.h"
 
 #include <cstdint>
 #include <string>
@@ -11,29 +12,36 @@
 
 namespace alrare::native {
 
-/// Configurations with their descriptors, as `alrare.descriptors.Batch` joins them.
-///
-/// C configurations, N atoms, E edges, A of them within the angular cutoff; S elements, F features:
-/// S blocks of K radial ones, then S (S + 1) / 2 blocks of L angular ones.
-struct TrainingBatch {
-  int n_elements = 0;
-  int radial_length = 0;  ///< K
-  int angular_length = 0; ///< L
-  long n_configurations = 0, n_atoms = 0, n_edges = 0, n_short = 0;
+/// C configurations of N atoms of S elements, with descriptors of F features.
+struct TrainingAtoms {
+  int n_elements = 0; ///< S
+  int n_features = 0; ///< F
+  long n_configurations = 0, n_atoms = 0;
   const std::int64_t *species = nullptr;       ///< (N)
   const std::int64_t *configuration = nullptr; ///< (N) ascending
   const float *aev = nullptr;                  ///< (N, F)
-  const std::int64_t *edge_i = nullptr;        ///< (E) atoms, configuration by configuration
-  const std::int64_t *edge_j = nullptr;        ///< (E)
-  const float *length = nullptr;               ///< (E), Å
-  const float *unit = nullptr;                 ///< (E, 3)
-  const float *slope = nullptr;                ///< (E, K), 1/Å
-  const std::int64_t *short_edges = nullptr;   ///< (A) edges, ascending
-  const float *jacobian = nullptr;             ///< (A, 3, S L), 1/Å
 
-  int n_features() const {
-    return n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
-  }
+  /// \throws std::runtime_error at an index that is out of range or out of order.
+  void check() const;
+};
+
+/// The same with what moves the descriptors, as `Batch` joins it
+/// (alrare.training.descriptor_cache).
+///
+/// E edges, A of them within the angular cutoff. The features are S blocks of K radial ones, then
+/// S (S + 1) / 2 blocks of L angular ones.
+struct TrainingBatch : TrainingAtoms {
+  int radial_length = 0;  ///< K
+  int angular_length = 0; ///< L
+  long n_edges = 0, n_short = 0;
+  const std::int64_t *edge_i = nullptr;      ///< (E) atoms, configuration by configuration
+  const std::int64_t *edge_j = nullptr;      ///< (E)
+  const float *length = nullptr;             ///< (E), Å
+  const float *unit = nullptr;               ///< (E, 3)
+  const float *slope = nullptr;              ///< (E, K), 1/Å
+  const std::int64_t *short_edges = nullptr; ///< (A) edges, ascending
+  const float *jacobian = nullptr;           ///< (A, 3, S L), 1/Å
+
   /// \throws std::runtime_error at an index that is out of range or out of order.
   void check() const;
 };
@@ -46,9 +54,13 @@ struct DenseLayer {
 };
 
 /// The network of one element: GELU between the layers, the last has out = 1.
+///
+/// Its input is the whitened AEV, (AEV - center) times the transform; see
+/// python/alrare/training/whitening.py.
 struct DenseNetwork {
   std::vector<DenseLayer> layers;
-  const float *center; ///< (F), taken off the AEV
+  const float *center;    ///< (F)
+  const float *transform; ///< (F, F)
 };
 
 /// Energies (C) in eV without self energies, and forces (N, 3) in eV/Å.
@@ -83,11 +95,16 @@ struct LayerGradient {
 /// 2024; the derivation is in python/alrare/training/gradients.py).
 ///
 /// Atoms of one element go through in tiles, twice: once for energies and dE/dAEV, and, when the
-/// forces of every configuration are there, once along the adjoint of dE/dAEV. float32; energies
-/// and the loss are summed in float64. Keeps its memory between calls.
+/// forces of every configuration are there, once along the adjoint of dE/dAEV. The transform of
+/// the whitening is multiplied into the first layer, and its transpose into the gradient of that.
+/// float32; energies and the loss are summed in float64. Keeps its memory between calls.
 class MemberGradient {
 public:
   explicit MemberGradient(const std::string &instruction_set = "auto");
+
+  /// Energies (C) in eV, without self energies.
+  void energies(const TrainingAtoms &atoms, const std::vector<DenseNetwork> &networks,
+                std::vector<double> &out);
 
   void predict(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks,
                Prediction &out);
@@ -109,19 +126,21 @@ private:
     int n_rows;  ///< padded
   };
   /// Sorts the atoms by element, packs the weights and loads the AEVs.
-  void prepare(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks);
-  void place_atoms(const TrainingBatch &batch);
+  void prepare(const TrainingAtoms &atoms, const std::vector<DenseNetwork> &networks);
+  void place_atoms(const TrainingAtoms &atoms);
   void lay_out(Arena &arena, const std::vector<DenseNetwork> &networks);
-  void pack(const DenseNetwork &from, Element &to) const;
-  void load_inputs(const TrainingBatch &batch, const std::vector<DenseNetwork> &networks);
-  void sum_energies(const TrainingBatch &batch, Prediction &out) const;
+  void pack(const DenseNetwork &from, Element &to);
+  void load_inputs(const TrainingAtoms &atoms, const std::vector<DenseNetwork> &networks);
+  void add_energies(const TrainingAtoms &atoms, std::vector<double> &out) const;
   /// Calls work(terms of its edges, its first atom, its end) for each configuration.
-  template <class Work> void for_configurations(const TrainingBatch &batch, const Work &work) const;
+  template <class Work> void for_configurations(const TrainingBatch &batch, const Work &work);
   void clear_gradients();
   void unpack(const std::vector<DenseNetwork> &networks,
-              std::vector<std::vector<LayerGradient>> &out) const;
+              std::vector<std::vector<LayerGradient>> &out);
 
   const Kernels &kernels_;
+  MatrixProduct product_;
+  std::vector<float> first_weight_; ///< of a first layer, the transform multiplied in
   AlignedBuffer memory_;
   std::vector<Element> elements_;
   std::vector<int> pair_feature_;

@@ -39,6 +39,7 @@ struct RandomBatch {
     batch.n_elements = 2;
     batch.radial_length = 5;
     batch.angular_length = 18;
+    batch.n_features = 2 * 5 + 3 * 18;
     for (const std::int64_t count : {1, 3, 90}) {
       const auto first = static_cast<std::int64_t>(species.size());
       for (std::int64_t a = 0; a < count; ++a) {
@@ -53,7 +54,7 @@ struct RandomBatch {
       }
       ++batch.n_configurations;
     }
-    aev = draw(species.size() * static_cast<std::size_t>(batch.n_features()));
+    aev = draw(species.size() * static_cast<std::size_t>(batch.n_features));
     unit = draw(edge_i.size() * 3);
     slope = draw(edge_i.size() * 5);
     jacobian = draw(short_edges.size() * 3 * 36);
@@ -85,23 +86,26 @@ struct RandomBatch {
 /// Weights of two networks of different depth.
 struct Member {
   std::vector<std::vector<float>> weights, biases;
-  std::vector<float> center;
+  std::vector<float> center, transform;
   std::vector<DenseNetwork> networks;
 
   explicit Member(RandomBatch &random) {
-    const int features = random.batch.n_features();
+    const int features = random.batch.n_features;
     center = random.draw(static_cast<std::size_t>(features));
+    transform = random.draw(static_cast<std::size_t>(features * features));
     for (const std::vector<int> &widths :
          {std::vector<int>{features, 21, 9, 1}, std::vector<int>{features, 1}})
       for (std::size_t l = 0; l + 1 < widths.size(); ++l) {
         weights.push_back(random.draw(static_cast<std::size_t>(widths[l] * widths[l + 1])));
         biases.push_back(random.draw(static_cast<std::size_t>(widths[l + 1])));
       }
-    networks = {{{{21, features, weights[0].data(), biases[0].data()},
-                  {9, 21, weights[1].data(), biases[1].data()},
-                  {1, 9, weights[2].data(), biases[2].data()}},
-                 center.data()},
-                {{{1, features, weights[3].data(), biases[3].data()}}, center.data()}};
+    networks = {
+        {{{21, features, weights[0].data(), biases[0].data()},
+          {9, 21, weights[1].data(), biases[1].data()},
+          {1, 9, weights[2].data(), biases[2].data()}},
+         center.data(),
+         transform.data()},
+        {{{1, features, weights[3].data(), biases[3].data()}}, center.data(), transform.data()}};
   }
   Member(const Member &) = delete;
   Member &operator=(const Member &) = delete;
