@@ -4,14 +4,15 @@ Tasks are functions of a module of alrare with arguments that can be pickled. Th
 what they finish is a file, or a label by its key, and a task that is repeated finds it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from ..processes import WorkerPool, worker_count, worker_pool
 
+T = TypeVar("T")
 Kind = Literal["label", "train", "run"]
 """label: labels, several to a task; train: the training of one member; run: one run of LAMMPS, by
 the model or by the labeller."""
@@ -38,9 +39,9 @@ class Executor(Protocol):
 class LocalExecutor:
     """All tasks run here.
 
-    In a `with` block the processes that train members stay from one stage to the next: each loads
-    torch once, which takes as long as the training of a small member. They start when the first
-    member needs them.
+    In a `with` block processes stay from one stage to the next (`kept`): those that train load
+    torch once, which takes as long as the training of a small member, and those that label load
+    the labeller once. They start when they are first needed.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class LocalExecutor:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._keeps = False
-        self._training: WorkerPool | None = None
+        self._kept: dict[Hashable, tuple[AbstractContextManager[Any], Any]] = {}
 
     def __enter__(self) -> "LocalExecutor":
         self._keeps = True
@@ -64,25 +65,40 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         self._keeps = False
-        if self._training is not None:
-            pool, self._training = self._training, None
-            pool.__exit__(exc_type, exc, traceback)
+        while self._kept:
+            manager, _ = self._kept.pop(next(iter(self._kept)))
+            manager.__exit__(exc_type, exc, traceback)
+
+    @contextmanager
+    def kept(self, name: Hashable, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """Open what `make` returns, or give what is open under this name already.
+
+        It stays open to the end of the `with` block of the executor; without one, to the end of
+        this block. An exception in this block closes it at once.
+        """
+        if not self._keeps:
+            with make() as opened:
+                yield opened
+            return
+        if name not in self._kept:
+            manager = make()
+            self._kept[name] = manager, manager.__enter__()
+        try:
+            yield self._kept[name][1]
+        except BaseException as error:
+            manager, _ = self._kept.pop(name)
+            manager.__exit__(type(error), error, error.__traceback__)
+            raise
 
     @contextmanager
     def pool(self, kind: Kind) -> Iterator[WorkerPool]:
         """Yield the processes for tasks of a kind; leaving early kills what still runs."""
-        if kind != "train" or not self._keeps:
+        if kind == "train":
+            with self.kept(kind, lambda: worker_pool(self._workers)) as pool:
+                yield pool
+        else:
             with worker_pool(self._workers) as pool:
                 yield pool
-            return
-        if self._training is None:
-            self._training = worker_pool(self._workers)
-        try:
-            yield self._training
-        except BaseException as error:
-            pool, self._training = self._training, None
-            pool.__exit__(type(error), error, error.__traceback__)
-            raise
 
     def size(self, kind: Kind) -> int:
         """See `Executor`."""

@@ -17,7 +17,7 @@ from ase import Atoms
 
 from ..config import Labeller
 from ..errors import LabelError
-from ..execution.executor import Workers, executor_of
+from ..execution.executor import LocalExecutor, Workers, executor_of
 from ..progress import Progress
 from .elsewhere import LabelsElsewhere, forget, take_over
 from .failures import ATTEMPTS, LabelFailure
@@ -142,13 +142,22 @@ def _workers(
     labeller: Labeller, workers: Workers, folder: Path, n_frames: int
 ) -> "Iterator[_Workers | LabelsElsewhere]":
     executor = executor_of(workers)
-    if executor.is_here("label"):
-        size = min(executor.size("label"), n_frames)
-        with own_scratch(folder / "scratch") as scratch, _Workers(labeller, scratch, size) as here:
-            yield here
-    else:
+    if not executor.is_here("label"):
         with LabelsElsewhere(labeller, executor, folder) as elsewhere:
             yield elsewhere
+    elif labeller.program != "ase" and isinstance(executor, LocalExecutor):
+        name = ("label", labeller.model_dump_json(), folder)
+        with executor.kept(name, lambda: _here(labeller, folder, executor.size("label"))) as kept:
+            yield kept
+    else:  # a calculator of the user's, which may hold much memory, or a licence
+        with _here(labeller, folder, min(executor.size("label"), n_frames)) as here:
+            yield here
+
+
+@contextmanager
+def _here(labeller: Labeller, folder: Path, size: int) -> "Iterator[_Workers]":
+    with own_scratch(folder / "scratch") as scratch, _Workers(labeller, scratch, size) as workers:
+        yield workers
 
 
 class _Workers:
