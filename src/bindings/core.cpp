@@ -85,7 +85,7 @@ public:
     std::vector<std::vector<double>> gradients;
     {
       const py::gil_scoped_release release;
-      engine_.evaluate_members(neighborhood, energies, gradients);
+      engine_.evaluate_members(neighborhood, -1, energies, gradients);
     }
     py::array_t<double> forces = zeros({members, positions.shape(0), 3});
     py::array_t<double> virial = zeros({members, 3, 3});

@@ -31,7 +31,8 @@ class ListEvaluator {
 public:
   virtual ~ListEvaluator() = default;
 
-  /// Members `first`, first + 1, ..., one for each weight.
+  /// Members `first`, first + 1, ..., one for each weight. Where one weight alone is not zero, the
+  /// forces of that member are those of evaluate_one(), to the last bit.
   ///
   /// \param new_list  whether the list may be another one than that of the last call
   /// \param each      forces of each member, not of the weighted sum
@@ -76,7 +77,10 @@ public:
   /// Energies of all members and the gradient of each, `gradients[m]` = (E, 3).
   ///
   /// One evaluation per member here; an engine that can do better overrides this.
-  virtual void evaluate_members(const Neighborhood &neighborhood,
+  ///
+  /// \param driver  the member that drives the run, -1 if none does alone: its gradient is that of
+  ///                evaluate_one(), to the last bit
+  virtual void evaluate_members(const Neighborhood &neighborhood, int /*driver*/,
                                 std::vector<double> &member_energies,
                                 std::vector<std::vector<double>> &gradients) {
     const auto members = static_cast<std::size_t>(metadata().members);

@@ -136,10 +136,10 @@ public:
                         center_energies_.begin() + (member + 1) * n};
   }
 
-  void evaluate_members(const Neighborhood &hood, std::vector<double> &member_energies,
+  void evaluate_members(const Neighborhood &hood, int driver, std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override {
     if (hood.n_local == 0 || (sums_only() && !has_members_)) {
-      Evaluator::evaluate_members(hood, member_energies, gradients);
+      Evaluator::evaluate_members(hood, driver, member_energies, gradients);
       return;
     }
     with_clean_errors([&] {

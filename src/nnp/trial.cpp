@@ -197,7 +197,7 @@ Numbers told_slopes(Evaluator &model, FewAtoms &atoms, const Numbers &direction,
   for (int k = 0; k < n_points; ++k) {
     const Moved moved(atoms, direction, h * ((2.0 * k + 1.0) / n_points - 1.0));
     const Neighborhood &hood = atoms.whole();
-    model.evaluate_members(hood, energies, gradients);
+    model.evaluate_members(hood, -1, energies, gradients);
     for (std::size_t m = 0; m < out.size(); ++m) {
       require_finite(gradients[m], "a gradient");
       out[m] += slope_along(hood, gradients[m], direction) / n_points;
@@ -271,7 +271,7 @@ double largest_difference(const Numbers &a, const Numbers &b) {
 void try_mean(Evaluator &model, FewAtoms &atoms, const Evaluation &whole) {
   Numbers energies, mean(whole.gradient.size(), 0.0);
   std::vector<Numbers> gradients;
-  model.evaluate_members(atoms.whole(), energies, gradients);
+  model.evaluate_members(atoms.whole(), -1, energies, gradients);
   double size = 0.0;
   for (const Numbers &gradient : gradients) {
     size = std::max(size, largest(gradient));
@@ -369,7 +369,7 @@ Forces by_edges(Evaluator &model, FewAtoms &atoms, std::size_t first, std::size_
   Forces out;
   std::vector<Numbers> gradients;
   const Neighborhood &hood = atoms.part(first, n_centers);
-  model.evaluate_members(hood, out.energies, gradients);
+  model.evaluate_members(hood, -1, out.energies, gradients);
   for (const Numbers &gradient : gradients)
     sum_forces(hood, gradient, atoms.size(), out.of_members.emplace_back());
   return out;

@@ -57,7 +57,7 @@ LoadedModel::LoadedModel(std::shared_ptr<Evaluator> opened, std::string file,
 
 void LoadedModel::evaluate_members(const Neighborhood &hood, Evaluation &out,
                                    std::vector<std::vector<double>> &gradients) const {
-  evaluator->evaluate_members(hood, out.member_energies, gradients);
+  evaluator->evaluate_members(hood, driver, out.member_energies, gradients);
   out.gradient.assign(hood.vec.size(), 0.0);
   add_weighted(weights, gradients, out.gradient);
 }

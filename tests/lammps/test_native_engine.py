@@ -216,10 +216,11 @@ def test_threads_change_nothing(measure):
 # --- every N ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("also", ["", " force_std yes"])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_ensemble_steps_are_those_of_every_1_to_the_last_bit(ranks, measure):
-    always, forces = measure(MOVE + "run 20\n", style="forces best", ranks=ranks)
-    sometimes, others = measure(MOVE + "run 20\n", style="forces best every 5", ranks=ranks)
+def test_ensemble_steps_are_those_of_every_1_to_the_last_bit(ranks, also, measure):
+    always, forces = measure(MOVE + "run 20\n", style="forces best" + also, ranks=ranks)
+    sometimes, others = measure(MOVE + "run 20\n", style="forces best every 5" + also, ranks=ranks)
     assert np.array_equal(forces, others)
     assert np.array_equal(always["PotEng"], sometimes["PotEng"])
     for name in (f"c_uq[{k}]" for k in range(1, 6)):
@@ -273,6 +274,24 @@ def test_fix_pair_gives_the_spread_of_single_atoms(ranks, measure, ensemble):
     # independent atoms: the spread of the sum is of the order of the root of the sum of squares
     root = np.sqrt((rows[-1][:, 3] ** 2).sum())
     assert 0.05 * root < table["c_uq[1]"][-1] < 20 * root
+
+
+def test_more_members_than_the_engine_takes_at_a_time_spread_as_theirs(measure, tmp_path):
+    many = random_ensemble(elements=ELEMENTS, members=11, hidden=HIDDEN, seed=5)
+    many = Ensemble(many.metadata, {name: 3.0 * w for name, w in many.weights.items()})
+    many.save(tmp_path / "many.safetensors")
+    atoms = random_box("C20H40N10O15")
+    _, forces = torchani_members(atoms, many)
+    deviation = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=(0, 2)) / 10 / 3)
+    _, rows = measure(
+        atoms=atoms,
+        file=tmp_path / "many.safetensors",
+        style="force_std yes",
+        after="fix spread all pair 1 nnp_ensemble force_std 0",
+        columns="f_spread",
+    )
+    assert np.abs(rows[-1][:, :3] - forces.mean(axis=0)).max() <= FORCES
+    assert np.abs(rows[-1][:, 3] - deviation).max() < FORCES
 
 
 @pytest.mark.parametrize("bias", ["linear -2.0", "bounded 3.0 0.5"])

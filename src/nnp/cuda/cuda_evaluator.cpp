@@ -160,7 +160,8 @@ public:
     run_weighted(hood, member, {1.0}, out);
   }
 
-  void evaluate_members(const Neighborhood &hood, std::vector<double> &member_energies,
+  void evaluate_members(const Neighborhood &hood, int /*driver*/,
+                        std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override {
     with_clean_errors([&] {
       const auto members = static_cast<std::size_t>(metadata_.members);

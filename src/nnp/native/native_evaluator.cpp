@@ -44,25 +44,29 @@ void find_targets(const Neighborhood &neighborhood, const TileBuilder &builder, 
   }
 }
 
-/// Adds the weighted forces of the tile's slots.
-void add_forces(const std::vector<ForceTarget> &targets, const Tile &tile, double weight,
-                double *forces) {
-  double sum[3] = {0.0, 0.0, 0.0};
-  for (std::size_t k = 0; k < targets.size(); ++k) {
-    const ForceTarget &to = targets[k];
-    const double force[3] = {weight * static_cast<double>(tile.bend_x[to.slot]),
-                             weight * static_cast<double>(tile.bend_y[to.slot]),
-                             weight * static_cast<double>(tile.bend_z[to.slot])};
-    const bool last = k + 1 == targets.size() || targets[k + 1].center != to.center;
+/// Adds the forces of the tile's slots.
+void add_forces(const std::vector<ForceTarget> &targets, const Tile &tile, double *forces) {
+  for (const ForceTarget &to : targets) {
+    const double force[3] = {static_cast<double>(tile.bend_x[to.slot]),
+                             static_cast<double>(tile.bend_y[to.slot]),
+                             static_cast<double>(tile.bend_z[to.slot])};
     for (int d = 0; d < 3; ++d) {
-      sum[d] += force[d];
+      forces[to.center + d] += force[d];
       forces[to.neighbor + d] -= force[d];
     }
-    for (int d = 0; d < 3 && last; ++d) {
-      forces[to.center + d] += sum[d];
-      sum[d] = 0.0;
-    }
   }
+}
+
+/// The number of the only weight that is not zero; -1 if there are several.
+int only_one(const std::vector<double> &weights) {
+  int found = -1;
+  for (std::size_t m = 0; m < weights.size(); ++m)
+    if (weights[m] != 0.0) {
+      if (found >= 0)
+        return -1;
+      found = static_cast<int>(m);
+    }
+  return found;
 }
 
 } // namespace
@@ -150,10 +154,10 @@ const Tile &NativeEvaluator::build(TileBuilder &builder, const Neighborhood &nei
 }
 
 void NativeEvaluator::run_member(TileBuilder &builder, const Tile &tile, const Batch &batch,
-                                 int member, int row, double weight) {
+                                 int member, int row, double weight, float *gradient) {
   const auto scale = static_cast<float>(weight);
   kernels_.network(model_.network(batch.element, member), tile, scale, builder.energies(),
-                   scale != 0.0f ? builder.gradient() : nullptr);
+                   scale != 0.0f ? gradient : nullptr);
   double *const out = &atomic_energies_[size(row) * size(n_local_)];
   for (int c = 0; c < tile.n_centers; ++c)
     out[centers_[size(batch.begin + c)]] = static_cast<double>(builder.energies()[c]);
@@ -188,7 +192,7 @@ void NativeEvaluator::run(const Neighborhood &neighborhood, int first, int last,
     kernels_.aev_forward(tables, tile);
     std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
     for (int m = first; m < last; ++m)
-      run_member(builder, tile, batch, m, m - first, weights[m - first]);
+      run_member(builder, tile, batch, m, m - first, weights[m - first], builder.gradient());
     if (!back)
       return;
     kernels_.aev_backward(tables, tile, builder.gradient());
@@ -214,9 +218,9 @@ void NativeEvaluator::evaluate_one(const Neighborhood &neighborhood, int member,
   run(neighborhood, member, member + 1, &one, out);
 }
 
-template <class Take>
-void NativeEvaluator::run_each(const Neighborhood &neighborhood, int first, int count,
-                               const Take &take) {
+template <class Take, class TakeDriver>
+void NativeEvaluator::run_each(const Neighborhood &neighborhood, int first, int count, int driver,
+                               const Take &take, const TakeDriver &take_driver) {
   plan(neighborhood);
   atomic_energies_.resize(size(count) * size(n_local_));
   const AevTables &tables = model_.tables();
@@ -224,25 +228,51 @@ void NativeEvaluator::run_each(const Neighborhood &neighborhood, int first, int 
     const Batch &batch = batches_[size(k)];
     const Tile &tile = build(builder, neighborhood, batch);
     kernels_.aev_forward(tables, tile);
-    for (int m = 0; m < count; ++m) {
-      std::fill_n(builder.gradient(), size(tables.features) * size(tile.lanes), 0.0f);
-      run_member(builder, tile, batch, first + m, m, 1.0);
-      kernels_.aev_backward(tables, tile, builder.gradient());
-      take(m, builder, tile);
+    for (int number = 0, begin = 0; begin < count; ++number, begin += kernels_.members) {
+      const MemberTile &members = builder.members(std::min(kernels_.members, count - begin));
+      for (int m = 0; m < members.count; ++m) {
+        float *const gradient = builder.member_gradient(m);
+        std::fill_n(gradient, size(tables.features) * size(tile.lanes), 0.0f);
+        run_member(builder, tile, batch, first + begin + m, begin + m, 1.0, gradient);
+      }
+      kernels_.aev_backward_members(tables, tile, members);
+      take(number, builder, tile, members);
+      if (driver < begin || driver >= begin + members.count)
+        continue;
+      kernels_.aev_backward(tables, tile, builder.member_gradient(driver - begin));
+      take_driver(builder, tile);
     }
   });
 }
 
-void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood,
+void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood, int driver,
                                        std::vector<double> &member_energies,
                                        std::vector<std::vector<double>> &gradients) {
   const int members = model_.n_members();
   gradients.resize(size(members));
   for (std::vector<double> &gradient : gradients)
     gradient.resize(3 * neighborhood.n_edges());
-  run_each(neighborhood, 0, members, [&](int m, const TileBuilder &builder, const Tile &tile) {
-    write_gradient(builder, tile, gradients[size(m)].data());
-  });
+  const auto take = [&](int number, const TileBuilder &builder, const Tile &tile,
+                        const MemberTile &of) {
+    const std::vector<std::int64_t> &edges = builder.edges();
+    std::vector<int> slots;
+    for (int slot = 0; slot < tile.n_slots; ++slot)
+      if (edges[size(slot)] >= 0)
+        slots.push_back(slot);
+    std::vector<float> values(3 * slots.size() * size(kernels_.members));
+    kernels_.member_gradients(tile, of, slots.data(), static_cast<long>(slots.size()),
+                              values.data());
+    const float *from = values.data();
+    for (const int slot : slots)
+      for (std::int64_t d = 0; d < 3; ++d, from += kernels_.members)
+        for (int m = 0; m < of.count; ++m)
+          gradients[size(number * kernels_.members + m)][size(3 * edges[size(slot)] + d)] =
+              static_cast<double>(from[m]);
+  };
+  run_each(neighborhood, 0, members, driver, take,
+           [&](const TileBuilder &builder, const Tile &tile) {
+             write_gradient(builder, tile, gradients[size(driver)].data());
+           });
   sum_energies(neighborhood, members, member_energies);
 }
 
@@ -250,18 +280,40 @@ void NativeEvaluator::evaluate_list(const NeighborList &list, bool /*new_list*/,
                                     const std::vector<double> &weights, bool each,
                                     ListEvaluation &out) {
   const Neighborhood &neighborhood = list_builder_.build(list);
-  const int count = static_cast<int>(weights.size());
+  const std::size_t count = weights.size(), values = 3 * size(list.n_all);
+  const std::size_t block_of = size(kernels_.members);
   out.centers = &neighborhood;
-  out.forces.resize(each ? weights.size() : 1);
-  for (std::vector<double> &forces : out.forces)
-    forces.assign(3 * size(list.n_all), 0.0);
-  run_each(neighborhood, first, count, [&](int m, const TileBuilder &builder, const Tile &tile) {
-    if (m == 0)
+  member_forces_.assign((count + block_of - 1) / block_of * values * block_of, 0.0);
+  const int driver = only_one(weights);
+  driving_forces_.assign(driver < 0 ? 0 : values, 0.0);
+  const auto take = [&](int number, const TileBuilder &builder, const Tile &tile,
+                        const MemberTile &of) {
+    if (number == 0)
       find_targets(neighborhood, builder, tile, targets_);
-    add_forces(targets_, tile, each ? 1.0 : weights[size(m)],
-               out.forces[each ? size(m) : 0].data());
-  });
-  sum_energies(neighborhood, count, out.member_energies);
+    kernels_.add_member_forces(tile, of, targets_.data(), static_cast<long>(targets_.size()),
+                               member_forces_.data() + size(number) * values * block_of);
+  };
+  run_each(neighborhood, first, static_cast<int>(count), driver, take,
+           [&](const TileBuilder &, const Tile &tile) {
+             add_forces(targets_, tile, driving_forces_.data());
+           });
+  out.forces.resize(each ? count : 1);
+  for (std::vector<double> &forces : out.forces)
+    forces.assign(values, 0.0);
+  for (std::size_t m = 0; m < count; ++m) {
+    const double *from = member_forces_.data() + m / block_of * values * block_of + m % block_of;
+    std::size_t step = block_of;
+    if (static_cast<int>(m) == driver) {
+      from = driving_forces_.data();
+      step = 1;
+    }
+    const double weight = each ? 1.0 : weights[m];
+    for (double &force : out.forces[each ? m : 0]) {
+      force += weight * *from;
+      from += step;
+    }
+  }
+  sum_energies(neighborhood, static_cast<int>(count), out.member_energies);
 }
 
 void NativeEvaluator::descriptors(const Neighborhood &neighborhood, std::vector<float> &out) {

@@ -20,12 +20,6 @@ struct NativeOptions {
   int threads = 1;                      ///< OpenMP threads of this process
 };
 
-/// The forces that a slot of a tile adds to: its slot, and where its center's and its neighbor's
-/// begin.
-struct ForceTarget {
-  int slot, center, neighbor;
-};
-
 /// Evaluates `ensemble.safetensors` on a CPU without torch.
 ///
 /// Centers of one element go through descriptor, networks and both backward passes in tiles of up
@@ -41,7 +35,8 @@ public:
   std::string description() const override;
   void evaluate(const Neighborhood &neighborhood, const std::vector<double> &weights,
                 Evaluation &out) override;
-  void evaluate_members(const Neighborhood &neighborhood, std::vector<double> &member_energies,
+  void evaluate_members(const Neighborhood &neighborhood, int driver,
+                        std::vector<double> &member_energies,
                         std::vector<std::vector<double>> &gradients) override;
 
   /// One member alone, at about the cost of an ensemble of one: `out.member_energies` has one
@@ -76,16 +71,19 @@ private:
   /// Calls work(builder, tile number) for every tile, on all threads; throws what a thread threw.
   template <class Work> void for_tiles(const Work &work);
   const Tile &build(TileBuilder &builder, const Neighborhood &neighborhood, const Batch &batch);
-  /// Energies of members first, first + 1, ..., and the gradient of each: after its way back,
-  /// take(m, builder, tile) has it in the tile.
-  template <class Take>
-  void run_each(const Neighborhood &neighborhood, int first, int count, const Take &take);
+  /// Energies of members first, first + 1, ..., and the gradient of each: after the way back of a
+  /// block of them, take(number of the block, builder, tile, members) has it. Then, unless `driver`
+  /// (from `first`) is -1, comes the way back of that one alone, and take_driver(builder, tile).
+  template <class Take, class TakeDriver>
+  void run_each(const Neighborhood &neighborhood, int first, int count, int driver,
+                const Take &take, const TakeDriver &take_driver);
   /// Members first..last-1; gradient of their weighted sum unless every weight is zero.
   void run(const Neighborhood &neighborhood, int first, int last, const double *weights,
            Evaluation &out);
-  /// Network of one member on one tile: fills its row of atomic_energies_.
+  /// Network of one member on one tile: fills its row of atomic_energies_, and adds its weighted
+  /// gradient unless that is null.
   void run_member(TileBuilder &builder, const Tile &tile, const Batch &batch, int member, int row,
-                  double weight);
+                  double weight, float *gradient);
   void sum_energies(const Neighborhood &neighborhood, int members, std::vector<double> &out) const;
 
   Model model_;
@@ -93,7 +91,9 @@ private:
   int threads_;
   std::vector<std::unique_ptr<TileBuilder>> builders_; // one per thread
   NeighborhoodBuilder list_builder_;
-  std::vector<ForceTarget> targets_; // of one tile
+  std::vector<ForceTarget> targets_;   // of one tile
+  std::vector<double> member_forces_;  // (blocks, atoms, 3, members of a block)
+  std::vector<double> driving_forces_; // (atoms, 3) of the only member that has a weight
   std::vector<std::int64_t> first_edge_;
   std::vector<int> centers_;
   std::vector<Batch> batches_;

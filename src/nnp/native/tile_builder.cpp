@@ -69,6 +69,27 @@ void TileBuilder::lay_out_slots(int n_slots) {
   std::fill_n(tile_.z, n, 0.0f);
 }
 
+const MemberTile &TileBuilder::members(int count) {
+  const std::size_t features = size(descriptor_.tables().features);
+  const std::size_t block_of = size(kernels_.members);
+  member_gradients_.resize(block_of);
+  const auto take = [&](Arena &arena) {
+    for (float *&gradient : member_gradients_)
+      gradient = arena.take(features * size(tile_.lanes));
+    members_.center = arena.take(features * block_of);
+    for (float **array : {&members_.pull, &members_.x, &members_.y, &members_.z})
+      *array = arena.take(size(tile_.n_slots + slack) * block_of);
+    return arena.used();
+  };
+  Arena measure;
+  members_memory_.reserve(take(measure));
+  Arena arena(members_memory_.data());
+  take(arena);
+  members_.count = count;
+  members_.gradients = member_gradients_.data();
+  return members_;
+}
+
 void TileBuilder::lay_out_triples() {
   const AevTables &tables = descriptor_.tables();
   const std::size_t n = size(tile_.n_triples + slack);

@@ -5,6 +5,7 @@
 #include "nnp/native/aligned_buffer.h"
 #include "nnp/native/descriptor/descriptor_tables.h"
 #include "nnp/native/kernels/kernels.h"
+#include "nnp/native/size.h"
 #include "nnp/neighborhood.h"
 
 #include <cstdint>
@@ -34,6 +35,11 @@ public:
   const Tile &build(const Neighborhood &neighborhood, const std::int64_t *first_edge,
                     const int *centers, int n);
 
+  /// Room for the way back of a block of members of this tile; valid as long as that is.
+  const MemberTile &members(int count);
+  /// Room for dE/dAEV of one of them.
+  float *member_gradient(int member) const { return member_gradients_[size(member)]; }
+
   /// The edge of each slot, -1 for padding.
   const std::vector<std::int64_t> &edges() const { return edges_; }
   /// Room for dE/dAEV of the tile: panels of (features, width).
@@ -53,7 +59,9 @@ private:
   const LayerSizes layers_;
   const Kernels &kernels_;
   Tile tile_{};
-  AlignedBuffer slots_, triples_, panels_memory_;
+  MemberTile members_{};
+  AlignedBuffer slots_, triples_, panels_memory_, members_memory_;
+  std::vector<float *> member_gradients_;
   float *gradient_ = nullptr;
   float *energies_ = nullptr;
   std::vector<std::int64_t> edges_;

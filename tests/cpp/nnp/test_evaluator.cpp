@@ -226,7 +226,7 @@ TEST_CASE("gradients of members, weighted, add up to the gradient of the weighte
   springs.evaluate(hood, weights, whole);
   std::vector<double> energies;
   std::vector<std::vector<double>> gradients;
-  springs.evaluate_members(hood, energies, gradients);
+  springs.evaluate_members(hood, -1, energies, gradients);
   CHECK(energies == whole.member_energies);
   for (std::size_t k = 0; k < hood.vec.size(); ++k) {
     double sum = 0.0;

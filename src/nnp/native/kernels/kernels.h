@@ -106,6 +106,22 @@ struct Tile {
   float *slopes;   ///< all hidden layers: panels of (out, width), layer after layer
 };
 
+/// The way back for the members of one block, whose values lie side by side: up to
+/// `Kernels::members` of them, the rest zero.
+struct MemberTile {
+  int count;                     ///< members
+  const float *const *gradients; ///< dE/dAEV of each: panels of (features, width)
+  float *center;                 ///< (features, members) scratch: dE/dAEV of one center
+  /// (slots, members) gradient along the edge, and across it times the length
+  float *pull, *x, *y, *z;
+};
+
+/// The forces that a slot of a tile adds to: its slot, and where its center's and its neighbor's
+/// begin in forces (atoms, 3).
+struct ForceTarget {
+  int slot, center, neighbor;
+};
+
 enum class Activation { gelu, celu };
 
 /// One layer of one member. Weights in tiles of 8 x 8, [out/8][in/8][in 8][out 8]: read along `in`
@@ -130,7 +146,8 @@ struct Network {
 /// Entry points of one instruction set.
 struct Kernels {
   const char *name;
-  int lanes; ///< floats in a vector
+  int lanes;   ///< floats in a vector
+  int members; ///< of a block
   int n_widths;
   const int *widths; ///< panel widths, widest first
 
@@ -143,6 +160,19 @@ struct Kernels {
 
   /// From dE/dAEV (panels) to d/dvec of every slot, left in bend_x, bend_y, bend_z.
   void (*aev_backward)(const AevTables &tables, const Tile &tile, const float *gradient);
+
+  /// The same for the members of a block, to the gradients along and across the edges.
+  void (*aev_backward_members)(const AevTables &tables, const Tile &tile,
+                               const MemberTile &members);
+
+  /// d/dvec of `n` of its slots that are edges, (n, 3, members).
+  void (*member_gradients)(const Tile &tile, const MemberTile &members, const int *slots, long n,
+                           float *out);
+
+  /// Adds these of the slots of `n` targets to forces (atoms, 3, members). Those of one center
+  /// stand together.
+  void (*add_member_forces)(const Tile &tile, const MemberTile &members, const ForceTarget *targets,
+                            long n, double *forces);
 
   /// After aev_forward: adds to `jacobian` (slots, 3, n_species, pair_size), per slot of species s
   /// the derivative of the features of each pair (s, t) by its vector. `slot_species` (slots).

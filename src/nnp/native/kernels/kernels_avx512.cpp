@@ -3,6 +3,7 @@
 #define ALRARE_LANES 16
 #include "nnp/native/kernels/aev_kernels.h"
 #include "nnp/native/kernels/jacobian_kernels.h"
+#include "nnp/native/kernels/member_kernels.h"
 #include "nnp/native/kernels/network_kernels.h"
 #include "nnp/native/kernels/training_kernels.h"
 
@@ -13,12 +14,16 @@ const Kernels *kernels_avx512() {
   static constexpr Kernels kernels{
       "avx512",
       16,
+      members_of<Float16>,
       4,
       widths,
       aev_forward<Float16>,
       run_network<Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
                   Shape<Float8, 8, 1>>,
       aev_backward<Float16>,
+      aev_backward_members<Float16>,
+      member_gradients<Float16>,
+      add_member_forces<Float16>,
       aev_jacobian<Float16>,
       training_kernels<Float16, Shape<Float16, 8, 3>, Shape<Float16, 8, 2>, Shape<Float16, 8, 1>,
                        Shape<Float8, 8, 1>>};

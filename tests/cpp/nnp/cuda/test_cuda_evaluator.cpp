@@ -44,7 +44,7 @@ TEST_CASE("the kernels give the energies and forces of float64") {
           alrare::native::find_neighbors(frame.box, engine->metadata().cutoff);
       std::vector<double> energies, forces;
       std::vector<std::vector<double>> gradients;
-      engine->evaluate_members(hood, energies, gradients);
+      engine->evaluate_members(hood, -1, energies, gradients);
       for (const auto &gradient : gradients) {
         const std::vector<double> one = forces_of(hood, gradient);
         forces.insert(forces.end(), one.begin(), one.end());
