@@ -64,6 +64,7 @@ public:
     std::vector<const float *> from;
     for (std::size_t k = 0; k < gradients.size() && k < weights_.size(); ++k)
       require_size(gradients[k], "a gradient", weights_[k].size());
+    from.reserve(gradients.size());
     for (const Floats &gradient : gradients)
       from.push_back(gradient.data());
     const py::gil_scoped_release release;

@@ -138,7 +138,7 @@ py::array_t<double> energies(MemberGradient &member, const Integers &species,
                             species.data(),
                             configuration.data(),
                             aev.data()};
-  atoms.check();
+  atoms.check_atoms();
   const std::vector<DenseNetwork> layers = dense(networks, whitening, atoms.n_features);
   std::vector<double> out;
   {

@@ -149,7 +149,7 @@ def _workers(
         name = ("label", labeller.model_dump_json(), folder)
         with executor.kept(name, lambda: _here(labeller, folder, executor.size("label"))) as kept:
             yield kept
-    else:  # a calculator of the user's, which may hold much memory, or a licence
+    else:  # a calculator of the user's, which may hold much memory, or a license
         with _here(labeller, folder, min(executor.size("label"), n_frames)) as here:
             yield here
 

@@ -72,7 +72,7 @@ double strain_loss(const double *strain, const float *label, double weight, floa
 
 } // namespace
 
-void TrainingAtoms::check() const {
+void TrainingAtoms::check_atoms() const {
   for (long a = 0; a < n_atoms; ++a) {
     within("species", a, species[a], n_elements);
     within("configuration", a, configuration[a], n_configurations);
@@ -82,7 +82,7 @@ void TrainingAtoms::check() const {
 }
 
 void TrainingBatch::check() const {
-  TrainingAtoms::check();
+  check_atoms();
   const int expected =
       n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
   if (n_features != expected)

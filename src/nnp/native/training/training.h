@@ -22,7 +22,7 @@ struct TrainingAtoms {
   const float *aev = nullptr;                  ///< (N, F)
 
   /// \throws std::runtime_error at an index that is out of range or out of order.
-  void check() const;
+  void check_atoms() const;
 };
 
 /// The same with what moves the descriptors, as `Batch` joins it
