@@ -3,6 +3,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,33 @@ def test_an_executor_in_a_block_trains_all_stages_in_the_same_processes() -> Non
     wait_until_ended(last)
     alone = LocalExecutor(1)
     assert of_stage(alone, "train") != of_stage(alone, "train")
+
+
+def test_what_an_executor_keeps_is_opened_once_and_closed_after_an_error_and_at_the_end() -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def resource() -> Iterator[int]:
+        events.append("open")
+        try:
+            yield len(events)
+        finally:
+            events.append("close")
+
+    with LocalExecutor(1) as executor:
+        for _ in range(2):
+            with executor.kept("this", resource) as opened:
+                assert opened == 1
+        with pytest.raises(KeyboardInterrupt), executor.kept("this", resource):
+            raise KeyboardInterrupt
+        assert events == ["open", "close"]
+        with executor.kept("this", resource), executor.kept("that", resource):
+            pass
+        assert events == ["open", "close", "open", "open"]
+    assert events == ["open", "close", "open", "open", "close", "close"]
+    with executor.kept("this", resource):
+        assert events[-1] == "open"
+    assert events[-1] == "close"
 
 
 def wait_until_ended(pid: int) -> None:

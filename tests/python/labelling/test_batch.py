@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from alrare.config import Labeller
 from alrare.errors import AlrareError, LabelError
+from alrare.execution.executor import LocalExecutor
 from alrare.labelling.batch import label, require_labels
 from alrare.labelling.failures import ATTEMPTS, LabelFailure
 from alrare.labelling.store import LabelStore
@@ -207,6 +208,34 @@ def test_a_worker_killed_while_it_has_nothing_to_do_is_replaced(tmp_path, fake_l
         assert worker.evaluate(frame(1.0)).energy == first.energy
     finally:
         worker.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["tblite", "ase"])
+def test_a_campaign_keeps_the_processes_of_a_labeller_but_not_those_of_a_calculator(
+    program, tmp_path, fake_labeller, monkeypatch, has_ended
+):
+    """A calculator may hold a license, or much memory."""
+    started = []
+    start = LabelWorker._start
+
+    def counted(worker):
+        start(worker)
+        started.append(worker._process.pid)
+
+    monkeypatch.setattr(LabelWorker, "_start", counted)
+    labeller = Labeller(program="tblite")
+    if program == "ase":
+        log = {"log": str(tmp_path / "log")}
+        labeller = Labeller(program="ase", calculator=fake_labeller, arguments=log)
+    with LocalExecutor(1) as executor:
+        for x in (1.0, 2.0, 3.0):
+            moved = frame(x)
+            moved.positions[1, 1] += 0.01 * x
+            label([moved], labeller=labeller, folder=tmp_path, workers=executor)
+        assert len(started) == (1 if program == "tblite" else 3)
+    assert all(has_ended(pid) for pid in started)
+    assert not (tmp_path / "scratch").exists()
 
 
 @pytest.mark.slow
