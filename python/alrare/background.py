@@ -1,6 +1,7 @@
 """Work that is done beside the main thread, which goes on."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,6 +9,23 @@ from types import TracebackType
 
 _NICE = 10
 """How far behind other processes the work stands: it takes what they leave of the cores."""
+
+
+_left: list[threading.Thread] = []
+"""What nobody waited for."""
+
+
+def end_process(status: int) -> int:
+    """Return the exit status, or end the process with it while a thread is left behind.
+
+    A thread that comes back from C++ to an interpreter which is being taken down aborts the
+    process.
+    """
+    if any(thread.is_alive() for thread in _left):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 class Background:
@@ -33,6 +51,8 @@ class Background:
     ) -> None:
         if exc_type is None:
             self.wait()
+        elif self._thread is not None:
+            _left.append(self._thread)
 
     def start(self, action: Callable[[], None]) -> None:
         """Wait for what is being done, then begin with `action`.

@@ -45,6 +45,11 @@ class WorkerPool(ProcessPoolExecutor):
     it.
     """
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a process ended without an answer, after which no other is started."""
+        return bool(self._broken)
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call; see `concurrent.futures.Executor.submit`."""
         with one_thread_environment(), _without_script():  # workers are spawned here, on demand

@@ -130,6 +130,8 @@ void alrare::bind_optimizer(py::module_ &module) {
       .def(py::init([](std::vector<Changed> parameters, std::vector<Floats> goals,
                        const Betas &betas, double weight_decay, int refresh, int statistics,
                        double clip, const std::string &instruction_set) {
+             if (refresh < 1 || statistics < 1)
+               throw std::invalid_argument("refresh and statistics must be at least 1");
              return HeldSoap(std::move(parameters), std::move(goals),
                              {betas, weight_decay, refresh, statistics, clip}, instruction_set);
            }),

@@ -62,7 +62,7 @@ struct PairNNPEnsemble::Impl {
   bool has_forces = false;                    // whether from_list is what it gave
   bigint list_build = -1;                     // the build of the list that the engine has
   double driving_energy = 0.0;                // of this rank, eV
-  std::vector<double> driving_forces;         // (nall, 3) eV/Å, if has_forces
+  std::vector<double> driving_forces;         // (nall, 3) eV/Å
   double bias_energy = 0.0;                   // of the whole system, in the units of the run
   std::vector<std::vector<double>> gradients; // per member, with force_std or a bias only
   std::vector<double> member_forces;          // (nall, 3) of one member at a time
@@ -257,10 +257,9 @@ void PairNNPEnsemble::compute(int eflag, int vflag) {
 void PairNNPEnsemble::tally(bool whole_ensemble) {
   const alrare::Neighborhood &hood = *impl_->hood;
   const std::vector<double> &gradient = impl_->local.gradient;
-  if (impl_->has_forces)
-    alrare::add_forces(impl_->driving_forces, impl_->to_lammps, atom->f);
-  else
-    alrare::add_forces(hood, gradient, impl_->to_lammps, atom->f);
+  if (!impl_->has_forces)
+    alrare::sum_forces(hood, gradient, atom->nlocal + atom->nghost, impl_->driving_forces);
+  alrare::add_forces(impl_->driving_forces, impl_->to_lammps, atom->f);
   if (vflag_global || vflag_atom || cvflag_atom)
     alrare::add_virials(hood, gradient, impl_->to_lammps,
                         {vflag_global ? virial : nullptr, vflag_atom ? vatom : nullptr,

@@ -3,18 +3,6 @@
 
 namespace alrare {
 
-void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
-                double *const *forces) {
-  for (std::size_t e = 0; e < hood.n_edges(); ++e) {
-    double *const fi = forces[hood.atom[hood.edge_i[e]]];
-    double *const fj = forces[hood.atom[hood.edge_j[e]]];
-    for (int d = 0; d < 3; ++d) {
-      fi[d] += unit * gradient[3 * e + d];
-      fj[d] -= unit * gradient[3 * e + d];
-    }
-  }
-}
-
 void add_forces(const std::vector<double> &from, double unit, double *const *forces) {
   for (std::size_t i = 0; 3 * i < from.size(); ++i)
     for (int d = 0; d < 3; ++d)

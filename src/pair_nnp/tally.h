@@ -10,11 +10,7 @@
 /// in eV/Å; `unit` leads from eV to the energy unit of the run.
 namespace alrare {
 
-/// Forces on the caller's atoms, ghosts included; see sum_forces.
-void add_forces(const Neighborhood &hood, const std::vector<double> &gradient, double unit,
-                double *const *forces);
-
-/// Forces (N, 3) in eV/Å that are there already.
+/// Forces (N, 3) in eV/Å on the caller's atoms, ghosts included: those of sum_forces().
 void add_forces(const std::vector<double> &from, double unit, double *const *forces);
 
 /// Adds the weighted sum of one list of values for each member.

@@ -219,15 +219,28 @@ def test_threads_change_nothing(measure):
 @pytest.mark.parametrize("also", ["", " force_std yes"])
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_ensemble_steps_are_those_of_every_1_to_the_last_bit(ranks, also, measure):
-    always, forces = measure(MOVE + "run 20\n", style="forces best" + also, ranks=ranks)
-    sometimes, others = measure(MOVE + "run 20\n", style="forces best every 5" + also, ranks=ranks)
+    always, forces = measure(MOVE + "run 60\n", style="forces best" + also, ranks=ranks)
+    sometimes, others = measure(MOVE + "run 60\n", style="forces best every 5" + also, ranks=ranks)
     assert np.array_equal(forces, others)
     assert np.array_equal(always["PotEng"], sometimes["PotEng"])
     for name in (f"c_uq[{k}]" for k in range(1, 6)):
         assert np.array_equal(always[name][::5], sometimes[name][::5])
-        between = sometimes[name][:20].reshape(4, 5)  # keep the values of the ensemble step
+        between = sometimes[name][:60].reshape(12, 5)  # keep the values of the ensemble step
         assert np.array_equal(between, between[:, :1].repeat(5, axis=1))
     assert len(set(always["c_uq[1]"])) > 15
+
+
+def test_what_the_ensemble_is_asked_does_not_change_the_run_of_its_best_member(measure, device):
+    atoms = random_box("C20H40N10O15")
+    stress = "compute s all stress/atom NULL virial\nfix use all ave/atom 1 1 3 c_s[1]\n"
+    asked = [("", ""), (" force_std yes", ""), (" force_std yes every 7", "")]
+    if device == "cpu":  # forces and virials are summed in two ways on a GPU
+        asked.append((" force_std yes every 7", stress))
+    first, *others = (
+        measure(MOVE + more + "run 60\n", style="forces best" + what, atoms=atoms)[1]
+        for what, more in asked
+    )
+    assert all(np.array_equal(first, other) for other in others)
 
 
 def test_the_first_step_of_a_run_is_a_ensemble_step(simulate, read_thermo):

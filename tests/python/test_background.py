@@ -1,5 +1,7 @@
 """Work beside the main thread: in order, errors are raised, and nobody waits after Ctrl-C."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -49,3 +51,23 @@ def test_nobody_waits_after_ctrl_c() -> None:
         raise KeyboardInterrupt
     assert time.monotonic() - began < 30.0
     go_on.set()
+
+
+LEFT_BEHIND = """
+import sys, time
+from alrare.background import Background, end_process
+try:
+    with Background() as beside:
+        beside.start(lambda: time.sleep(60.0))
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    print("stopped")
+    sys.exit(end_process(130))
+"""
+
+
+def test_what_is_left_behind_does_not_hold_up_the_end_of_the_process() -> None:
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "stopped\n", "")
+    assert time.monotonic() - began < 30.0

@@ -102,8 +102,16 @@ def test_an_executor_in_a_block_trains_all_stages_in_the_same_processes() -> Non
             submit(time.sleep, 60.0)
             raise KeyboardInterrupt
         wait_until_ended(first)
+        second = of_stage(kept, "train")
+        assert second != first
+        os.kill(second, signal.SIGKILL)  # while it is idle
+        with kept.pool("train") as pool:
+            deadline = time.monotonic() + 30.0
+            while not pool.is_broken:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
         last = of_stage(kept, "train")
-        assert last != first
+        assert last != second
     wait_until_ended(last)
     alone = LocalExecutor(1)
     assert of_stage(alone, "train") != of_stage(alone, "train")

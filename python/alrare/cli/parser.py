@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from ..background import end_process
 from ..config import Config, Model, Pull, Run, Select, Train
 from ..errors import AlrareError
 from ..processes import Stopped, end_signals_as_ctrl_c
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return command(options)
     except AlrareError as error:
         print(f"alrare: {error}", file=sys.stderr)
-        return 1
+        return end_process(1)
     except KeyboardInterrupt as stop:
         again = shlex.join(["alrare", *given])
         print(
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else "\nalrare: stopped.",
             file=sys.stderr,
         )
-        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+        return end_process(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

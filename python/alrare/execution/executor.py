@@ -6,7 +6,7 @@ what they finish is a file, or a label by its key, and a task that is repeated f
 
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -65,9 +65,11 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         self._keeps = False
-        while self._kept:
-            manager, _ = self._kept.pop(next(iter(self._kept)))
-            manager.__exit__(exc_type, exc, traceback)
+        stack = ExitStack()  # which closes all, also after an error
+        for manager, _ in self._kept.values():
+            stack.push(manager)
+        self._kept = {}
+        stack.__exit__(exc_type, exc, traceback)
 
     @contextmanager
     def kept(self, name: Hashable, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
@@ -94,6 +96,8 @@ class LocalExecutor:
     def pool(self, kind: Kind) -> Iterator[WorkerPool]:
         """Yield the processes for tasks of a kind; leaving early kills what still runs."""
         if kind == "train":
+            if kind in self._kept and self._kept[kind][1].is_broken:  # killed while it was idle
+                self._kept.pop(kind)[0].__exit__(None, None, None)
             with self.kept(kind, lambda: worker_pool(self._workers)) as pool:
                 yield pool
         else:

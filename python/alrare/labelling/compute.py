@@ -165,8 +165,8 @@ class _Workers:
 
     def __init__(self, labeller: Labeller, scratch: Path, size: int) -> None:
         self._workers = [LabelWorker(labeller, scratch / str(n)) for n in range(size)]
-        self._idle: queue.SimpleQueue[LabelWorker] = queue.SimpleQueue()
-        for worker in self._workers:
+        self._idle: queue.LifoQueue[LabelWorker] = queue.LifoQueue()  # one that runs comes first
+        for worker in reversed(self._workers):
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(size)
 

@@ -44,19 +44,6 @@ void find_targets(const Neighborhood &neighborhood, const TileBuilder &builder, 
   }
 }
 
-/// Adds the forces of the tile's slots.
-void add_forces(const std::vector<ForceTarget> &targets, const Tile &tile, double *forces) {
-  for (const ForceTarget &to : targets) {
-    const double force[3] = {static_cast<double>(tile.bend_x[to.slot]),
-                             static_cast<double>(tile.bend_y[to.slot]),
-                             static_cast<double>(tile.bend_z[to.slot])};
-    for (int d = 0; d < 3; ++d) {
-      forces[to.center + d] += force[d];
-      forces[to.neighbor + d] -= force[d];
-    }
-  }
-}
-
 /// The number of the only weight that is not zero; -1 if there are several.
 int only_one(const std::vector<double> &weights) {
   int found = -1;
@@ -285,7 +272,7 @@ void NativeEvaluator::evaluate_list(const NeighborList &list, bool /*new_list*/,
   out.centers = &neighborhood;
   member_forces_.assign((count + block_of - 1) / block_of * values * block_of, 0.0);
   const int driver = only_one(weights);
-  driving_forces_.assign(driver < 0 ? 0 : values, 0.0);
+  driving_gradient_.resize(driver < 0 ? 0 : 3 * neighborhood.n_edges());
   const auto take = [&](int number, const TileBuilder &builder, const Tile &tile,
                         const MemberTile &of) {
     if (number == 0)
@@ -294,9 +281,11 @@ void NativeEvaluator::evaluate_list(const NeighborList &list, bool /*new_list*/,
                                member_forces_.data() + size(number) * values * block_of);
   };
   run_each(neighborhood, first, static_cast<int>(count), driver, take,
-           [&](const TileBuilder &, const Tile &tile) {
-             add_forces(targets_, tile, driving_forces_.data());
+           [&](const TileBuilder &builder, const Tile &tile) {
+             write_gradient(builder, tile, driving_gradient_.data());
            });
+  if (driver >= 0)
+    sum_forces(neighborhood, driving_gradient_, size(list.n_all), driving_forces_);
   out.forces.resize(each ? count : 1);
   for (std::vector<double> &forces : out.forces)
     forces.assign(values, 0.0);

@@ -91,9 +91,9 @@ private:
   int threads_;
   std::vector<std::unique_ptr<TileBuilder>> builders_; // one per thread
   NeighborhoodBuilder list_builder_;
-  std::vector<ForceTarget> targets_;   // of one tile
-  std::vector<double> member_forces_;  // (blocks, atoms, 3, members of a block)
-  std::vector<double> driving_forces_; // (atoms, 3) of the only member that has a weight
+  std::vector<ForceTarget> targets_;                      // of one tile
+  std::vector<double> member_forces_;                     // (blocks, atoms, 3, members of a block)
+  std::vector<double> driving_gradient_, driving_forces_; // of the only member with a weight
   std::vector<std::int64_t> first_edge_;
   std::vector<int> centers_;
   std::vector<Batch> batches_;

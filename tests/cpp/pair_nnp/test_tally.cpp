@@ -33,15 +33,16 @@ template <std::size_t Width> struct Rows {
 } // namespace
 
 TEST_CASE("forces add up to zero and lie at the caller's atoms, in the unit of the run") {
-  Rows<3> forces;
-  alrare::add_forces(chain(), gradient, 2.0, forces.first.data());
-  CHECK(forces.values[2] == std::array<double, 3>{2, 0, 4});
-  CHECK(forces.values[0] == std::array<double, 3>{4, 2, -4});
-  CHECK(forces.values[1] == std::array<double, 3>{-6, -2, 0});
-
   std::vector<double> summed = {9.0};
   alrare::sum_forces(chain(), gradient, 4, summed);
   CHECK(summed == std::vector<double>{2, 1, -2, -3, -1, 0, 1, 0, 2, 0, 0, 0});
+
+  Rows<3> forces;
+  summed.resize(9);
+  alrare::add_forces(summed, 2.0, forces.first.data());
+  CHECK(forces.values[2] == std::array<double, 3>{2, 0, 4});
+  CHECK(forces.values[0] == std::array<double, 3>{4, 2, -4});
+  CHECK(forces.values[1] == std::array<double, 3>{-6, -2, 0});
 }
 
 TEST_CASE("virials of the atoms add up to that of the system") {

@@ -126,6 +126,8 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         _core.Soap([square], goals=[np.zeros((2, 3), np.float32)], **keys)
     with pytest.raises(TypeError):
         _core.Soap([square.astype(float)], goals=[], **keys)  # a copy would be changed
+    with pytest.raises(ValueError, match="refresh and statistics must be at least 1"):
+        _core.Soap([square], goals=[], **keys | {"refresh": 0})
     soap = _core.Soap([square, np.zeros(3, np.float32)], goals=[], **keys)
     with pytest.raises(RuntimeError, match="a matrix has no bases"):
         soap.step([square, np.zeros(3)], 0.1)
