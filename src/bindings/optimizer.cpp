@@ -10,7 +10,6 @@
 #include <array>
 #include <cmath>
 #include <initializer_list>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -46,18 +45,14 @@ public:
       : weights_(std::move(weights)), goals_(std::move(goals)),
         soap_(parameters(), settings, instruction_set) {}
 
-  void begin(int matrix, const Floats &left, const Floats &right) {
+  void begin(std::size_t number, const Floats &left, const Floats &right) {
     const std::vector<SoapParameter> &all = soap_.parameters();
-    int number = -1;
-    for (const SoapParameter &parameter : all) {
-      if (!parameter.is_matrix() || ++number != matrix)
-        continue;
-      require_size(left, "left", static_cast<py::ssize_t>(parameter.rows) * parameter.rows);
-      require_size(right, "right", static_cast<py::ssize_t>(parameter.columns) * parameter.columns);
-      soap_.begin(matrix, left.data(), right.data());
-      return;
-    }
-    throw std::invalid_argument("there is no matrix " + std::to_string(matrix));
+    if (number >= all.size() || !all[number].is_matrix())
+      throw std::invalid_argument("there is no matrix " + std::to_string(number));
+    const py::ssize_t rows = all[number].rows, columns = all[number].columns;
+    require_size(left, "left", rows * rows);
+    require_size(right, "right", columns * columns);
+    soap_.begin(number, left.data(), right.data());
   }
 
   void step(const std::vector<Floats> &gradients, double rate) {
@@ -138,9 +133,9 @@ void alrare::bind_optimizer(py::module_ &module) {
            py::arg("parameters").noconvert(), py::kw_only(), py::arg("goals"), py::arg("betas"),
            py::arg("weight_decay"), py::arg("refresh"), py::arg("statistics"), py::arg("clip"),
            py::arg("instruction_set") = "auto")
-      .def("begin", &HeldSoap::begin, py::arg("matrix"), py::arg("left"), py::arg("right"),
-           "Set the first bases of matrix number `matrix`, counting matrices only: the rows of\n"
-           "left (R, R) and right (C, C).")
+      .def("begin", &HeldSoap::begin, py::arg("parameter"), py::arg("left"), py::arg("right"),
+           "Set the first bases of a parameter that is a matrix, by its number: the rows of left\n"
+           "(R, R) and right (C, C).")
       .def("step", &HeldSoap::step, py::arg("gradients"), py::arg("rate"),
            "Take one step by gradients in the order and of the shapes of the parameters. The\n"
            "first leaves the matrices, whose bases come from it.");

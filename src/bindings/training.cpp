@@ -64,8 +64,7 @@ struct HeldBatch {
     batch.n_elements = n_elements;
     batch.radial_length = static_cast<int>(slope.shape(1));
     batch.angular_length = static_cast<int>(jacobian.shape(2)) / n_elements;
-    batch.n_features =
-        n_elements * batch.radial_length + n_elements * (n_elements + 1) / 2 * batch.angular_length;
+    batch.n_features = batch.count_features();
     batch.n_configurations = n_configurations;
     batch.n_atoms = species.size();
     batch.n_edges = edge_i.size();

@@ -128,6 +128,11 @@ def executor_of(workers: Workers) -> Executor:
     return LocalExecutor(worker_count(workers)) if isinstance(workers, int) else workers
 
 
+def local_part(executor: Executor, kind: Kind) -> LocalExecutor:
+    """Return what starts the processes for tasks of a kind that is here."""
+    return executor if isinstance(executor, LocalExecutor) else LocalExecutor(executor.size(kind))
+
+
 @contextmanager
 def task_pool(workers: Workers, kind: Kind) -> Iterator[Submit]:
     """Yield a function that queues calls of a kind: `submit(function, *args)`.
@@ -138,6 +143,5 @@ def task_pool(workers: Workers, kind: Kind) -> Iterator[Submit]:
     if not executor.is_here(kind):
         yield lambda function, *args: executor.submit(kind, function, *args)
         return
-    here = executor if isinstance(executor, LocalExecutor) else LocalExecutor(executor.size(kind))
-    with here.pool(kind) as pool:
+    with local_part(executor, kind).pool(kind) as pool:
         yield pool.submit

@@ -17,7 +17,7 @@ from ase import Atoms
 
 from ..config import Labeller
 from ..errors import LabelError
-from ..execution.executor import LocalExecutor, Workers, executor_of
+from ..execution.executor import Workers, executor_of, local_part
 from ..progress import Progress
 from .elsewhere import LabelsElsewhere, forget, take_over
 from .failures import ATTEMPTS, LabelFailure
@@ -145,13 +145,15 @@ def _workers(
     if not executor.is_here("label"):
         with LabelsElsewhere(labeller, executor, folder) as elsewhere:
             yield elsewhere
-    elif labeller.program != "ase" and isinstance(executor, LocalExecutor):
-        name = ("label", labeller.model_dump_json(), folder)
-        with executor.kept(name, lambda: _here(labeller, folder, executor.size("label"))) as kept:
-            yield kept
-    else:  # a calculator of the user's, which may hold much memory, or a license
-        with _here(labeller, folder, min(executor.size("label"), n_frames)) as here:
+        return
+    size = executor.size("label")
+    if labeller.program == "ase":  # a calculator may hold much memory, or a license
+        with _here(labeller, folder, min(size, n_frames)) as here:
             yield here
+        return
+    name = ("label", labeller.model_dump_json(), folder)
+    with local_part(executor, "label").kept(name, lambda: _here(labeller, folder, size)) as kept:
+        yield kept
 
 
 @contextmanager

@@ -200,7 +200,6 @@ class NativeSoap:
         settings: SoapSettings,
         toward: Sequence[Tensor] | None = None,
     ) -> None:
-        self._is_matrix = [_is_matrix(tensor) for tensor in parameters]
         self._engine = _core.Soap(
             [tensor.numpy() for tensor in parameters],
             goals=[tensor.numpy() for tensor in toward or ()],
@@ -215,10 +214,10 @@ class NativeSoap:
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Take one step; see `Optimizer`."""
         if not self._has_bases:
-            matrices = [g for g, is_m in zip(gradients, self._is_matrix, strict=True) if is_m]
-            for number, gradient in enumerate(matrices):
-                left, right = (eigenvectors(m) for m in _products(gradient))
-                self._engine.begin(number, left.t().numpy(), right.t().numpy())
+            for number, gradient in enumerate(gradients):
+                if _is_matrix(gradient):
+                    left, right = (eigenvectors(product) for product in _products(gradient))
+                    self._engine.begin(number, left.t().numpy(), right.t().numpy())
             self._has_bases = True
         self._engine.step([gradient.numpy() for gradient in gradients], rate)
 

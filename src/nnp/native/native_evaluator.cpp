@@ -17,31 +17,32 @@ namespace alrare::native {
 
 namespace {
 
-/// Adds d/dvec of the tile's slots to the edges' gradient; each edge belongs to one tile.
+/// Calls use(slot, edge) for the slots of the tile that are edges.
+template <class Use> void for_edges(const TileBuilder &builder, const Tile &tile, const Use &use) {
+  for (int slot = 0; slot < tile.n_slots; ++slot)
+    if (const std::int64_t edge = builder.edges()[size(slot)]; edge >= 0)
+      use(slot, edge);
+}
+
+/// Writes d/dvec of the tile's slots to the edges' gradient; each edge belongs to one tile.
 void write_gradient(const TileBuilder &builder, const Tile &tile, double *gradient) {
-  for (int slot = 0; slot < tile.n_slots; ++slot) {
-    const std::int64_t edge = builder.edges()[size(slot)];
-    if (edge < 0)
-      continue;
+  for_edges(builder, tile, [&](int slot, std::int64_t edge) {
     gradient[3 * edge] = tile.bend_x[slot];
     gradient[3 * edge + 1] = tile.bend_y[slot];
     gradient[3 * edge + 2] = tile.bend_z[slot];
-  }
+  });
 }
 
 /// Where in the forces (N, 3) those of each slot of the tile go, slots of one center together.
 void find_targets(const Neighborhood &neighborhood, const TileBuilder &builder, const Tile &tile,
                   std::vector<ForceTarget> &out) {
   out.clear();
-  for (int slot = 0; slot < tile.n_slots; ++slot) {
-    const std::int64_t edge = builder.edges()[size(slot)];
-    if (edge < 0)
-      continue;
+  for_edges(builder, tile, [&](int slot, std::int64_t edge) {
     const auto place_of = [&](const std::vector<std::int64_t> &rows) {
       return 3 * neighborhood.atom[static_cast<std::size_t>(rows[static_cast<std::size_t>(edge)])];
     };
     out.push_back({slot, place_of(neighborhood.edge_i), place_of(neighborhood.edge_j)});
-  }
+  });
 }
 
 /// The number of the only weight that is not zero; -1 if there are several.
@@ -241,20 +242,18 @@ void NativeEvaluator::evaluate_members(const Neighborhood &neighborhood, int dri
     gradient.resize(3 * neighborhood.n_edges());
   const auto take = [&](int number, const TileBuilder &builder, const Tile &tile,
                         const MemberTile &of) {
-    const std::vector<std::int64_t> &edges = builder.edges();
     std::vector<int> slots;
-    for (int slot = 0; slot < tile.n_slots; ++slot)
-      if (edges[size(slot)] >= 0)
-        slots.push_back(slot);
+    for_edges(builder, tile, [&](int slot, std::int64_t) { slots.push_back(slot); });
     std::vector<float> values(3 * slots.size() * size(kernels_.members));
     kernels_.member_gradients(tile, of, slots.data(), static_cast<long>(slots.size()),
                               values.data());
     const float *from = values.data();
-    for (const int slot : slots)
+    for_edges(builder, tile, [&](int, std::int64_t edge) {
       for (std::int64_t d = 0; d < 3; ++d, from += kernels_.members)
         for (int m = 0; m < of.count; ++m)
-          gradients[size(number * kernels_.members + m)][size(3 * edges[size(slot)] + d)] =
+          gradients[size(number * kernels_.members + m)][size(3 * edge + d)] =
               static_cast<double>(from[m]);
+    });
   };
   run_each(neighborhood, 0, members, driver, take,
            [&](const TileBuilder &builder, const Tile &tile) {

@@ -284,6 +284,16 @@ void contract_group(const AevTables &tables, const Tile &tile, const Group &grou
   }
 }
 
+/// The edge that all triples of a row share.
+struct RowEdge {
+  float x, y, z, inverse, smooth, smooth_slope;
+};
+
+ALRARE_INLINE RowEdge edge_of_row(const Tile &tile, const Row &row) {
+  return {tile.x[row.a],       tile.y[row.a],      tile.z[row.a],
+          tile.inverse[row.a], tile.smooth[row.a], tile.smooth_slope[row.a]};
+}
+
 /// The triples' gradient on their two edges: `pull` along the edge's own direction, `bend` towards
 /// the other edge, still to be divided by the length.
 template <class V> void scatter_group(const Tile &tile, const Group &group) {
@@ -291,9 +301,7 @@ template <class V> void scatter_group(const Tile &tile, const Group &group) {
   int t = group.first_triple;
   for (int r = group.first_row; r < group.end_row; ++r) {
     const Row row = tile.rows[r];
-    const float x = tile.x[row.a], y = tile.y[row.a], z = tile.z[row.a];
-    const float inverse = tile.inverse[row.a];
-    const float smooth = tile.smooth[row.a], smooth_slope = tile.smooth_slope[row.a];
+    const auto [x, y, z, inverse, smooth, smooth_slope] = edge_of_row(tile, row);
     V pull_a{}, x_a{}, y_a{}, z_a{};
     for (int j = 0; j < row.count; j += L) {
       const int b = row.b + j, n = row.count - j < L ? row.count - j : L;

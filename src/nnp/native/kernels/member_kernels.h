@@ -6,7 +6,7 @@
 #ifndef ALRARE_NNP_NATIVE_KERNELS_MEMBER_KERNELS_H
 #define ALRARE_NNP_NATIVE_KERNELS_MEMBER_KERNELS_H
 
-#include "nnp/native/kernels/kernels.h"
+#include "nnp/native/kernels/aev_kernels.h"
 #include "nnp/native/kernels/register_block.h"
 
 namespace {
@@ -163,9 +163,7 @@ void group_members(const AevTables &tables, const Tile &tile, const MemberTile &
   int t = group.first_triple;
   for (int r = group.first_row; r < group.end_row; ++r) {
     const Row row = tile.rows[r];
-    const float x = tile.x[row.a], y = tile.y[row.a], z = tile.z[row.a];
-    const float inverse = tile.inverse[row.a];
-    const float smooth = tile.smooth[row.a], smooth_slope = tile.smooth_slope[row.a];
+    const auto [x, y, z, inverse, smooth, smooth_slope] = edge_of_row(tile, row);
     V pull_a{}, x_a{}, y_a{}, z_a{};
     for (int j = 0; j < row.count; j += T) {
       const int b = row.b + j, c = b + T - 1;

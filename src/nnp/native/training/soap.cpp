@@ -9,6 +9,7 @@
 #include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 namespace alrare::native {
 
@@ -49,25 +50,21 @@ Soap::Soap(const std::vector<SoapParameter> &parameters, const SoapSettings &set
     : kernels_(find_kernels(instruction_set)), product_(instruction_set),
       orthogonalizer_(instruction_set), parameters_(parameters), settings_(settings) {
   for (const SoapParameter &parameter : parameters_) {
-    const std::size_t count = count_of(parameter);
-    if (!parameter.is_matrix()) {
-      vectors_.push_back({std::vector<float>(count), std::vector<float>(count)});
-      continue;
+    State state;
+    state.first.resize(count_of(parameter));
+    state.second.resize(count_of(parameter));
+    if (parameter.is_matrix()) {
+      state.left.resize(size(parameter.rows) * size(parameter.rows));
+      state.right.resize(size(parameter.columns) * size(parameter.columns));
     }
-    const std::size_t m = size(parameter.rows), n = size(parameter.columns);
-    matrices_.push_back({std::vector<float>(count),
-                         std::vector<float>(count),
-                         std::vector<float>(m * m),
-                         std::vector<float>(n * n),
-                         {},
-                         {}});
+    states_.push_back(std::move(state));
   }
 }
 
-void Soap::begin(int matrix, const float *left, const float *right) {
-  Matrix &to = matrices_.at(size(matrix));
-  to.base_left.assign(left, left + to.left.size());
-  to.base_right.assign(right, right + to.right.size());
+void Soap::begin(std::size_t parameter, const float *left, const float *right) {
+  State &state = states_.at(parameter);
+  state.base_left.assign(left, left + state.left.size());
+  state.base_right.assign(right, right + state.right.size());
 }
 
 float Soap::shortening(const std::vector<const float *> &gradients) {
@@ -89,13 +86,11 @@ void Soap::step(const std::vector<const float *> &gradients, double rate) {
     throw std::runtime_error("expected " + std::to_string(parameters_.size()) +
                              " gradients, one per parameter, got " +
                              std::to_string(gradients.size()));
-  for (const Matrix &matrix : matrices_)
-    if (matrix.base_left.empty())
+  for (const State &state : states_)
+    if (state.base_left.size() != state.left.size())
       throw std::runtime_error("a matrix has no bases: begin() comes before the first step");
   const float shorter = shortening(gradients);
   ++steps_;
-  auto matrix = matrices_.begin();
-  auto vector = vectors_.begin();
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     const SoapParameter &parameter = parameters_[k];
     const float *gradient = gradients[k];
@@ -106,40 +101,39 @@ void Soap::step(const std::vector<const float *> &gradients, double rate) {
       gradient = gradient_.data();
     }
     if (parameter.is_matrix())
-      step_matrix(parameter, *matrix++, gradient, single(rate));
+      step_matrix(parameter, states_[k], gradient, single(rate));
     else
-      step_vector(parameter, *vector++, gradient, single(rate));
+      step_vector(parameter, states_[k], gradient, single(rate));
   }
 }
 
-void Soap::step_vector(const SoapParameter &parameter, Moments &moments, const float *gradient,
+void Soap::step_vector(const SoapParameter &parameter, State &state, const float *gradient,
                        float rate) {
   direction_.resize(count_of(parameter));
-  kernels_.training.adam(adam_factors(settings_.decays, steps_), gradient, moments.first.data(),
-                         moments.second.data(), direction_.data(),
+  kernels_.training.adam(adam_factors(settings_.decays, steps_), gradient, state.first.data(),
+                         state.second.data(), direction_.data(),
                          static_cast<long>(direction_.size()));
   for (std::size_t k = 0; k < direction_.size(); ++k)
     parameter.weight[k] -= direction_[k] * rate;
 }
 
-void Soap::step_matrix(const SoapParameter &parameter, Matrix &matrix, const float *gradient,
+void Soap::step_matrix(const SoapParameter &parameter, State &state, const float *gradient,
                        float rate) {
   const int steps = steps_ - 1; // the first gradient only gives the bases
   if (steps == 0) {
-    take_statistics(parameter, matrix, gradient, 1.0f);
+    take_statistics(parameter, state, gradient, 1.0f);
     return;
   }
   const int rows = parameter.rows, columns = parameter.columns;
   const std::size_t count = count_of(parameter);
   for (std::vector<float> *work : {&half_, &rotated_, &direction_})
     work->resize(count);
-  const float *const left = matrix.base_left.data(), *const right = matrix.base_right.data();
+  const float *const left = state.base_left.data(), *const right = state.base_right.data();
   product_.multiply(plain(left, rows, rows), plain(gradient, rows, columns), half_.data());
   product_.multiply(plain(half_.data(), rows, columns), transposed(right, columns, columns),
                     rotated_.data());
-  kernels_.training.adam(adam_factors(settings_.decays, steps), rotated_.data(),
-                         matrix.first.data(), matrix.second.data(), direction_.data(),
-                         static_cast<long>(count));
+  kernels_.training.adam(adam_factors(settings_.decays, steps), rotated_.data(), state.first.data(),
+                         state.second.data(), direction_.data(), static_cast<long>(count));
   product_.multiply(transposed(left, rows, rows), plain(direction_.data(), rows, columns),
                     half_.data());
   product_.multiply(plain(half_.data(), rows, columns), plain(right, columns, columns),
@@ -150,40 +144,40 @@ void Soap::step_matrix(const SoapParameter &parameter, Matrix &matrix, const flo
     parameter.weight[k] += (goal - parameter.weight[k]) * decay - rotated_[k] * rate;
   }
   if (steps % settings_.statistics == 0)
-    take_statistics(parameter, matrix, gradient,
+    take_statistics(parameter, state, gradient,
                     single(1.0 - std::pow(settings_.decays[1], settings_.statistics)));
   if (steps % settings_.refresh == 0)
-    refresh(parameter, matrix);
+    refresh(parameter, state);
 }
 
-void Soap::take_statistics(const SoapParameter &parameter, Matrix &matrix, const float *gradient,
+void Soap::take_statistics(const SoapParameter &parameter, State &state, const float *gradient,
                            float share) {
   const MatrixView along = plain(gradient, parameter.rows, parameter.columns);
   const MatrixView across = transposed(gradient, parameter.rows, parameter.columns);
-  rotated_.resize(matrix.left.size());
+  rotated_.resize(state.left.size());
   product_.multiply(along, across, rotated_.data());
-  move_toward(rotated_, share, matrix.left);
-  rotated_.resize(matrix.right.size());
+  move_toward(rotated_, share, state.left);
+  rotated_.resize(state.right.size());
   product_.multiply(across, along, rotated_.data());
-  move_toward(rotated_, share, matrix.right);
+  move_toward(rotated_, share, state.right);
 }
 
-void Soap::refresh(const SoapParameter &parameter, Matrix &matrix) {
+void Soap::refresh(const SoapParameter &parameter, State &state) {
   const int m = parameter.rows, n = parameter.columns;
   const std::size_t count = count_of(parameter);
   half_.resize(count);
   rotated_.resize(count);
 
-  turn(matrix.left, matrix.base_left, m);
-  product_.multiply(plain(turn_.data(), m, m), plain(matrix.first.data(), m, n), half_.data());
+  turn(state.left, state.base_left, m);
+  product_.multiply(plain(turn_.data(), m, m), plain(state.first.data(), m, n), half_.data());
   for (int r = 0; r < m; ++r)
-    std::copy_n(matrix.second.data() + order_[size(r)] * n, n, rotated_.data() + r * n);
+    std::copy_n(state.second.data() + order_[size(r)] * n, n, rotated_.data() + r * n);
 
-  turn(matrix.right, matrix.base_right, n);
-  product_.multiply(plain(half_.data(), m, n), transposed(turn_.data(), n, n), matrix.first.data());
+  turn(state.right, state.base_right, n);
+  product_.multiply(plain(half_.data(), m, n), transposed(turn_.data(), n, n), state.first.data());
   for (int r = 0; r < m; ++r)
     for (int c = 0; c < n; ++c)
-      matrix.second[size(r * n + c)] = rotated_[size(r * n + order_[size(c)])];
+      state.second[size(r * n + c)] = rotated_[size(r * n + order_[size(c)])];
 }
 
 void Soap::turn(const std::vector<float> &mean, std::vector<float> &base, int n) {

@@ -41,9 +41,9 @@ public:
   Soap(const std::vector<SoapParameter> &parameters, const SoapSettings &settings,
        const std::string &instruction_set = "auto");
 
-  /// Sets the first bases of matrix number `matrix`, counting matrices only: rows (rows, rows) and
+  /// Sets the first bases of a parameter that is a matrix, by its number: rows (rows, rows) and
   /// (columns, columns) of eigenvectors of G G^T and G^T G, that of the largest value first.
-  void begin(int matrix, const float *left, const float *right);
+  void begin(std::size_t parameter, const float *left, const float *right);
 
   /// Takes one step by the gradients, in the order and of the shapes of the parameters. The first
   /// one leaves the matrices: their bases come from that gradient.
@@ -54,28 +54,22 @@ public:
   const std::vector<SoapParameter> &parameters() const { return parameters_; }
 
 private:
-  /// What is kept of a matrix (m, n).
-  struct Matrix {
-    std::vector<float> first, second;         ///< (m, n) moments in the bases
+  /// What is kept of a parameter (m, n); of a vector the moments alone.
+  struct State {
+    std::vector<float> first, second;         ///< (m, n) moments, of a matrix in the bases
     std::vector<float> left, right;           ///< (m, m), (n, n): running means of G G^T, G^T G
     std::vector<float> base_left, base_right; ///< (m, m), (n, n): rows are their eigenvectors
-  };
-  /// The two moments of a vector.
-  struct Moments {
-    std::vector<float> first, second;
   };
 
   /// Returns what to multiply the gradients by: 1 unless they are far longer than usual.
   float shortening(const std::vector<const float *> &gradients);
-  void step_vector(const SoapParameter &parameter, Moments &moments, const float *gradient,
-                   float rate);
-  void step_matrix(const SoapParameter &parameter, Matrix &matrix, const float *gradient,
-                   float rate);
+  void step_vector(const SoapParameter &parameter, State &state, const float *gradient, float rate);
+  void step_matrix(const SoapParameter &parameter, State &state, const float *gradient, float rate);
   /// Adds the gradient to the running means, with a share of it.
-  void take_statistics(const SoapParameter &parameter, Matrix &matrix, const float *gradient,
+  void take_statistics(const SoapParameter &parameter, State &state, const float *gradient,
                        float share);
   /// Makes one orthogonal iteration of both bases, and moves the moments to the new ones.
-  void refresh(const SoapParameter &parameter, Matrix &matrix);
+  void refresh(const SoapParameter &parameter, State &state);
   /// Replaces a base (n, n) by that after an orthogonal iteration: row r comes from the old row
   /// order_[r], and turn_ (n, n) takes components in the old base to those in the new one.
   void turn(const std::vector<float> &mean, std::vector<float> &base, int n);
@@ -85,8 +79,7 @@ private:
   Orthogonalizer orthogonalizer_;
   std::vector<SoapParameter> parameters_;
   SoapSettings settings_;
-  std::vector<Matrix> matrices_;
-  std::vector<Moments> vectors_;
+  std::vector<State> states_; // of the parameters
   int steps_ = 0;
   double usual_ = 0.0; ///< length of a gradient
   std::vector<float> gradient_, half_, rotated_, direction_, turn_;

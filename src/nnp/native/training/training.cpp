@@ -83,11 +83,9 @@ void TrainingAtoms::check_atoms() const {
 
 void TrainingBatch::check() const {
   check_atoms();
-  const int expected =
-      n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
-  if (n_features != expected)
+  if (n_features != count_features())
     throw std::runtime_error("training batch: " + std::to_string(n_features) +
-                             " features, expected " + std::to_string(expected));
+                             " features, expected " + std::to_string(count_features()));
   for (long e = 0; e < n_edges; ++e) {
     within("edge_i", e, edge_i[e], n_atoms);
     within("edge_j", e, edge_j[e], n_atoms);

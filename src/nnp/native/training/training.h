@@ -42,6 +42,10 @@ struct TrainingBatch : TrainingAtoms {
   const std::int64_t *short_edges = nullptr; ///< (A) edges, ascending
   const float *jacobian = nullptr;           ///< (A, 3, S L), 1/Å
 
+  /// F, as the lengths of the blocks make it.
+  int count_features() const {
+    return n_elements * radial_length + n_elements * (n_elements + 1) / 2 * angular_length;
+  }
   /// \throws std::runtime_error at an index that is out of range or out of order.
   void check() const;
 };
